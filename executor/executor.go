@@ -1,0 +1,167 @@
+// Package executor holds the port through which runs execute: a named execution of argv steps in an isolated place.
+//
+// It promises that an execution starts at most once, ever; that it goes on when the process that started it dies; and that whoever knows
+// its name can follow it, stop it and read its outputs until it is removed. What runs is plain data: an adapter knows nothing of OpenTofu.
+// Implementations are safe for concurrent use and pass executortest.
+package executor
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+)
+
+// Errors of the port; compare with errors.Is.
+var (
+	// ErrExists says that the name was used before, whatever became of it.
+	ErrExists = errors.New("execution name was already used")
+	// ErrLost says that an execution started and vanished without a result: machine restart, killed shim.
+	ErrLost = errors.New("execution was lost")
+	// ErrAbsent says that no execution of this name was ever started here, or it was removed.
+	ErrAbsent = errors.New("execution is not here")
+)
+
+// Name identifies an execution: <run>-plan-<attempt> or <run>-apply. Letters, digits and dashes.
+type Name string
+
+// Executor starts and follows executions.
+type Executor interface {
+	// Start returns once the execution is known to run on without us. secrets are NAME=value pairs that reach the steps' environment and
+	// nothing else: no argv, no file, no environment of a helper process. Errors: ErrExists, or why it could not start; after an error
+	// other than ErrExists nothing runs and the name may be used again.
+	Start(ctx context.Context, s Spec, secrets []string) error
+	// Attach copies the raw log from byte offset from on into log until the execution ends, then returns its result. Many may attach.
+	// When ctx ends it returns ctx's error and the execution goes on. Errors: ErrLost, ErrAbsent.
+	Attach(ctx context.Context, n Name, log io.Writer, from int64) (Result, error)
+	// Open reads an output, once the execution ended. Errors: fs.ErrNotExist if it was not produced, ErrAbsent.
+	Open(ctx context.Context, n Name, output string) (io.ReadCloser, error)
+	// Cancel asks an execution to end: an interrupt to the running step, or with kill a kill of everything in it. It returns at once;
+	// Attach tells when it ended. An ended execution is no error. Error: ErrAbsent.
+	Cancel(ctx context.Context, n Name, kill bool) error
+	// Renew tells an unattended execution that somebody still wants it.
+	Renew(ctx context.Context, n Name) error
+	// Remove frees what an ended execution holds. The name stays used. An absent one is no error.
+	Remove(ctx context.Context, n Name) error
+	// List names every execution that was started and not removed here.
+	List(ctx context.Context) ([]Name, error)
+}
+
+// Spec is all that an execution needs, but secrets. It is plain data.
+type Spec struct {
+	Name       Name
+	Source     Source
+	Inputs     []File   // laid into the work directory before the first step; digests checked
+	Steps      []Step   // in order; the first bad exit ends the execution
+	Outputs    []string // paths relative to the work directory that are kept until Remove if they exist
+	Env        []string // NAME=value, public; the whole environment of the steps together with the secrets
+	Binds      []Bind   // besides the system, read-only unless Write
+	Network    Network
+	Limits     Limits
+	Unattended time.Duration // end by itself when nobody renews it for so long; 0 never. Never set on an apply
+	Grace      time.Duration // between interrupt and kill when the execution ends itself (time limit, unattended)
+}
+
+// Source is a directory tree that the steps see read-only at /src, with a private writable copy of one directory laid over it.
+type Source struct {
+	Dir  string // on this machine: the extracted tree
+	Work string // relative to Dir: the directory that is copied, laid over and the steps' working directory. "." for the root
+}
+
+// File is an input: content from Path on this machine, laid at Name in the work directory with mode 0600.
+type File struct {
+	Name   string
+	Path   string
+	SHA256 string // hex; refused when it differs
+}
+
+// Step is one command.
+type Step struct {
+	Label  string
+	Argv   []string // Argv[0] is an absolute path that exists inside the sandbox
+	Stdout string   // a file in the work directory that takes stdout instead of the log; empty: the log
+	OK     []int    // exit codes that are no failure; empty: 0 alone
+}
+
+// Bind makes a path of this machine visible at the same path.
+type Bind struct {
+	Path  string
+	Write bool
+}
+
+// Network says what the steps can reach. Loopback, metadata addresses and the server's own addresses are closed unless allowed.
+type Network struct {
+	Mode  NetworkMode
+	Allow []string // host:port reachable in every mode, loopback included
+}
+
+// NetworkMode is how far a run can reach.
+type NetworkMode string
+
+// The modes of a network.
+const (
+	NetworkOpen NetworkMode = "open"
+	NetworkNone NetworkMode = "none"
+)
+
+// Limits bound an execution; zero means no limit of that kind.
+type Limits struct {
+	Wall      time.Duration
+	Memory    int64 // bytes
+	Processes int
+	Disk      int64 // bytes in the run directory
+	Log       int64 // bytes of raw log
+}
+
+// Result is how an execution ended.
+type Result struct {
+	Steps   []StepResult
+	Ended   End
+	Reason  string // one sentence for people when Ended is not EndExit
+	Outputs []Artifact
+}
+
+// OK says whether every step ran and none failed.
+func (r Result) OK(steps int) bool {
+	if r.Ended != EndExit || len(r.Steps) != steps {
+		return false
+	}
+	for _, s := range r.Steps {
+		if !s.OK {
+			return false
+		}
+	}
+	return true
+}
+
+// StepResult is one step's end. Exit is -1 when a signal ended it.
+type StepResult struct {
+	Label   string
+	Exit    int
+	OK      bool
+	Started time.Time
+	Took    time.Duration
+}
+
+// Artifact is an output that exists.
+type Artifact struct {
+	Name   string
+	Size   int64
+	SHA256 string
+}
+
+// End is what ended an execution.
+type End string
+
+// What can end an execution.
+const (
+	EndExit     End = "exit"     // the steps ran, or one failed by its own exit code
+	EndCanceled End = "canceled" // Cancel
+	EndKilled   End = "killed"   // Cancel with kill, or a grace that ran out
+	EndTimeout  End = "timeout"
+	EndMemory   End = "memory"
+	EndDisk     End = "disk"
+	EndLog      End = "log"
+	EndLost     End = "lost"  // nobody renewed it
+	EndStart    End = "start" // a step's program could not be started
+)

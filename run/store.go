@@ -1,0 +1,196 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Errors of Store; compare with errors.Is.
+var (
+	// ErrNotFound says that the row does not exist.
+	ErrNotFound = errors.New("not found")
+	// ErrMoved says that a run is no longer at the epoch the caller saw: load it and look again.
+	ErrMoved = errors.New("the run has moved on")
+	// ErrExists says that a unique row exists already, so the cause was handled before.
+	ErrExists = errors.New("exists already")
+)
+
+// At names a run as the caller saw it. Epoch 0 accepts any.
+type At struct {
+	ID    ID
+	Epoch int64
+}
+
+// Scope says what Advance loads and locks before it decides.
+type Scope struct {
+	Runs   []At   // these, failing with ErrMoved or ErrNotFound
+	Pull   PullID // the pull and all its runs that are not final
+	Repo   RepoID // with Branch: all merge runs of the branch that are not final
+	Branch string
+}
+
+// Snapshot is what a decision sees, loaded in the transaction that writes its outcome. Runs named in the Scope come first, in that
+// order, then the live ones in order of creation; no run is listed twice.
+type Snapshot struct {
+	Now    time.Time // the transaction's one time stamp
+	Pull   Pull      // of Scope.Pull, else of the first run; zero without one
+	Runs   []Run
+	Slots  map[ProjectID]ID     // the run that holds the slot of each project of Runs
+	Holds  map[ProjectID]PullID // the pull that holds each project of Runs
+	Pauses []Pause
+}
+
+// Change is what a decision wants written, all of it or nothing. Nil and empty parts change nothing.
+type Change struct {
+	Action    Action               // names the kill points before and after the commit
+	Pull      *Pull                // updated
+	Revision  *Revision            // inserted; when the same revision exists already that one is used and its fields are left alone
+	Runs      []Run                // rows to write; the store adds 1 to each Epoch
+	New       []Run                // inserted after Revision; a zero Revision field gets its id. ErrExists if (Revision, Project, Cause) exists
+	Take      map[ProjectID]ID     // slots to take; ErrMoved if one is taken by another run
+	Free      []ProjectID          // slots to free
+	Hold      map[ProjectID]PullID // holds to take; ErrMoved if one is held by another pull
+	Unhold    []ProjectID
+	Findings  map[ID][]Finding // replaces those of a run
+	Overrides []Override       // added
+	Postings  []Posting        // wanted in addition; those that exist get Wanted+1, and keep their Body unless a new one is given
+	Audit     []Audit          // At is set by the store when zero
+	Jobs      []Job
+}
+
+// Job is a short piece of work to be done soon by the handler of its Kind. A job says "look at Key"; a stale one does nothing.
+type Job struct {
+	Kind string
+	Key  string
+	At   time.Time // not before; zero: now
+}
+
+// Result is what Advance wrote.
+type Result struct {
+	Revision Revision
+	Runs     []Run // of Change.Runs, then of Change.New, as stored
+}
+
+// Store is where all of it lives. It alone opens transactions; each method is one. Adapters pass storetest on SQLite and PostgreSQL.
+// Methods are safe for concurrent use and by several processes on one database.
+type Store interface {
+	// Advance is the one write. It loads and locks what scope names, calls the pure decide, and writes the Change it returns. decide may
+	// be called again if the database asks for a retry, so it touches nothing outside. An error of decide ends the transaction and is
+	// returned as it is. For every run written or inserted the store also wants, by itself, the summary posting of its pull and the
+	// statuses posting of its revision's head; a Change with a Pull or Revision wants that pull's summary and that head's statuses.
+	Advance(ctx context.Context, scope Scope, decide func(Snapshot) (Change, error)) (Result, error)
+
+	Deliveries
+	Rows
+	Queue
+	Outbox
+	Operator
+}
+
+// Deliveries keeps webhook calls and the short jobs they start.
+type Deliveries interface {
+	// Deliver stores a delivery and its intake job in one transaction. fresh is false if (Host, ID) is known already: nothing is done.
+	Deliver(ctx context.Context, d Delivery) (fresh bool, err error)
+	Delivery(ctx context.Context, host, id string) (Delivery, error)
+	// Delivered records what became of a delivery.
+	Delivered(ctx context.Context, host, id, outcome string) error
+	// Enqueue asks for a job. Two live jobs of one Kind and Key become one.
+	Enqueue(ctx context.Context, j Job) error
+}
+
+// Rows reads and names things. The Save methods insert or update by identity and return the row with its id.
+type Rows interface {
+	SaveRepo(ctx context.Context, r Repo) (Repo, error)
+	// SavePull inserts a pull or refreshes its fields; a Frozen or MergeCommit already stored is never emptied.
+	SavePull(ctx context.Context, p Pull) (Pull, error)
+	// SaveProjects inserts what is new and refreshes labels, in the order given. An empty Identity leaves the stored one.
+	SaveProjects(ctx context.Context, ps []Project) ([]Project, error)
+
+	Repo(ctx context.Context, id RepoID) (Repo, error)
+	RepoByName(ctx context.Context, host, name string) (Repo, error)
+	Repos(ctx context.Context) ([]Repo, error)
+	Pull(ctx context.Context, id PullID) (Pull, error)
+	PullByNumber(ctx context.Context, repo RepoID, number int) (Pull, error)
+	// OpenPulls lists the pulls stored as open.
+	OpenPulls(ctx context.Context, repo RepoID) ([]Pull, error)
+	// PullsAt lists the open pulls whose head is this commit.
+	PullsAt(ctx context.Context, repo RepoID, sha string) ([]Pull, error)
+	Project(ctx context.Context, id ProjectID) (Project, error)
+	Revision(ctx context.Context, id RevisionID) (Revision, error)
+	// LatestRevision returns the newest revision of a pull and kind. Error: ErrNotFound.
+	LatestRevision(ctx context.Context, pull PullID, kind Kind) (Revision, error)
+	Run(ctx context.Context, id ID) (Run, error)
+	// Runs lists runs, newest first.
+	Runs(ctx context.Context, f Filter) ([]Run, error)
+	Findings(ctx context.Context, runs ...ID) (map[ID][]Finding, error)
+	Overrides(ctx context.Context, pull PullID) ([]Override, error)
+	Holds(ctx context.Context, repo RepoID) (map[ProjectID]PullID, error)
+	AuditRows(ctx context.Context, f Filter) ([]Audit, error)
+}
+
+// Filter narrows a listing; zero fields match all. Limit 0 means 1,000.
+type Filter struct {
+	Repo     RepoID
+	Pull     PullID
+	Revision RevisionID
+	Project  ProjectID
+	Head     string // commit of the revision
+	Kind     Kind
+	States   []State
+	Limit    int
+}
+
+// Queue is how nodes find work and keep it.
+type Queue interface {
+	// Next lists runs that could be claimed now, best first: queued and confirmed ones whose project's slot is free and, for confirmed
+	// ones, whose hold is free or their own pull's; applies before plans, then by Ordinal, then by age.
+	Next(ctx context.Context, limit int) ([]Run, error)
+	// Position says how many runs are ahead of a waiting one in that order; 0 for the head.
+	Position(ctx context.Context, id ID) (int, error)
+	// Kicks delivers a token whenever a run may have become claimable or a posting wanted, by this process or, on PostgreSQL, another.
+	// Tokens coalesce; a tick of the caller's own covers lost ones.
+	Kicks() <-chan struct{}
+	// Beat renews a node's lease on the database's clock.
+	Beat(ctx context.Context, n Node) error
+	// Owned lists the running runs of a node.
+	Owned(ctx context.Context, node string) ([]Run, error)
+	// Orphans lists running runs whose node has not beaten for at least timeout, by the database's clock.
+	Orphans(ctx context.Context, timeout time.Duration) ([]Run, error)
+	// AppendLog adds redacted log text of one phase ("plan", "apply") of a run. to is the raw offset up to which it accounts; a chunk
+	// that does not go beyond the last stored offset is dropped, so a repeated one does no harm.
+	AppendLog(ctx context.Context, id ID, phase string, to int64, text []byte) error
+	// LogOffset returns the raw offset up to which a phase's log is stored.
+	LogOffset(ctx context.Context, id ID, phase string) (int64, error)
+	// Log returns the text of chunks after the cursor and the new cursor; 0 starts at the beginning.
+	Log(ctx context.Context, id ID, phase string, cursor int64) (text []byte, next int64, err error)
+}
+
+// Outbox is what leaves.
+type Outbox interface {
+	// Want asks for postings outside Advance: a review changed the checklist, a command was refused. Same rules as Change.Postings.
+	Want(ctx context.Context, ps ...Posting) error
+	// Due lists postings with Wanted > Posted that are not dead and whose NextAt has come, oldest first.
+	Due(ctx context.Context, limit int) ([]Posting, error)
+	// Posted records success for the Wanted that p carries: Digest, External; Attempts and Error are cleared. A Wanted that grew
+	// meanwhile stays due. When stamp is given, those runs' Posted time is set if it was zero.
+	Posted(ctx context.Context, p Posting, stamp ...ID) error
+	// Unposted records a failed attempt: Attempts, NextAt, Dead, Error of p.
+	Unposted(ctx context.Context, p Posting) error
+	// OwnComment says whether a comment id is one that we posted in a repository.
+	OwnComment(ctx context.Context, repo RepoID, comment string) (bool, error)
+}
+
+// Operator is the operator's hand and the process's own life.
+type Operator interface {
+	Pause(ctx context.Context, p Pause) error
+	Resume(ctx context.Context, match string) error
+	Pauses(ctx context.Context) ([]Pause, error)
+	// Mark and Marked keep a small value under a name: when reconcile last looked, the data key.
+	Mark(ctx context.Context, name, value string) error
+	Marked(ctx context.Context, name string) (string, error) // "" if never marked
+	// Ping checks that the database answers.
+	Ping(ctx context.Context) error
+	// Stats counts runs by state and postings that are due or dead, for metrics.
+	Stats(ctx context.Context) (map[string]int, error)
+}

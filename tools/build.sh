@@ -1,0 +1,40 @@
+#!/bin/sh
+# Builds the pinned test programs into a cache that is keyed by what they are built from, so that a second call costs nothing.
+# Usage: tools/build.sh [tofu|gitea|versitygw]…   prints one line "name path" per program.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+cache=${PLANLATCH_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/planlatch/tools}
+[ $# -gt 0 ] || set -- tofu gitea versitygw
+
+build() { # name package cgo goflags…
+	name=$1 package=$2 cgo=$3
+	shift 3
+	key=$(cat "$here/$name/go.mod" "$here/$name/go.sum" | sha256sum | cut -c1-16)
+	out=$cache/$name-$key
+	if [ ! -e "$out/done" ]; then
+		echo "building $name (once; a few minutes)" >&2
+		rm -rf "$out.new"
+		mkdir -p "$out.new"
+		(cd "$here/$name" && GOWORK=off CGO_ENABLED=$cgo go build -trimpath -mod=readonly -buildvcs=false "$@" -o "$out.new/$name" "$package")
+		if [ "$name" = gitea ]; then # its pages are read from disk: the module is served without its front-end build
+			module=$(cd "$here/$name" && GOWORK=off go list -m -f '{{.Dir}}' code.gitea.io/gitea)
+			for folder in templates options public; do
+				[ ! -d "$module/$folder" ] || cp -R "$module/$folder" "$out.new/$folder"
+			done
+			chmod -R u+w,a+rX "$out.new"
+		fi
+		touch "$out.new/done"
+		rm -rf "$out"
+		mv "$out.new" "$out"
+	fi
+	echo "$name $out/$name"
+}
+
+for name in "$@"; do
+	case $name in
+	tofu) build tofu github.com/opentofu/opentofu/cmd/tofu 0 -ldflags '-s -w -X github.com/opentofu/opentofu/version.dev=no' ;;
+	gitea) build gitea code.gitea.io/gitea 1 -tags 'sqlite sqlite_unlock_notify' -ldflags '-s -w' ;;
+	versitygw) build versitygw github.com/versity/versitygw/cmd/versitygw 0 -ldflags '-s -w' ;;
+	*) echo "tools/build.sh: unknown program $name (tofu, gitea, versitygw)" >&2; exit 2 ;;
+	esac
+done
