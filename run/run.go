@@ -205,6 +205,7 @@ type Run struct {
 	Blobs        map[string]string // plan, plan_json, view, state …: keys in the blob store
 	Counts       Counts
 	Unsaved      bool // an apply could not save its state (errored.tfstate is kept)
+	NoBackend    bool // nothing would remember what an apply creates: local state outside a writable bind
 
 	Created      time.Time // queued
 	Started      time.Time // first claim

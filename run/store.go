@@ -37,7 +37,7 @@ type Snapshot struct {
 	Pull   Pull      // of Scope.Pull, else of the first run; zero without one
 	Runs   []Run
 	Slots  map[ProjectID]ID     // the run that holds the slot of each project of Runs
-	Holds  map[ProjectID]PullID // the pull that holds each project of Runs
+	Holds  map[ProjectID]PullID // the pull that holds each project of Runs, and every hold of Scope.Pull
 	Pauses []Pause
 }
 
