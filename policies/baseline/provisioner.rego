@@ -1,0 +1,3 @@
+package planlatch.baseline
+
+finding contains {"rule": "x", "message": "y"} if false

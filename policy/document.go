@@ -1,0 +1,89 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/util"
+)
+
+// newDocument builds what rules see as input: the plan's own fields at the top, as conftest gives them, the whole plan once more under
+// plan, and the context under planlatch.
+func newDocument(in Input) (ast.Value, error) {
+	if len(in.Plan) == 0 {
+		return nil, errors.New("the plan has no JSON")
+	}
+	var plan map[string]any
+	if err := util.UnmarshalJSON(in.Plan, &plan); err != nil {
+		return nil, fmt.Errorf("read plan JSON: %w", err)
+	}
+	if plan == nil { // the JSON was null
+		return nil, errors.New("read plan JSON: not an object")
+	}
+	value, err := ast.InterfaceToValue(plan)
+	if err != nil {
+		return nil, fmt.Errorf("read plan JSON: %w", err)
+	}
+	context, err := ast.InterfaceToValue(contextFields(in))
+	if err != nil {
+		return nil, fmt.Errorf("read context: %w", err)
+	}
+	document := ast.NewObject()
+	value.(ast.Object).Foreach(document.Insert)
+	// Last, so that no plan can bring its own.
+	document.Insert(ast.StringTerm("plan"), ast.NewTerm(value))
+	document.Insert(ast.StringTerm("planlatch"), ast.NewTerm(context))
+	return document, nil
+}
+
+func contextFields(in Input) map[string]any {
+	c := in.Context
+	fields := map[string]any{
+		"project":   withoutEmpty(map[string]string{"dir": in.Target.Dir, "workspace": in.Target.Workspace, "name": c.Project}),
+		"approvers": list(c.Approvers),
+	}
+	for key, text := range map[string]string{
+		"host": in.Target.Host, "repository": in.Target.Repo, "environment": c.Environment, "run_kind": string(c.Kind),
+	} {
+		if text != "" {
+			fields[key] = text
+		}
+	}
+	if !c.Now.IsZero() {
+		fields["time"] = c.Now.UTC().Format(time.RFC3339)
+	}
+	if c.Pull != nil {
+		fields["pull_request"] = map[string]any{
+			"number": c.Pull.Number, "author": c.Pull.Author, "title": c.Pull.Title, "draft": c.Pull.Draft, "labels": list(c.Pull.Labels),
+		}
+	}
+	previous := []any{}
+	for _, f := range c.Previous {
+		previous = append(previous, withoutEmpty(map[string]string{
+			"set": f.Set, "rule": f.Rule, "level": string(f.Level), "resource": f.Resource, "message": f.Message, "value": f.Value,
+		}))
+	}
+	fields["previous"] = previous
+	return fields
+}
+
+func withoutEmpty(texts map[string]string) map[string]any {
+	kept := map[string]any{}
+	for key, text := range texts {
+		if text != "" {
+			kept[key] = text
+		}
+	}
+	return kept
+}
+
+// list is never nil, so that rules can count what is not there.
+func list(texts []string) []any {
+	values := make([]any, len(texts))
+	for i, text := range texts {
+		values[i] = text
+	}
+	return values
+}
