@@ -1,0 +1,126 @@
+package github
+
+import (
+	"context"
+	"sort"
+	"strings"
+
+	gh "github.com/google/go-github/v60/github"
+
+	"github.com/planlatch/planlatch/vcs"
+)
+
+// report is the last result under one name: a commit status, or a check run of an app.
+type report struct {
+	context string
+	state   vcs.StatusState
+	app     int64 // of a check run; 0 for a status, whose maker GitHub does not tell here
+}
+
+// reports reads statuses and check runs of a commit, the latest of each.
+func (h *Host) reports(ctx context.Context, owner, repo, sha string) ([]report, error) {
+	statuses, err := pages(ctx, func(ctx context.Context, o gh.ListOptions) ([]*gh.RepoStatus, *gh.Response, error) {
+		c, resp, err := h.api.Repositories.GetCombinedStatus(ctx, owner, repo, sha, &o)
+		if err != nil {
+			return nil, resp, err
+		}
+		return c.Statuses, resp, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	runs, err := pages(ctx, func(ctx context.Context, o gh.ListOptions) ([]*gh.CheckRun, *gh.Response, error) {
+		latest := "latest"
+		c, resp, err := h.api.Checks.ListCheckRunsForRef(ctx, owner, repo, sha, &gh.ListCheckRunsOptions{Filter: &latest, ListOptions: o})
+		if err != nil {
+			return nil, resp, err
+		}
+		return c.CheckRuns, resp, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out []report
+	for _, s := range statuses {
+		if s.GetContext() != "" {
+			out = append(out, report{context: s.GetContext(), state: statusState(s.GetState())})
+		}
+	}
+	for _, c := range runs {
+		if c.GetName() != "" {
+			out = append(out, report{context: c.GetName(), state: checkState(c.GetStatus(), c.GetConclusion()), app: c.GetApp().GetID()})
+		}
+	}
+	return out, nil
+}
+
+func statusState(s string) vcs.StatusState {
+	switch s {
+	case "success":
+		return vcs.StatusSuccess
+	case "pending":
+		return vcs.StatusPending
+	case "failure":
+		return vcs.StatusFailure
+	default:
+		return vcs.StatusError
+	}
+}
+
+// checkState maps the words of a check run as GitHub's own merge box does: neutral and skipped are good enough.
+func checkState(status, conclusion string) vcs.StatusState {
+	if status != "completed" {
+		return vcs.StatusPending
+	}
+	switch conclusion {
+	case "success", "neutral", "skipped":
+		return vcs.StatusSuccess
+	case "failure", "timed_out", "action_required", "startup_failure", "cancelled":
+		return vcs.StatusFailure
+	default: // stale, and whatever comes
+		return vcs.StatusError
+	}
+}
+
+// judge makes one check of each context, the worst report winning, and adds the required ones that nobody reported. allowed says that
+// GitHub would merge; it decides what is required where the rules cannot be read (see the package documentation).
+func (r rules) judge(seen []report, allowed bool) []vcs.Check {
+	checks := map[string]vcs.Check{}
+	put := func(context string, state vcs.StatusState, required bool) {
+		c, ok := checks[context]
+		if !ok || rank(state) > rank(c.State) {
+			c.State = state
+		}
+		checks[context] = vcs.Check{Context: context, State: c.State, Required: c.Required || required}
+	}
+	for _, s := range seen {
+		put(s.context, s.state, !r.known && !allowed)
+	}
+	for _, q := range r.required {
+		put(q.context, q.state(seen), true)
+	}
+	out := make([]vcs.Check, 0, len(checks))
+	for _, c := range checks {
+		out = append(out, c)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Context < out[j].Context })
+	return out
+}
+
+func rank(s vcs.StatusState) int {
+	switch s {
+	case vcs.StatusSuccess:
+		return 0
+	case vcs.StatusPending:
+		return 1
+	case vcs.StatusFailure:
+		return 2
+	default:
+		return 3
+	}
+}
+
+// ours says whether a context is one that planlatch sets itself.
+func ours(context string) bool {
+	return strings.HasPrefix(context, "planlatch/") || strings.HasPrefix(context, "planlatch-trial/")
+}
