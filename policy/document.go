@@ -19,8 +19,11 @@ func newDocument(in Input) (ast.Value, error) {
 	if err := util.UnmarshalJSON(in.Plan, &plan); err != nil {
 		return nil, fmt.Errorf("read plan JSON: %w", err)
 	}
-	if plan == nil { // the JSON was null
-		return nil, errors.New("read plan JSON: not an object")
+	if _, ok := plan["format_version"].(string); !ok { // every plan has it; what else is read here holds nothing that rules could find
+		return nil, errors.New("read plan JSON: it has no format_version, so it is not what `show -json` prints for a plan")
+	}
+	if _, isState := plan["values"]; isState {
+		return nil, errors.New("read plan JSON: it is a state, not a plan")
 	}
 	value, err := ast.InterfaceToValue(plan)
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
-	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 
 	"github.com/planlatch/planlatch/run"
@@ -133,8 +132,10 @@ func (p *prepared) compile(ctx context.Context, src source) {
 		})
 	}
 	store := inmem.NewFromObject(src.data)
-	compiler, faults := compile(ctx, p.set, src.modules, store)
-	p.faults = append(p.faults, faults...)
+	compiler := newCompiler(p.set.Rego, src.data)
+	if compiler.Compile(src.modules); compiler.Failed() {
+		p.faults = append(p.faults, faultsOf(p.set.Name, "", compiler.Errors)...)
+	}
 	if len(p.faults) > 0 {
 		return
 	}
@@ -145,25 +146,31 @@ func (p *prepared) compile(ctx context.Context, src source) {
 	}
 }
 
-// compile compiles modules over the data that their rules must not hide.
-func compile(ctx context.Context, set Set, modules map[string]*ast.Module, store storage.Store) (*ast.Compiler, []Fault) {
-	txn, err := store.NewTransaction(ctx)
+// newCompiler returns a compiler that reports all errors, knows only what policies may use, and refuses rules that would hide data.
+func newCompiler(language string, data map[string]any) *ast.Compiler {
+	version, err := regoVersion(language)
 	if err != nil {
-		return nil, faultsOf(set.Name, "", err)
-	}
-	defer store.Abort(ctx, txn)
-	version, err := regoVersion(set.Rego)
-	if err != nil {
-		return nil, faultsOf(set.Name, "", err)
+		version = ast.RegoV1 // read has reported it, so nothing gets here to be compiled
 	}
 	const noLimit = 0
-	compiler := ast.NewCompiler().SetErrorLimit(noLimit).WithCapabilities(capabilities()).WithDefaultRegoVersion(version).
-		WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn)).WithEnablePrintStatements(false)
-	compiler.Compile(modules)
-	if compiler.Failed() {
-		return nil, faultsOf(set.Name, "", compiler.Errors)
+	taken := func(path []string) (bool, error) { return holds(data, path), nil }
+	return ast.NewCompiler().SetErrorLimit(noLimit).WithCapabilities(capabilities()).WithDefaultRegoVersion(version).
+		WithPathConflictsCheck(taken)
+}
+
+// holds says whether data has something at a path, or a value on the way to it that is no object.
+func holds(data map[string]any, path []string) bool {
+	at := any(data)
+	for _, part := range path {
+		object, ok := at.(map[string]any)
+		if !ok {
+			return true
+		}
+		if at, ok = object[part]; !ok {
+			return false
+		}
 	}
-	return compiler, nil
+	return true
 }
 
 // applies says whether the set judges a project.

@@ -150,20 +150,35 @@ func (src *source) addData(dir string, content []byte) error {
 	return nil
 }
 
-// settle lays the configured settings over those of the data files, key by key.
+// settle lays the configured settings over those of the data files, key by key. A set that has settings in a data file has declared them:
+// a key that is not there, or whose value is of another kind, would be a wish that no rule reads.
 func (src *source) settle(set Set) []Fault {
-	own, isObject := src.data["settings"].(map[string]any)
-	if _, exists := src.data["settings"]; exists && !isObject {
-		return []Fault{{Set: set.Name, Message: "settings in a data file must be an object"}}
+	fault := func(format string, args ...any) []Fault {
+		return []Fault{{Set: set.Name, Message: "settings: " + fmt.Sprintf(format, args...)}}
+	}
+	own, declares := src.data["settings"]
+	declared, isObject := own.(map[string]any)
+	if declares && !isObject {
+		return fault("a data file gives %s instead of an object", kind(own))
+	}
+	given, err := roundTrip(set.Settings)
+	if err != nil {
+		return fault("%v", err)
 	}
 	settings := map[string]any{}
-	maps.Copy(settings, own)
-	maps.Copy(settings, set.Settings)
-	plain, err := roundTrip(settings)
-	if err != nil {
-		return []Fault{{Set: set.Name, Message: fmt.Sprintf("settings: %v", err)}}
+	maps.Copy(settings, declared)
+	wanted, _ := given.(map[string]any) // nil when none were given
+	for _, key := range slices.Sorted(maps.Keys(wanted)) {
+		standard, known := declared[key]
+		if declares && !known {
+			return fault("unknown key %q; the set has %s", key, strings.Join(slices.Sorted(maps.Keys(declared)), ", "))
+		}
+		if known && kind(standard) != kind(wanted[key]) {
+			return fault("%s is %s; the set expects %s", key, kind(wanted[key]), kind(standard))
+		}
+		settings[key] = wanted[key]
 	}
-	src.data["settings"] = plain
+	src.data["settings"] = settings
 	return nil
 }
 
