@@ -122,6 +122,9 @@ func (s Selector) MatchRepo(host, repo string) bool {
 	return s.text != "" && match(s.host, strings.ToLower(host)) && match(s.repo, strings.ToLower(repo))
 }
 
+// MatchHost says whether the selector is about anything of a host.
+func (s Selector) MatchHost(host string) bool { return s.text != "" && match(s.host, strings.ToLower(host)) }
+
 // RepoOnly says whether the selector names no directory and no workspace.
 func (s Selector) RepoOnly() bool { return s.dir == "" && s.workspace == "" }
 
