@@ -1,0 +1,286 @@
+package fakehost
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// GET /user
+func (s *Server) getUser(c *call) (int, any, error) { return http.StatusOK, userJSON(c.user), nil }
+
+// GET /user/repos: those where a grant of one's own or everywhere gives more than what everyone may.
+func (s *Server) listRepos(c *call) (int, any, error) {
+	var list []object
+	for name, r := range s.repos {
+		if name == key(r.name) && (s.permission(r, c.user).rank() > Read.rank() || c.user.everywhere.rank() > 0) {
+			list = append(list, s.repoJSON(r))
+		}
+	}
+	slices.SortFunc(list, func(a, b object) int { return cmp.Compare(a["full_name"].(string), b["full_name"].(string)) })
+	return http.StatusOK, page(s, c, orEmpty(list)), nil
+}
+
+// GET /orgs/{org}/teams/{team}/memberships/{user}
+func (s *Server) getMembership(c *call) (int, any, error) {
+	if !s.teams[key(c.PathValue("org")+"/"+c.PathValue("team"))][key(c.PathValue("user"))] {
+		return 0, nil, refuse(404, "Not Found")
+	}
+	return http.StatusOK, object{"state": "active", "role": "member"}, nil
+}
+
+// GET /repos/{owner}/{repo}
+func (s *Server) getRepo(c *call) (int, any, error) {
+	r, err := s.repo(c, Read)
+	if err != nil {
+		return 0, nil, err
+	}
+	o := s.repoJSON(r)
+	rank := s.permission(r, c.user).rank()
+	o["permissions"] = object{"pull": true, "push": rank >= Write.rank(), "admin": rank >= Admin.rank()}
+	return http.StatusOK, o, nil
+}
+
+// GET /repos/{owner}/{repo}/collaborators/{user}/permission
+func (s *Server) getPermission(c *call) (int, any, error) {
+	r, err := s.repo(c, Read)
+	if err != nil {
+		return 0, nil, err
+	}
+	if s.permission(r, c.user).rank() < Write.rank() {
+		return 0, nil, refuse(403, "Must have push access to view collaborator permission.")
+	}
+	u := s.users[key(c.PathValue("user"))]
+	if u == nil {
+		return 0, nil, refuse(404, "Not Found")
+	}
+	p := s.permission(r, u)
+	return http.StatusOK, object{"permission": string(p), "role_name": string(p), "user": userJSON(u)}, nil
+}
+
+// branchOf is the branch of the path and its commit.
+func (s *Server) branchOf(c *call, want Permission) (r *repo, branch, sha string, err error) {
+	if r, err = s.repo(c, want); err != nil {
+		return nil, "", "", err
+	}
+	branch = c.PathValue("branch")
+	if sha = s.tip(r, branch); sha == "" {
+		return nil, "", "", refuse(404, "Branch not found")
+	}
+	return r, branch, sha, nil
+}
+
+func (p Protection) asked() bool { return len(p.Checks) > 0 || p.Approvals > 0 }
+
+func (p Protection) checks() object {
+	contexts, checks := []string{}, []object{}
+	for _, name := range p.Checks {
+		var app any
+		if id := p.Apps[name]; id != 0 {
+			app = id
+		}
+		contexts, checks = append(contexts, name), append(checks, object{"context": name, "app_id": app})
+	}
+	return object{"strict": false, "contexts": contexts, "checks": checks}
+}
+
+// GET /repos/{owner}/{repo}/branches/{branch}
+func (s *Server) getBranch(c *call) (int, any, error) {
+	r, branch, sha, err := s.branchOf(c, Read)
+	if err != nil {
+		return 0, nil, err
+	}
+	want := r.protected[branch]
+	protected := want.asked() && !want.RuleSet
+	required := object{"enforcement_level": "off", "contexts": []string{}, "checks": []object{}}
+	if protected {
+		required = want.checks()
+		required["enforcement_level"] = "non_admins"
+	}
+	return http.StatusOK, object{
+		"name": branch, "commit": object{"sha": sha}, "protected": protected,
+		"protection": object{"enabled": protected, "required_status_checks": required},
+	}, nil
+}
+
+// GET /repos/{owner}/{repo}/branches/{branch}/protection: for administrators.
+func (s *Server) getProtection(c *call) (int, any, error) {
+	r, branch, _, err := s.branchOf(c, Read)
+	if err != nil {
+		return 0, nil, err
+	}
+	want := r.protected[branch]
+	switch {
+	case s.permission(r, c.user) != Admin:
+		return 0, nil, refuse(404, "Not Found")
+	case !want.asked() || want.RuleSet:
+		return 0, nil, refuse(404, "Branch not protected")
+	}
+	o := object{"enforce_admins": object{"enabled": false}}
+	if len(want.Checks) > 0 {
+		o["required_status_checks"] = want.checks()
+	}
+	if want.Approvals > 0 {
+		o["required_pull_request_reviews"] = object{
+			"dismiss_stale_reviews": false, "require_code_owner_reviews": false, "required_approving_review_count": want.Approvals,
+			"require_last_push_approval": false,
+		}
+	}
+	return http.StatusOK, o, nil
+}
+
+// GET /repos/{owner}/{repo}/rules/branches/{branch}
+func (s *Server) getRules(c *call) (int, any, error) {
+	r, err := s.repo(c, Read)
+	if err != nil {
+		return 0, nil, err
+	}
+	rules := []object{}
+	if want := r.protected[c.PathValue("branch")]; want.RuleSet {
+		checks := []object{}
+		for _, name := range want.Checks {
+			check := object{"context": name}
+			if id := want.Apps[name]; id != 0 {
+				check["integration_id"] = id
+			}
+			checks = append(checks, check)
+		}
+		rules = append(rules,
+			object{"type": "required_status_checks", "parameters": object{
+				"required_status_checks": checks, "strict_required_status_checks_policy": false,
+			}},
+			object{"type": "pull_request", "parameters": object{
+				"required_approving_review_count": want.Approvals, "require_code_owner_review": false, "require_last_push_approval": false,
+				"required_review_thread_resolution": false, "dismiss_stale_reviews_on_push": false,
+			}},
+		)
+	}
+	return http.StatusOK, page(s, c, rules), nil
+}
+
+// GET /repos/{owner}/{repo}/git/ref/{ref}
+func (s *Server) getRef(c *call) (int, any, error) {
+	r, err := s.repo(c, Read)
+	if err != nil {
+		return 0, nil, err
+	}
+	branch, ok := strings.CutPrefix(c.PathValue("ref"), "heads/")
+	sha := ""
+	if ok {
+		sha = s.tip(r, branch)
+	}
+	if sha == "" {
+		return 0, nil, refuse(404, "Not Found")
+	}
+	return http.StatusOK, object{"ref": "refs/heads/" + branch, "object": object{"type": "commit", "sha": sha}}, nil
+}
+
+// GET /repos/{owner}/{repo}/compare/{base}...{head}
+func (s *Server) compare(c *call) (int, any, error) {
+	r, err := s.repo(c, Read)
+	if err != nil {
+		return 0, nil, err
+	}
+	base, head, ok := strings.Cut(c.PathValue("range"), "...")
+	if !ok || !s.known(r, base) || !s.known(r, head) {
+		return 0, nil, refuse(404, "Not Found")
+	}
+	log, err := s.log(r, base+".."+head)
+	if err != nil {
+		return 0, nil, err
+	}
+	commits := []object{}
+	for _, one := range page(s, c, log) {
+		commits = append(commits, s.commitJSON(r, one))
+	}
+	return http.StatusOK, object{"status": "ahead", "total_commits": len(log), "commits": commits}, nil
+}
+
+// GET /repos/{owner}/{repo}/commits/{sha}/status
+func (s *Server) getStatus(c *call) (int, any, error) {
+	r, err := s.commitOf(c, Read)
+	if err != nil {
+		return 0, nil, err
+	}
+	sha := c.PathValue("sha")
+	latest := r.latest(sha)
+	state, list := "success", []object{}
+	if len(latest) == 0 {
+		state = "pending"
+	}
+	for _, st := range latest {
+		switch {
+		case st.State == "failure" || st.State == "error":
+			state = "failure"
+		case st.State == "pending" && state == "success":
+			state = "pending"
+		}
+	}
+	for _, st := range page(s, c, latest) {
+		list = append(list, s.statusJSON(r, sha, st))
+	}
+	return http.StatusOK, object{"sha": sha, "state": state, "statuses": list, "total_count": len(latest)}, nil
+}
+
+// GET /repos/{owner}/{repo}/commits/{sha}/check-runs
+func (s *Server) listRuns(c *call) (int, any, error) {
+	r, err := s.commitOf(c, Read)
+	if err != nil {
+		return 0, nil, err
+	}
+	sha := c.PathValue("sha")
+	list := []object{}
+	for _, run := range page(s, c, r.runs[sha]) {
+		list = append(list, runJSON(run, sha))
+	}
+	return http.StatusOK, object{"total_count": len(r.runs[sha]), "check_runs": list}, nil
+}
+
+// POST /repos/{owner}/{repo}/statuses/{sha}
+func (s *Server) postStatus(c *call) (int, any, error) {
+	r, err := s.repo(c, Write)
+	if err != nil {
+		return 0, nil, err
+	}
+	var in struct {
+		State       string `json:"state"`
+		Context     string `json:"context"`
+		Description string `json:"description"`
+		TargetURL   string `json:"target_url"`
+	}
+	if err := c.read(&in); err != nil {
+		return 0, nil, err
+	}
+	if in.TargetURL != "" && !strings.HasPrefix(in.TargetURL, "http://") && !strings.HasPrefix(in.TargetURL, "https://") {
+		return 0, nil, refuse(422, "Target url must use http(s) scheme")
+	}
+	sha := c.PathValue("sha")
+	made, err := s.setStatus(r.name, c.user.Login, sha, Status{Context: in.Context, State: in.State, Description: in.Description, URL: in.TargetURL})
+	if err != nil {
+		return 0, nil, err
+	}
+	o := s.statusJSON(r, sha, made)
+	o["creator"] = userJSON(c.user)
+	return http.StatusCreated, o, nil
+}
+
+// commitOf is the repository of the path, which must have the commit of the path.
+func (s *Server) commitOf(c *call, want Permission) (*repo, error) {
+	r, err := s.repo(c, want)
+	if err != nil {
+		return nil, err
+	}
+	if !s.known(r, c.PathValue("sha")) {
+		return nil, refuse(422, "No commit found for SHA: %s", c.PathValue("sha"))
+	}
+	return r, nil
+}
+
+// orEmpty writes [] instead of null.
+func orEmpty(list []object) []object {
+	if list == nil {
+		return []object{}
+	}
+	return list
+}
