@@ -1,0 +1,301 @@
+package report
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	tfjson "github.com/hashicorp/terraform-json"
+)
+
+// The bounds of one change.
+const (
+	attrsMax  = 200
+	valueMax  = 160 // characters of one value
+	inlineMax = 80  // bytes of a list that is shown whole
+	linesMax  = 80
+)
+
+// path leads to a value: strings are keys, ints are indexes.
+type path []any
+
+var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
+
+func (p path) String() string {
+	var b strings.Builder
+	for i, step := range p {
+		switch s := step.(type) {
+		case decoded:
+			inner := b.String()
+			b.Reset()
+			b.WriteString("jsondecode(" + inner + ")")
+		case string:
+			switch {
+			case !identifier.MatchString(s):
+				b.WriteString("[" + strconv.Quote(s) + "]")
+			case i > 0:
+				b.WriteString("." + s)
+			default:
+				b.WriteString(s)
+			}
+		default:
+			fmt.Fprintf(&b, "[%v]", s)
+		}
+	}
+	return b.String()
+}
+
+// decoded is a step into a string that holds JSON.
+type decoded struct{}
+
+func (p path) with(step any) path { return append(slices.Clip(p), step) }
+
+// differ compares two values of one object and collects what differs.
+type differ struct {
+	ch      *tfjson.Change
+	redact  func(string) string
+	replace [][]string
+	attrs   []Attr
+	unknown int
+	fresh   bool // the object is new: what is only known later is counted, not listed
+}
+
+func newDiffer(ch *tfjson.Change, redact func(string) string) *differ {
+	d := &differ{ch: ch, redact: redact}
+	for _, p := range ch.ReplacePaths {
+		if steps, ok := p.([]any); ok {
+			var texts []string
+			for _, s := range steps {
+				texts = append(texts, fmt.Sprint(s))
+			}
+			d.replace = append(d.replace, texts)
+		}
+	}
+	return d
+}
+
+// run compares the whole object.
+func (d *differ) run(kind ChangeKind) (attrs []Attr, more, unknown int) {
+	d.fresh = kind == Create
+	after := d.ch.After
+	if kind == Delete || kind == Forget {
+		after = nil
+	}
+	before, _ := d.ch.Before.(map[string]any)
+	d.walkMap(nil, before, asMap(after), d.ch.AfterUnknown, d.ch.BeforeSensitive, d.ch.AfterSensitive)
+	slices.SortStableFunc(d.attrs, func(a, b Attr) int {
+		return cmp.Or(-compareBool(a.Forces, b.Forces), compareBool(a.Unknown, b.Unknown))
+	})
+	if more = max(0, len(d.attrs)-attrsMax); more > 0 {
+		d.attrs = d.attrs[:attrsMax]
+	}
+	return d.attrs, more, d.unknown
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	default:
+		return 1
+	}
+}
+
+// forcing names the attributes that force a replacement.
+func (d *differ) forcing() []string {
+	var names []string
+	for _, steps := range d.replace {
+		var p path
+		for _, s := range steps {
+			if n, err := strconv.Atoi(s); err == nil {
+				p = append(p, n)
+			} else {
+				p = append(p, s)
+			}
+		}
+		if name := d.redact(p.String()); name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (d *differ) add(p path, a Attr) {
+	a.Path = d.redact(p.String())
+	for _, steps := range d.replace {
+		same := len(steps) > 0
+		for i := range min(len(steps), len(p)) {
+			same = same && steps[i] == fmt.Sprint(p[i])
+		}
+		a.Forces = a.Forces || same
+	}
+	d.attrs = append(d.attrs, a)
+}
+
+// walk compares two values. Marks have the shape of the value: true where it is unknown or sensitive.
+func (d *differ) walk(p path, before, after, unknown, beforeSecret, afterSecret any) {
+	switch {
+	case isTrue(beforeSecret) || isTrue(afterSecret):
+		if !reflect.DeepEqual(before, after) || anyTrue(unknown) || isTrue(beforeSecret) != isTrue(afterSecret) && before != nil && after != nil {
+			d.add(p, Attr{Sensitive: true, Unknown: isTrue(unknown)})
+		}
+		return
+	case isTrue(unknown):
+		if d.fresh {
+			d.unknown++
+			return
+		}
+		d.add(p, Attr{Before: d.value(before, beforeSecret), Unknown: true})
+		return
+	case reflect.DeepEqual(before, after) && !anyTrue(unknown):
+		return
+	}
+	beforeMap, beforeIsMap := before.(map[string]any)
+	afterMap, afterIsMap := after.(map[string]any)
+	beforeList, beforeIsList := before.([]any)
+	afterList, afterIsList := after.([]any)
+	beforeText, beforeIsText := before.(string)
+	afterText, afterIsText := after.(string)
+	_, unknownIsList := unknown.([]any)
+	size := len(d.attrs) + d.unknown
+	switch {
+	case d.fresh && empty(after) && !anyTrue(unknown):
+		return // a new object without something says nothing
+	case (beforeIsMap || before == nil) && (afterIsMap || after == nil) && !unknownIsList:
+		d.walkMap(p, beforeMap, afterMap, unknown, beforeSecret, afterSecret)
+	case (beforeIsList || before == nil) && (afterIsList || after == nil):
+		d.walkList(p, beforeList, afterList, unknown, beforeSecret, afterSecret)
+	case (beforeIsText || before == nil) && (afterIsText || after == nil):
+		d.walkText(p, beforeText, afterText, before == nil, after == nil)
+	default:
+		d.scalar(p, d.value(before, beforeSecret), d.value(after, afterSecret))
+	}
+	switch {
+	case len(d.attrs)+d.unknown > size:
+	case anyTrue(unknown):
+		d.add(p, Attr{Before: d.value(before, beforeSecret), Unknown: true})
+	default: // an empty collection appears or goes
+		d.scalar(p, d.value(before, beforeSecret), d.value(after, afterSecret))
+	}
+}
+
+// scalar adds a pair of rendered values. If they read the same, what differs is something that is not shown.
+func (d *differ) scalar(p path, before, after string) {
+	if before == after {
+		d.add(p, Attr{Sensitive: true})
+		return
+	}
+	d.add(p, Attr{Before: before, After: after})
+}
+
+func (d *differ) walkMap(p path, before, after map[string]any, unknown, beforeSecret, afterSecret any) {
+	keys := map[string]bool{}
+	for _, m := range []map[string]any{before, after, asMap(unknown)} {
+		for k := range m {
+			keys[k] = true
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(keys)) {
+		d.walk(p.with(k), before[k], after[k], asMap(unknown)[k], key(beforeSecret, k), key(afterSecret, k))
+	}
+}
+
+func (d *differ) walkList(p path, before, after []any, unknown, beforeSecret, afterSecret any) {
+	if flat(before) && flat(after) && !anyTrue(unknown) {
+		b, a := d.whole(before, beforeSecret), d.whole(after, afterSecret)
+		if len(b) <= inlineMax && len(a) <= inlineMax {
+			if before == nil {
+				b = ""
+			}
+			if after == nil {
+				a = ""
+			}
+			d.scalar(p, b, a)
+			return
+		}
+	}
+	for _, pair := range align(texts(before, nil), texts(after, unknown)) {
+		var b, a any
+		step := pair.after
+		if pair.before >= 0 {
+			b = before[pair.before]
+		}
+		if pair.after >= 0 {
+			a = after[pair.after]
+		} else {
+			step = pair.before
+		}
+		d.walk(p.with(step), b, a, index(unknown, pair.after), index(beforeSecret, pair.before), index(afterSecret, pair.after))
+	}
+}
+
+func (d *differ) walkText(p path, before, after string, noBefore, noAfter bool) {
+	b, a := d.redact(before), d.redact(after)
+	// A document that holds a secret is not taken apart: the secret was the whole of it, and its pieces would not be recognised.
+	if b == before && a == after {
+		beforeDoc, beforeOK := document(before)
+		afterDoc, afterOK := document(after)
+		if (beforeOK || noBefore) && (afterOK || noAfter) {
+			size := len(d.attrs)
+			d.walk(p.with(decoded{}), beforeDoc, afterDoc, nil, nil, nil)
+			if reflect.DeepEqual(beforeDoc, afterDoc) && len(d.attrs) == size {
+				d.add(p, Attr{Before: "JSON", After: "the same JSON, written differently"})
+			}
+			return
+		}
+	}
+	if b == a && !noBefore && !noAfter {
+		d.add(p, Attr{Sensitive: true})
+		return
+	}
+	if strings.Contains(strings.TrimSpace(b), "\n") || strings.Contains(strings.TrimSpace(a), "\n") {
+		d.add(p, Attr{Lines: lineDiff(b, a)})
+		return
+	}
+	b, a = focus(b, a)
+	attr := Attr{Before: strconv.Quote(b), After: strconv.Quote(a)}
+	if noBefore {
+		attr.Before = ""
+	}
+	if noAfter {
+		attr.After = ""
+	}
+	d.add(p, attr)
+}
+
+// document decodes a string that holds a JSON object or list with something in it.
+func document(s string) (any, bool) {
+	t := strings.TrimSpace(s)
+	if len(t) < 3 || t[0] != '{' && t[0] != '[' {
+		return nil, false
+	}
+	dec := json.NewDecoder(strings.NewReader(t))
+	dec.UseNumber()
+	var v any
+	if err := dec.Decode(&v); err != nil || dec.More() {
+		return nil, false
+	}
+	return v, true
+}
+
+// texts are the elements of a list as text to compare. One with something unknown equals nothing.
+func texts(list []any, unknown any) []string {
+	out := make([]string, len(list))
+	for i, v := range list {
+		b, err := json.Marshal(v)
+		if err != nil || anyTrue(index(unknown, i)) {
+			b = []byte("unknown " + strconv.Itoa(i))
+		}
+		out[i] = string(b)
+	}
+	return out
+}

@@ -1,0 +1,197 @@
+package report
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/planlatch/planlatch/run"
+)
+
+// Terminal sequences: colours and cursor (CSI), titles and links (OSC), and the other two-byte escapes.
+var ansi = regexp.MustCompile("\x1b\\[[0-?]*[ -/]*[@-~]|\x1b[\\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\x1b[@-Z\\\\-_a-z0-9=>]?")
+
+// Clean takes colours and other terminal sequences out of a log, and what a carriage return would have overwritten. Other control
+// characters stay; they are shown as escapes wherever the text goes.
+func Clean(log string) string {
+	log = ansi.ReplaceAllString(log, "")
+	lines := strings.Split(strings.ReplaceAll(log, "\r\n", "\n"), "\n")
+	for i, l := range lines {
+		l = strings.TrimRight(l, "\r")
+		lines[i] = l[strings.LastIndexByte(l, '\r')+1:]
+	}
+	return strings.Join(lines, "\n")
+}
+
+// The bounds of an excerpt.
+const (
+	excerptLines = 60
+	excerptBytes = 6000
+)
+
+// Excerpt finds what a tool says went wrong in its raw output: its "Error:" blocks, without frames and colours, each once. Without any it
+// is the end of the output. It is at most 60 lines; empty output gives an empty excerpt.
+func Excerpt(log string) string {
+	log = Clean(log)
+	var out []string
+	var seen []string
+	for _, block := range errorBlocks(log) {
+		text := strings.Join(block, "\n")
+		if slices.Contains(seen, text) {
+			continue
+		}
+		seen = append(seen, text)
+		if len(out) > 0 {
+			out = append(out, "")
+		}
+		out = append(out, block...)
+	}
+	if len(out) == 0 {
+		out = trimBlank(strings.Split(log, "\n"))
+		out = out[max(0, len(out)-20):]
+	}
+	if more := len(out) - excerptLines; more > 0 {
+		out = append(out[:excerptLines], "… "+count(more, "more line", "more lines"))
+	}
+	text := strings.Join(out, "\n")
+	if len(text) > excerptBytes {
+		text = strings.ToValidUTF8(text[:excerptBytes], "") + "…"
+	}
+	return text
+}
+
+// errorBlocks returns the lines of each error, framed ("╷ │ Error: … ╵") or not.
+func errorBlocks(log string) [][]string {
+	var blocks [][]string
+	var block []string
+	in, framed := false, false
+	end := func() {
+		if block = trimBlank(block); len(block) > 0 {
+			blocks = append(blocks, block)
+		}
+		block, in = nil, false
+	}
+	for _, raw := range strings.Split(log, "\n") {
+		frame := strings.HasPrefix(raw, "│")
+		l := strings.TrimRight(strings.TrimPrefix(strings.TrimPrefix(raw, "│"), " "), " \t")
+		switch {
+		case strings.HasPrefix(raw, "╷"), strings.HasPrefix(raw, "╵"), in && framed && !frame:
+			end()
+		case strings.HasPrefix(l, "Error: "):
+			end()
+			in, framed, block = true, frame, []string{l}
+		case in && strings.HasPrefix(l, "Warning: "):
+			end()
+		case in:
+			block = append(block, l)
+		}
+	}
+	end()
+	return blocks
+}
+
+func trimBlank(lines []string) []string {
+	for len(lines) > 0 && strings.TrimSpace(lines[0]) == "" {
+		lines = lines[1:]
+	}
+	for len(lines) > 0 && strings.TrimSpace(lines[len(lines)-1]) == "" {
+		lines = lines[:len(lines)-1]
+	}
+	return lines
+}
+
+// StalePlan says whether the tool refused a saved plan because the state has moved since: nothing was done.
+func StalePlan(log string) bool {
+	return slices.ContainsFunc(errorBlocks(Clean(log)), func(block []string) bool {
+		return strings.HasPrefix(block[0], "Error: Saved plan is stale") ||
+			strings.HasPrefix(block[0], "Error: Saved plan does not match the given state")
+	})
+}
+
+// LockError finds the tool's complaint that the backend's own lock is held, and what the backend says of it. Local, s3, pg and http
+// backends name ID, holder and time; some name less.
+func LockError(log string) (LockInfo, bool) {
+	for _, block := range errorBlocks(Clean(log)) {
+		if !strings.HasPrefix(block[0], "Error: Error acquiring the state lock") && !strings.HasPrefix(block[0], "Error: Error locking state") {
+			continue
+		}
+		var info LockInfo
+		inInfo := false
+		for _, l := range block[1:] {
+			trimmed := strings.TrimSpace(l)
+			if message, ok := strings.CutPrefix(trimmed, "Error message:"); ok {
+				info.Message = strings.TrimSpace(message)
+			}
+			inInfo = inInfo || trimmed == "Lock Info:"
+			key, value, ok := strings.Cut(trimmed, ":")
+			if !inInfo || !ok {
+				continue
+			}
+			info.set(key, strings.TrimSpace(value))
+		}
+		return info, true
+	}
+	return LockInfo{}, false
+}
+
+// createdLayout is how the tools print the time of a lock.
+const createdLayout = "2006-01-02 15:04:05.999999999 -0700 MST"
+
+func (l *LockInfo) set(key, value string) {
+	switch key {
+	case "ID":
+		l.ID = value
+	case "Path":
+		l.Path = value
+	case "Operation":
+		l.Operation = value
+	case "Who":
+		l.Who = value
+	case "Version":
+		l.Version = value
+	case "Created":
+		if at, err := time.Parse(createdLayout, value); err == nil && at.Year() > 1 {
+			l.Created = at.UTC()
+		}
+	}
+}
+
+// completed is how the tools say that one object is done.
+var completed = regexp.MustCompile(`^(\S.*?)(?: \(deposed object [0-9a-f]+\))?: (Creation|Modifications|Destruction) complete after `)
+
+// Completed reads from the log of a whole apply what of a plan was done, and which objects it did not get to or could not finish.
+func Completed(log string, p Plan) (done run.Counts, left []string) {
+	seen := map[string]bool{}
+	for _, l := range strings.Split(Clean(log), "\n") {
+		if m := completed.FindStringSubmatch(l); m != nil {
+			seen[m[1]+" "+m[2]] = true
+		}
+	}
+	for _, c := range p.Changes {
+		created, changed, destroyed := seen[c.Address+" Creation"], seen[c.Address+" Modifications"], seen[c.Address+" Destruction"]
+		ok := true
+		switch c.Kind {
+		case Create:
+			if ok = created; ok {
+				done.Add++
+			}
+		case Update:
+			if ok = changed; ok {
+				done.Change++
+			}
+		case Delete:
+			if ok = destroyed; ok {
+				done.Destroy++
+			}
+		case Replace:
+			if ok = created && (destroyed || c.Keeps); ok {
+				done.Replace++
+			}
+		}
+		if !ok {
+			left = append(left, c.Address)
+		}
+	}
+	return done, left
+}

@@ -1,0 +1,236 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/planlatch/planlatch/run"
+)
+
+// Code names an answer to a command.
+type Code string
+
+// The answers.
+const (
+	NotReady       Code = "not_ready"       // gates are missing: Gates, Projects
+	UnknownCommand Code = "unknown_command" // Given, Suggestion
+	BadArguments   Code = "bad_arguments"   // Given, Detail
+	UnknownProject Code = "unknown_project" // Given, Suggestion
+	RefusedFlag    Code = "refused_flag"    // Given
+	Stale          Code = "stale"           // plan older than the code: Projects, Base, Detail
+	NotSeen        Code = "not_seen"        // a newer head or plan than the commenter saw: SHA
+	Denied         Code = "denied"          // Detail says which permission
+	Nothing        Code = "nothing"         // nothing to do
+	Busy           Code = "busy"            // runs are still going: Projects
+	Held           Code = "held"            // Projects, HeldBy
+	Paused         Code = "paused"          // Detail: by whom and why
+	Unsaved        Code = "unsaved"         // Projects
+	ShadowMode     Code = "shadow"          // apply: off
+	Untrusted      Code = "untrusted"       // fork or author without write permission: SHA
+	Away           Code = "away"            // a mutating command older than an hour
+	Confirm        Code = "confirm"         // must be repeated with Given
+	Broken         Code = "broken"          // something of ours failed: Detail
+)
+
+// Reply is an answer to one command.
+type Reply struct {
+	Code       Code
+	Command    string   // apply, plan, approve, …
+	Prefix     string   // first word of commands; empty: planlatch
+	Projects   []string // labels it is about
+	Gates      []run.Gate
+	Given      string // what was written: the flag, the project, the word
+	Suggestion string // the nearest thing that exists
+	Base       string // branch
+	SHA        string
+	HeldBy     string // "#12"
+	Detail     string // one sentence
+}
+
+// replyMax bounds an answer; every host takes more.
+const replyMax = 8000
+
+// Text renders an answer in Markdown. It says what was not done, why, and what to do; a code it does not know is answered as Broken.
+func (r Reply) Text() string {
+	v := View{Prefix: r.Prefix}
+	if r.Command == "" {
+		r.Command = "apply"
+	}
+	again := v.command(r.Command)
+	if len(r.Projects) == 1 {
+		again = v.command(r.Command, "-p", r.Projects[0])
+	}
+	who := "it"
+	if len(r.Projects) > 0 {
+		who = names(r.Projects)
+	}
+	var text string
+	switch r.Code {
+	case NotReady:
+		text = r.notReady()
+	case UnknownCommand:
+		text = "There is no command " + code(r.Given) + "." + r.suggest(v, "Did you mean %s?") + " " + v.command("help") + " lists them."
+	case BadArguments:
+		text = "Not done: " + prose(r.Detail) + given(r.Given) + " " + v.command("help") + " shows how commands are written."
+	case UnknownProject:
+		text = "Not done: this pull request has no project " + code(r.Given) + "." + r.suggest(View{}, "Did you mean %s?") + " " + v.command("explain") +
+			" lists those it has and why."
+	case RefusedFlag:
+		text = "Not done: the flag " + code(r.Given) + " is not allowed in comments. Allowed are " + flagList + ", and what the server adds."
+		if r.Detail != "" {
+			text += " " + prose(r.Detail)
+		}
+	case Stale:
+		text = "Not applied: the plan of " + who + " is older than the code." + detail(r.Detail) + "\nPlanning again now; the result appears above."
+	case NotSeen:
+		text = "Not done: " + who + " has a newer plan than the one you could see when you wrote this" + at(r.SHA) + ". Look at the report above and say " +
+			again + " again."
+	case Denied:
+		text = "Not done: you may not " + code(r.Command) + " " + who + "." + detail(r.Detail)
+	case Nothing:
+		text = "Nothing to " + code(r.Command) + "." + detail(r.Detail)
+	case Busy:
+		text = "Not done: " + who + " is still being worked on." + detail(r.Detail) + " Say " + again + " when it is finished, or " + v.command("cancel") + " to stop it."
+	case Held:
+		text = "Not applied: " + who + " is held by " + words(r.HeldBy) + " until that is merged or closed, or somebody says " + v.command("unlock") + " there."
+	case Paused:
+		text = "Not applied: applies are paused." + detail(r.Detail)
+	case Unsaved:
+		text = "Not done: an earlier apply of " + who + " could not save its state. Push the kept copy back first (" + code("planlatch state push RUN") + ")." +
+			detail(r.Detail)
+	case ShadowMode:
+		text = "Not applied: " + who + " is in shadow mode (" + code("apply: off") + "), so nothing ever applies."
+	case Untrusted:
+		text = "Nothing runs yet: the change comes from a fork, or from somebody without write permission. Read it first; a person with write permission starts it with " +
+			v.command("plan --at", r.SHA) + "."
+	case Away:
+		text = "I was away when you wrote " + code(r.Given) + " and will not act on something this old. Please repeat it if it still holds."
+	case Confirm:
+		text = "This needs a confirmation." + detail(r.Detail) + " To go on, say " + code(r.Given) + "."
+	default:
+		text = "Not done: something on our side failed." + detail(r.Detail) + " Please try again; the log of the server knows more."
+	}
+	return strings.TrimRight(clip(text, replyMax), "\n") + "\n"
+}
+
+const flagList = "`-target`, `-exclude`, `-replace`, `-refresh`, `-var`, `-var-file` and `-parallelism`"
+
+// notReady lists the gates that are missing.
+func (r Reply) notReady() string {
+	subject := "the plans are"
+	if len(r.Projects) > 0 {
+		subject = names(r.Projects) + map[bool]string{true: " is", false: " are"}[len(r.Projects) == 1]
+	}
+	out := []string{"Not applied: " + subject + " not ready." + detail(r.Detail)}
+	for i, g := range r.Gates {
+		if i == listMax {
+			out = append(out, "- …")
+			break
+		}
+		out = append(out, gateLine(need{gate: g}, 0))
+	}
+	return strings.Join(out, "\n")
+}
+
+func (r Reply) suggest(v View, format string) string {
+	if r.Suggestion == "" {
+		return ""
+	}
+	if v.Prefix != "" {
+		return " " + fmt.Sprintf(format, v.command(r.Suggestion))
+	}
+	return " " + fmt.Sprintf(format, code(r.Suggestion))
+}
+
+func detail(s string) string {
+	if s = strings.TrimSpace(s); s == "" {
+		return ""
+	}
+	if !strings.ContainsAny(s[len(s)-1:], ".!?`") {
+		s += "."
+	}
+	return " " + prose(s)
+}
+
+func given(s string) string {
+	if s == "" {
+		return "."
+	}
+	return ": " + code(s) + "."
+}
+
+func at(sha string) string {
+	if sha == "" {
+		return ""
+	}
+	return " (" + short(sha) + ")"
+}
+
+// Help lists the commands, with the first word that this server listens to.
+func Help(prefix string) string {
+	v := View{Prefix: prefix}
+	rows := []struct{ command, what string }{
+		{"plan [-p project] [-- flags]", "plan again; flags: " + flagList},
+		{"plan --destroy -p project", "plan to destroy what a deleted directory left behind"},
+		{"apply [-p project] [--at SHA]", "apply the plans shown above, if every gate holds"},
+		{`approve -p project --reason "…"`, "as an owner, accept the soft policy findings of a plan"},
+		{"cancel [-p project]", "stop what is queued or running"},
+		{"unlock [-p project]", "give up this pull request's locks"},
+		{"unlock --state ID -p project", "force the backend's own lock open, after a confirmation"},
+		{"explain", "which projects were selected, and why"},
+		{"help", "this"},
+	}
+	var b strings.Builder
+	b.WriteString("| say | to |\n|---|---|\n")
+	for _, row := range rows {
+		fmt.Fprintf(&b, "| %s | %s |\n", cell(v.command(row.command)), row.what)
+	}
+	b.WriteString("\nEach command stands alone on its line. " + code("-d dir") + " and " + code("-w workspace") + " select like " + code("-p") + ".\n")
+	return b.String()
+}
+
+// Explain says which projects were selected and why, and why something did not run, in at most limit bytes.
+func Explain(v View, limit int) string {
+	p := &page{limit: limit, more: v.whole(v.sorted())}
+	v.addProblems(p)
+	var lines []string
+	for _, s := range v.Selection {
+		text := "- " + code(s.Label)
+		if s.Label != s.Dir {
+			text += " in " + code(s.Dir)
+		}
+		if s.Workspace != "" && s.Workspace != "default" {
+			text += ", workspace " + code(s.Workspace)
+		}
+		switch {
+		case s.Deleted:
+			text += ", deleted"
+		case s.Skipped != "":
+			text += ", not planned: " + prose(s.Skipped)
+		}
+		for i, reason := range s.Reasons {
+			if i == 5 {
+				text += fmt.Sprintf("\n  - … and %s more reasons", number(len(s.Reasons)-i))
+				break
+			}
+			text += "\n  - because " + prose(reason)
+		}
+		lines = append(lines, text)
+	}
+	if len(lines) == 0 {
+		lines = []string{"No project is touched by the changed files."}
+	} else {
+		p.text(fmt.Sprintf("%s selected for %s on %s:", count(len(lines), "project", "projects"), short(v.Head), short(v.Base)))
+	}
+	p.list(lines)
+	p.list(v.notes())
+	return p.String()
+}
+
+func (v View) notes() []string {
+	var out []string
+	for _, n := range v.Notes {
+		out = append(out, "- "+prose(n))
+	}
+	return out
+}
