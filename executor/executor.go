@@ -155,13 +155,14 @@ type End string
 
 // What can end an execution.
 const (
-	EndExit     End = "exit"     // the steps ran, or one failed by its own exit code
-	EndCanceled End = "canceled" // Cancel
-	EndKilled   End = "killed"   // Cancel with kill, or a grace that ran out
-	EndTimeout  End = "timeout"
-	EndMemory   End = "memory"
-	EndDisk     End = "disk"
-	EndLog      End = "log"
-	EndLost     End = "lost"  // nobody renewed it
-	EndStart    End = "start" // a step's program could not be started
+	EndExit      End = "exit"     // the steps ran, or one failed by its own exit code
+	EndCanceled  End = "canceled" // Cancel
+	EndKilled    End = "killed"   // Cancel with kill, or a grace that ran out
+	EndTimeout   End = "timeout"
+	EndMemory    End = "memory"
+	EndDisk      End = "disk"
+	EndLog       End = "log"
+	EndLost      End = "lost"  // nobody renewed it
+	EndStart     End = "start" // a step's program could not be started
+	EndProcesses End = "processes"
 )

@@ -1,0 +1,220 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/executor/local/shim"
+)
+
+// state is what can be seen of a name from outside.
+type state struct {
+	alive  bool
+	result *executor.Result
+	began  bool
+}
+
+// look reads the state of a name. Error: ErrAbsent.
+func (e *Executor) look(n executor.Name) (state, error) {
+	if err := checkName(n); err != nil {
+		return state{}, errors.Join(executor.ErrAbsent, err)
+	}
+	dir := e.path(n)
+	var s state
+	var err error
+	// In this order: what is dead now has written all it ever will.
+	if s.alive, err = shim.Alive(dir); err == nil {
+		s.began, err = e.started(n)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return state{}, executor.ErrAbsent
+	}
+	if err != nil {
+		return state{}, err
+	}
+	var r executor.Result
+	switch err := shim.ReadJSON(dir, shim.FileExit, &r); {
+	case err == nil:
+		s.result = &r
+	case !errors.Is(err, fs.ErrNotExist):
+		return state{}, err
+	case !s.alive && !s.began:
+		return state{}, executor.ErrAbsent // its start died before the first step
+	}
+	return s, nil
+}
+
+// Cancel passes the request to the owner. When the owner was killed and the tool lives on, it signals the processes itself.
+func (e *Executor) Cancel(ctx context.Context, n executor.Name, kill bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s, err := e.look(n)
+	if err != nil {
+		return fmt.Errorf("cancel execution %s: %w", n, err)
+	}
+	if s.result != nil || !s.alive {
+		return nil
+	}
+	request := byte(shim.RequestInterrupt)
+	if kill {
+		request = shim.RequestKill
+	}
+	err = e.request(e.path(n), request)
+	if errors.Is(err, unix.ENXIO) {
+		err = e.signal(e.path(n), kill)
+	}
+	if err != nil {
+		return fmt.Errorf("cancel execution %s: %w", n, err)
+	}
+	return nil
+}
+
+// request writes one byte to the owner's fifo. Error: ENXIO when nobody reads it.
+func (e *Executor) request(dir string, request byte) error {
+	fd, err := unix.Open(filepath.Join(dir, shim.FileControl), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	_, err = unix.Write(fd, []byte{request})
+	return errors.Join(err, unix.Close(fd))
+}
+
+// signal reaches the sandbox of an execution without an owner.
+func (e *Executor) signal(dir string, kill bool) error {
+	if owned, err := shim.Owned(dir); err != nil || owned {
+		return err // it is just ending, or has not begun: nothing to interrupt
+	}
+	var procs shim.Procs
+	if err := shim.ReadJSON(dir, shim.FileProcs, &procs); err != nil {
+		return err
+	}
+	if !kill {
+		return procs.Inner.Signal(unix.SIGINT)
+	}
+	return errors.Join(procs.Root.KillTree(), procs.Inner.KillTree())
+}
+
+// Renew touches the lease.
+func (e *Executor) Renew(ctx context.Context, n executor.Name) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := checkName(n); err != nil {
+		return errors.Join(executor.ErrAbsent, err)
+	}
+	now := time.Now()
+	err := os.Chtimes(filepath.Join(e.path(n), shim.FileLease), now, now)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = executor.ErrAbsent
+	}
+	if err != nil {
+		return fmt.Errorf("renew execution %s: %w", n, err)
+	}
+	return nil
+}
+
+// Open reads a kept output. Of a lost execution it reads what lies in the work directory, for that may be the only copy of a state.
+func (e *Executor) Open(ctx context.Context, n executor.Name, output string) (io.ReadCloser, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, err := e.openOutput(n, output)
+	if err != nil {
+		return nil, fmt.Errorf("output %s of execution %s: %w", output, n, err)
+	}
+	return f, nil
+}
+
+func (e *Executor) openOutput(n executor.Name, output string) (*os.File, error) {
+	s, err := e.look(n)
+	if err != nil {
+		return nil, err
+	}
+	var launch shim.Launch
+	if err := shim.ReadJSON(e.path(n), shim.FileLaunch, &launch); err != nil {
+		return nil, err
+	}
+	i := slices.Index(launch.Spec.Outputs, output)
+	switch {
+	case i < 0:
+		return nil, fs.ErrNotExist
+	case s.result != nil:
+		return os.Open(filepath.Join(e.path(n), shim.DirOut, strconv.Itoa(i)))
+	case s.alive:
+		return nil, errors.New("it still runs")
+	}
+	return shim.OpenRegular(launch.WorkDir(e.path(n)), output)
+}
+
+// Remove frees what an ended execution holds. One that runs is refused.
+func (e *Executor) Remove(ctx context.Context, n executor.Name) error {
+	e.bury()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s, err := e.look(n)
+	switch {
+	case errors.Is(err, executor.ErrAbsent):
+		return nil // what a dead start left is taken over by the next Start of that name
+	case err != nil:
+		return fmt.Errorf("remove execution %s: %w", n, err)
+	case s.alive && s.result == nil:
+		return fmt.Errorf("remove execution %s: it still runs", n)
+	}
+	var launch shim.Launch
+	if err := shim.ReadJSON(e.path(n), shim.FileLaunch, &launch); err == nil {
+		shim.RemoveCgroups(launch)
+	}
+	if err := e.discard(e.path(n)); err != nil {
+		return fmt.Errorf("remove execution %s: %w", n, err)
+	}
+	return nil
+}
+
+// discard makes an execution's directory disappear at once and then frees it.
+func (e *Executor) discard(dir string) error {
+	to, err := os.MkdirTemp(filepath.Join(e.dir, dirTrash), "removed-")
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(dir, filepath.Join(to, "it")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(err, os.Remove(to))
+	}
+	return removeAll(to)
+}
+
+// List names the executions that began and were not removed.
+func (e *Executor) List(ctx context.Context) ([]executor.Name, error) {
+	e.bury()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(filepath.Join(e.dir, dirRuns))
+	if err != nil {
+		return nil, fmt.Errorf("list executions: %w", err)
+	}
+	var names []executor.Name
+	for _, entry := range entries {
+		n := executor.Name(entry.Name())
+		began, err := e.started(n)
+		if err != nil {
+			return nil, fmt.Errorf("list executions: %w", err)
+		}
+		if began {
+			names = append(names, n)
+		}
+	}
+	return names, nil
+}

@@ -1,0 +1,90 @@
+package shim
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// The sandbox as seen from inside.
+const (
+	InsideSource = "/src"
+	insideTmp    = "/tmp"
+	insideShim   = "/run/planlatch-shim"
+	insideUID    = "1000" // never 0: programs and people read root as power that is not there
+)
+
+// SystemDirs are the read-only parts of this machine that steps see at the same path. A data directory must not lie in them.
+func SystemDirs() []string {
+	return []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"}
+}
+
+// etcFiles are what programs need of /etc and nothing that is a secret: /etc/ssl/private stays out.
+func etcFiles() []string {
+	return []string{
+		"/etc/ssl/certs", "/etc/ssl/cert.pem", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs", "/etc/pki/tls/cert.pem", "/etc/pki/tls/openssl.cnf",
+		"/etc/pki/ca-trust/extracted", "/etc/ca-certificates", "/etc/crypto-policies", "/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf",
+		"/etc/ld.so.conf.d", "/etc/localtime", "/etc/mime.types", "/etc/protocols", "/etc/services", "/etc/gai.conf",
+	}
+}
+
+// EtcNames are the files of /etc that are made for each execution.
+func EtcNames() []string { return []string{"hosts", "resolv.conf", "passwd", "group", "nsswitch.conf"} }
+
+func devices() []string {
+	return []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
+}
+
+// bwrapArgs builds the argv of bubblewrap for the execution in dir. It never dies with its parent: an apply must be able to finish.
+func bwrapArgs(l Launch, dir string) []string {
+	tmpSize := strconv.FormatInt(tmpBytes(l.Spec.Limits.Memory), 10)
+	args := []string{
+		"bwrap", "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--as-pid-1",
+		"--cap-drop", "ALL", "--uid", insideUID, "--gid", insideUID, "--hostname", l.Hostname,
+	}
+	for _, path := range []string{"/etc", "/dev", "/run"} {
+		args = append(args, "--perms", "0755", "--dir", path)
+	}
+	for _, path := range SystemDirs() {
+		// On a merged system /bin is a link into /usr; the link itself is what programs expect.
+		if target, err := os.Readlink(path); err == nil {
+			args = append(args, "--symlink", target, path)
+		} else {
+			args = append(args, "--ro-bind-try", path, path)
+		}
+	}
+	for _, path := range etcFiles() {
+		args = append(args, "--ro-bind-try", path, path)
+	}
+	for _, name := range EtcNames() {
+		args = append(args, "--ro-bind", filepath.Join(dir, DirEtc, name), "/etc/"+name)
+	}
+	args = append(args, "--proc", "/proc")
+	for _, path := range devices() {
+		args = append(args, "--dev-bind", path, path)
+	}
+	args = append(args,
+		"--symlink", "/proc/self/fd", "/dev/fd", "--symlink", "/proc/self/fd/0", "/dev/stdin",
+		"--symlink", "/proc/self/fd/1", "/dev/stdout", "--symlink", "/proc/self/fd/2", "/dev/stderr",
+		// A tmpfs is memory that no process owns, so each has a size.
+		"--perms", "1777", "--size", strconv.Itoa(64<<20), "--tmpfs", "/dev/shm",
+		"--perms", "1777", "--size", tmpSize, "--tmpfs", insideTmp,
+		"--ro-bind", l.Spec.Source.Dir, InsideSource, "--bind", filepath.Join(dir, DirWork), filepath.Join(InsideSource, l.Spec.Source.Work))
+	for _, b := range l.Spec.Binds {
+		how := "--ro-bind"
+		if b.Write {
+			how = "--bind"
+		}
+		args = append(args, how, b.Path, b.Path)
+	}
+	return append(args, "--ro-bind", l.Shim, insideShim, "--remount-ro", "/",
+		"--chdir", filepath.Join(InsideSource, l.Spec.Source.Work), "--", insideShim, Arg, stageInner)
+}
+
+// tmpBytes is the size of /tmp: half of the memory, within what an init that unpacks a provider needs and a machine can spare.
+func tmpBytes(memory int64) int64 {
+	if memory == 0 {
+		return 1 << 30
+	}
+	return min(max(memory/2, 64<<20), 2<<30)
+}

@@ -1,0 +1,203 @@
+package shim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/planlatch/planlatch/executor"
+)
+
+// Names inside an execution's directory.
+const (
+	FileLaunch  = "launch.json" // Launch; written once before the owner starts
+	FileLock    = "lock"        // see HeldBy
+	FileLog     = "log"         // raw output of the steps
+	FileExit    = "exit.json"   // executor.Result; last, by rename
+	FileLease   = "lease"       // its time of change is the last renewal
+	FileControl = "control"     // fifo: one byte per request
+	FileProcs   = "procs.json"  // Procs
+	FileErrors  = "shim.err"    // what a dying owner had to say
+	DirWork     = "work"        // private copy of the work directory (with namespaces)
+	DirSource   = "src"         // the whole private tree (without namespaces); its work directory is the private copy
+	DirTmp      = "tmp"         // stands for /tmp (without namespaces)
+	DirEtc      = "etc"         // synthetic files for /etc
+	DirOut      = "out"         // kept outputs, named by their index in Spec.Outputs
+)
+
+// Requests through the control fifo.
+const (
+	RequestInterrupt = 'i'
+	RequestKill      = 'k'
+)
+
+// Launch is all that the owner is told but secrets. It is plain data in FileLaunch.
+type Launch struct {
+	Spec       executor.Spec
+	Tombstone  string // file to create before the first step
+	Namespaces bool   // bubblewrap; false: the steps run beside us
+	Walls      bool   // landlock, seccomp, no-new-privileges; false only with the sandbox off
+	Shim       string // this program, as seen from outside
+	Bwrap      string
+	Slirp      string // empty: nothing but loopback and Relays
+	Offline    bool   // without namespaces: refuse IP but for TCP to the ports of Relays
+	Relays     []Relay
+	Closed     []string // prefixes that answer "unreachable" in an open network
+	Hostname   string
+	Cgroups    []string // control groups to make for it, one per hierarchy; none: limits are polled
+}
+
+// Relay is one allowed target.
+type Relay struct {
+	Dial   string   // host:port as written
+	Listen []string // ip:port inside the network namespace
+}
+
+// WorkDir is where the private copy of the work directory lies in the execution's directory.
+func (l Launch) WorkDir(dir string) string {
+	if l.Namespaces {
+		return filepath.Join(dir, DirWork)
+	}
+	return filepath.Join(dir, DirSource, l.Spec.Source.Work)
+}
+
+// Procs are the processes that a cancel without a living owner needs.
+type Procs struct {
+	Root  Proc // first process of the sandbox, ancestor of all steps
+	Inner Proc
+}
+
+// Proc is a process that cannot be mistaken for a later one with the same number.
+type Proc struct {
+	PID   int
+	Start uint64 // clock ticks since boot
+}
+
+// Byte ranges of the lock file. The execution's byte is locked through a descriptor that every process of it inherits, so it is free only
+// when none lives. The owner's byte is its own, because a hostile step could unlock the inherited one.
+const (
+	lockExecution = 0
+	lockOwner     = 1
+	lockBoth      = -1
+)
+
+// Lock takes the execution's byte of an open lock file without waiting. The lock belongs to the open file and everyone who inherits it.
+func Lock(f *os.File) (bool, error) { return lockByte(f, lockExecution) }
+
+func lockByte(f *os.File, at int64) (bool, error) {
+	err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Start: at, Len: 1})
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	return true, nil
+}
+
+// Alive says whether anything of the execution in dir lives: its owner or any process of its sandbox. It takes no lock.
+func Alive(dir string) (bool, error) { return held(dir, lockBoth) }
+
+// Owned says whether the owner of the execution in dir lives.
+func Owned(dir string) (bool, error) { return held(dir, lockOwner) }
+
+func held(dir string, at int64) (bool, error) {
+	f, err := os.Open(filepath.Join(dir, FileLock))
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }() // read only
+	probe := unix.Flock_t{Type: unix.F_WRLCK, Start: at, Len: 1}
+	if at == lockBoth {
+		probe.Start, probe.Len = 0, 2
+	}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &probe); err != nil {
+		return false, fmt.Errorf("probe %s: %w", f.Name(), err)
+	}
+	return probe.Type != unix.F_UNLCK, nil
+}
+
+// WriteDurable makes name in dir hold v, whole or not at all, also across a crash of the machine.
+func WriteDurable(dir, name string, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, name)
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(body)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	return SyncDir(dir)
+}
+
+// SyncDir makes the entries of a directory durable.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// ReadJSON reads name in dir into v.
+func ReadJSON(dir, name string, v any) error {
+	body, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		return fmt.Errorf("%s in %s: %w", name, dir, err)
+	}
+	return nil
+}
+
+// OpenRegular opens a regular file beneath dir for reading. What is no regular file or lies outside is fs.ErrNotExist to the caller's
+// eyes or an error of os.Root: the tree was written by a hostile program.
+func OpenRegular(dir, name string) (*os.File, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }() // read only
+	// Not blocking: a fifo in the place of an output would hold us for ever.
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(&os.PathError{Op: "open", Path: name, Err: os.ErrNotExist}, err, f.Close())
+	}
+	return f, nil
+}
+
+// Place maps a path inside the sandbox to where it lies without namespaces: /src to the private tree, /tmp to the private directory.
+// Other strings stay as they are. An option may carry the path after its first "=".
+func (l Launch) Place(dir, s string) string {
+	if l.Namespaces {
+		return s
+	}
+	lead, path := "", s
+	if before, after, ok := strings.Cut(s, "="); ok && strings.HasPrefix(after, "/") && !strings.HasPrefix(s, "/") {
+		lead, path = before+"=", after
+	}
+	for inside, outside := range map[string]string{"/src": DirSource, "/tmp": DirTmp} {
+		if path == inside || strings.HasPrefix(path, inside+"/") {
+			return lead + filepath.Join(dir, outside) + path[len(inside):]
+		}
+	}
+	return s
+}

@@ -1,0 +1,79 @@
+package shim
+
+import (
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// drainLimit bounds what is still read after a step ended: a process it left behind may write for ever.
+const drainLimit = 1 << 20
+
+// output carries what a step prints into the log. The step gets a pipe and not the log itself, because "echo >/dev/stderr" would truncate a
+// file, and a hostile step could erase its traces. The pipe is the inner's, which no step outlives in a sandbox, so no step loses its reader.
+type output struct {
+	read, write *os.File
+	copied      chan struct{}
+}
+
+func openOutput(log io.Writer) (*output, error) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	// The step's end must block when the pipe is full: no program expects EAGAIN from its stdout.
+	if err := unix.SetNonblock(int(write.Fd()), false); err != nil {
+		return nil, errors.Join(err, read.Close(), write.Close())
+	}
+	o := &output{read: read, write: write, copied: make(chan struct{})}
+	go func() {
+		defer close(o.copied)
+		_, _ = io.Copy(lossy{log}, onlyReader{read}) // ends with the last writer, or when finish says so
+	}()
+	return o, nil
+}
+
+// handed closes our copy of the step's end.
+func (o *output) handed() { _ = o.write.Close() } // nothing was written through it
+
+// finish takes what is left in the pipe once the step has ended, without waiting for what it left behind.
+func (o *output) finish(log io.Writer) {
+	select {
+	case <-o.copied: // nobody else holds it
+	default:
+		_ = o.read.SetReadDeadline(time.Unix(1, 0)) // wakes the copy
+		<-o.copied
+		o.drain(log)
+	}
+	_ = o.read.Close() // read only
+}
+
+func (o *output) drain(log io.Writer) {
+	raw, err := o.read.SyscallConn()
+	if err != nil {
+		return
+	}
+	buffer := make([]byte, 64<<10)
+	for left := drainLimit; left > 0; {
+		var n int
+		if err := raw.Control(func(fd uintptr) { n, err = unix.Read(int(fd), buffer) }); err != nil || n <= 0 {
+			return // empty
+		}
+		_, _ = lossy{log}.Write(buffer[:n]) // never fails
+		left -= n
+	}
+}
+
+// lossy writes what it can. A full disk must not block the step on its own output: an apply has a state to save.
+type lossy struct{ io.Writer }
+
+func (l lossy) Write(p []byte) (int, error) {
+	_, _ = l.Writer.Write(p) // see above
+	return len(p), nil
+}
+
+// onlyReader keeps io.Copy from moving pages past the log's append mode.
+type onlyReader struct{ io.Reader }

@@ -1,0 +1,346 @@
+package shim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/planlatch/planlatch/executor"
+)
+
+// startTime is how long any part of a start may take before the execution is given up, with nothing run.
+const startTime = 20 * time.Second
+
+// owner is the stage that owns one execution.
+type owner struct {
+	dir     string
+	launch  Launch
+	lock    *os.File // the inherited one: passed on to everything of the execution
+	log     *os.File
+	brief   *os.File // to the inner: the frame, then requests
+	report  *os.File // from the inner
+	events  *json.Decoder
+	errors  *os.File // what the stages before the inner complain
+	network network
+	groups  cgroups
+}
+
+// own is the owner stage. It returns an error when nothing ran; whatever happens to the steps is in the result.
+func own(dir string) error {
+	o := &owner{dir: dir, lock: os.NewFile(FDLock, "lock")}
+	ack := os.NewFile(FDAck, "ack")
+	unix.CloseOnExec(FDAck)
+	unix.CloseOnExec(FDLock)
+	err := o.prepare()
+	if err == nil {
+		err = o.launched(ack)
+	}
+	if err != nil {
+		o.abandon()
+		if text, _ := io.ReadAll(io.LimitReader(o.complaints(), 4096)); len(text) > 0 {
+			err = fmt.Errorf("%w: %s", err, strings.TrimSpace(string(text)))
+		}
+		return errors.Join(err, json.NewEncoder(ack).Encode(Ack{Error: err.Error()}))
+	}
+	// The server reads "it runs" and forgets us. It may be dead by now, which is no concern of the execution.
+	_ = json.NewEncoder(ack).Encode(Ack{})
+	_ = ack.Close() // it was told
+	result := o.supervise()
+	o.finish()
+	o.keepOutputs(&result)
+	return WriteDurable(dir, FileExit, result)
+}
+
+// prepare takes what the execution needs of this process before it has secrets.
+func (o *owner) prepare() error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("become the reaper: %w", err)
+	}
+	own, err := os.OpenFile(filepath.Join(o.dir, FileLock), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	// Held until this process ends, so the file is never closed.
+	if ok, err := lockByte(own, lockOwner); err != nil || !ok {
+		return errors.Join(errors.New("another owner lives"), err)
+	}
+	if err := ReadJSON(o.dir, FileLaunch, &o.launch); err != nil {
+		return err
+	}
+	o.log, err = os.OpenFile(filepath.Join(o.dir, FileLog), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	return err
+}
+
+// launched brings the sandbox up, waits for the word to go, and lets the steps begin.
+func (o *owner) launched(ack io.Writer) error {
+	root, err := o.spawn()
+	if err != nil {
+		return err
+	}
+	// Only now: a process that others cannot inspect cannot give its child a user namespace either.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("close this process to others: %w", err)
+	}
+	var secrets []string
+	stdin := os.NewFile(0, "secrets")
+	if err := readFrame(stdin, &secrets); err != nil {
+		return fmt.Errorf("read secrets: %w", err)
+	}
+	if err := o.handOver(secrets); err != nil {
+		return err
+	}
+	if err := o.remember(root); err != nil {
+		return err
+	}
+	if err := json.NewEncoder(ack).Encode(Ack{}); err != nil {
+		return fmt.Errorf("tell the server: %w", err)
+	}
+	if _, err := io.ReadFull(stdin, make([]byte, 1)); err != nil {
+		return errors.New("whoever started this is gone or changed its mind")
+	}
+	_ = stdin.Close() // nothing more will come
+	// From here on the name is used, whatever happens.
+	f, err := os.OpenFile(o.launch.Tombstone, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("take the name: %w", err)
+	}
+	if err := errors.Join(f.Sync(), f.Close(), SyncDir(filepath.Dir(o.launch.Tombstone))); err != nil {
+		return errors.Join(fmt.Errorf("take the name: %w", err), os.Remove(o.launch.Tombstone))
+	}
+	if _, err := o.brief.Write([]byte{'g'}); err != nil {
+		return errors.Join(fmt.Errorf("start the steps: %w", err), os.Remove(o.launch.Tombstone))
+	}
+	return nil
+}
+
+// spawn starts the first process of the sandbox: the network stage, or the inner itself without namespaces.
+func (o *owner) spawn() (pid int, err error) {
+	briefRead, brief, err := os.Pipe()
+	if err != nil {
+		return 0, err
+	}
+	report, reportWrite, err := os.Pipe()
+	if err != nil {
+		return 0, err
+	}
+	complaints, complaintsWrite, err := os.Pipe()
+	if err != nil {
+		return 0, err
+	}
+	exit, err := o.network.holdPair()
+	if err != nil {
+		return 0, err
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return 0, err
+	}
+	o.brief, o.report, o.errors, o.events = brief, report, complaints, json.NewDecoder(report)
+	files := []uintptr{
+		briefRead.Fd(), null.Fd(), complaintsWrite.Fd(), reportWrite.Fd(), o.log.Fd(), o.lock.Fd(), o.network.hold.Fd(),
+	}
+	defer func() {
+		// The copies of the other side: its end must be visible here.
+		err = errors.Join(err, briefRead.Close(), null.Close(), complaintsWrite.Close(), reportWrite.Close(), exit.Close(), o.network.hold.Close())
+	}()
+	if o.groups, err = makeCgroups(o.launch); err != nil {
+		return 0, err
+	}
+	if !o.launch.Namespaces {
+		pid, err := syscall.ForkExec(o.launch.Shim, []string{"planlatch-shim", Arg, stageInner}, &syscall.ProcAttr{
+			Dir: o.launch.WorkDir(o.dir), Env: []string{}, Files: files, Sys: &syscall.SysProcAttr{Setpgid: true},
+		})
+		return pid, errors.Join(err, o.groups.add(pid))
+	}
+	return o.spawnSandbox(files, exit, complaintsWrite)
+}
+
+// spawnSandbox starts the stage in new user and network namespaces and sets its network up from both sides.
+func (o *owner) spawnSandbox(files []uintptr, exit, complaints *os.File) (int, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	ours, theirs := os.NewFile(uintptr(pair[0]), "control"), os.NewFile(uintptr(pair[1]), "control")
+	pid, err := syscall.ForkExec(o.launch.Shim, []string{"planlatch-shim", Arg, stageNet}, &syscall.ProcAttr{
+		Dir: "/", Env: []string{}, Files: append(files, theirs.Fd()),
+		Sys: &syscall.SysProcAttr{
+			Setpgid:    true,
+			Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNET,
+			// Root in there, so that the capabilities over the network survive the execution of the stage. bubblewrap drops them all.
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		},
+	})
+	if err = errors.Join(err, theirs.Close()); err != nil {
+		return 0, errors.Join(fmt.Errorf("make user and network namespaces: %w", err), ours.Close())
+	}
+	if err := o.groups.add(pid); err != nil {
+		return 0, err
+	}
+	conn, err := net.FileConn(ours)
+	if err = errors.Join(err, ours.Close()); err != nil {
+		return 0, err
+	}
+	defer func() { _ = conn.Close() }() // the stage is bubblewrap by then
+	if err := conn.SetDeadline(time.Now().Add(startTime)); err != nil {
+		return 0, err
+	}
+	if o.launch.Slirp != "" {
+		if err := o.network.startStack(o.launch.Slirp, pid, exit, complaints); err != nil {
+			return 0, err
+		}
+	}
+	s := setup{Closed: o.launch.Closed, Bwrap: o.launch.Bwrap, Args: bwrapArgs(o.launch, o.dir)}
+	var dials []string
+	for _, r := range o.launch.Relays {
+		for _, at := range r.Listen {
+			s.Listen, dials = append(s.Listen, at), append(dials, r.Dial)
+		}
+	}
+	if err := WriteFrame(conn, s); err != nil {
+		return 0, fmt.Errorf("instruct the network stage: %w", err)
+	}
+	socket, ok := conn.(*net.UnixConn)
+	if !ok {
+		return 0, errors.New("control socket: not a unix socket")
+	}
+	return pid, o.network.hear(socket, dials)
+}
+
+// handOver gives the inner its brief and waits until its walls stand.
+func (o *owner) handOver(secrets []string) error {
+	b := brief{Walls: wallsFor(o.launch, o.dir), Stops: o.launch.Spec.Unattended > 0}
+	for _, s := range o.launch.Spec.Steps {
+		for i, arg := range s.Argv {
+			s.Argv[i] = o.launch.Place(o.dir, arg)
+		}
+		b.Steps = append(b.Steps, s)
+	}
+	for _, pair := range o.launch.Spec.Env {
+		b.Env = append(b.Env, o.launch.Place(o.dir, pair))
+	}
+	if !o.launch.Namespaces {
+		if !slices.ContainsFunc(b.Env, func(pair string) bool { return strings.HasPrefix(pair, "TMPDIR=") }) {
+			b.Env = append(b.Env, "TMPDIR="+filepath.Join(o.dir, DirTmp))
+		}
+	} else if n := o.launch.Spec.Limits.Processes; n > 0 {
+		// Counted in the sandbox's own user namespace, threads too: the backstop behind the watched count of processes.
+		b.LimitNproc = 8*n + 512
+	}
+	b.Env = append(b.Env, secrets...)
+	if err := o.brief.SetWriteDeadline(time.Now().Add(startTime)); err != nil {
+		return err
+	}
+	if err := WriteFrame(o.brief, b); err != nil {
+		return fmt.Errorf("the sandbox did not start: %w", err)
+	}
+	if err := errors.Join(o.brief.SetWriteDeadline(time.Time{}), o.report.SetReadDeadline(time.Now().Add(startTime))); err != nil {
+		return err
+	}
+	var e event
+	if err := o.events.Decode(&e); err != nil || e.Kind != "ready" {
+		return errors.New("the sandbox did not start")
+	}
+	return o.report.SetReadDeadline(time.Time{})
+}
+
+// remember writes down which processes a cancel needs when this one is gone.
+func (o *owner) remember(root int) error {
+	p, err := Identify(root)
+	if err != nil {
+		return err
+	}
+	procs := Procs{Root: p, Inner: p}
+	// With bubblewrap the inner is the child of the first process.
+	below, err := descendants(root, 0)
+	if err != nil {
+		return err
+	}
+	for _, s := range below {
+		if s.parent == root {
+			procs.Inner = s.Proc
+		}
+	}
+	body, err := json.Marshal(procs)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(o.dir, FileProcs), body, 0o600)
+}
+
+// complaints is what the failed stages said.
+func (o *owner) complaints() io.Reader {
+	if o.errors == nil {
+		return strings.NewReader("")
+	}
+	return o.errors
+}
+
+// abandon ends what was started when the execution does not begin.
+func (o *owner) abandon() {
+	if o.brief != nil {
+		_ = o.brief.Close() // the inner takes it as the end
+	}
+	o.finish()
+}
+
+// finish kills everything below this process and returns when nothing of it lives: only then a result may be seen.
+func (o *owner) finish() {
+	for {
+		below, err := descendants(os.Getpid(), 0)
+		for _, s := range below {
+			_ = s.Signal(unix.SIGKILL) // the next round sees whether it worked
+		}
+		if err == nil && buryAll() {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	o.network.close()
+	o.groups.remove()
+}
+
+// buryAll reaps what died and says whether no child is left. Orphans of the execution become our children.
+func buryAll() bool {
+	for {
+		got, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.ECHILD):
+			return true
+		case err != nil || got == 0:
+			return false
+		}
+	}
+}
+
+// keepOutputs copies the outputs that exist to where no step can reach, and adds them to the result.
+func (o *owner) keepOutputs(r *executor.Result) {
+	out := filepath.Join(o.dir, DirOut)
+	for i, name := range o.launch.Spec.Outputs {
+		a, err := keepOutput(o.launch.WorkDir(o.dir), name, filepath.Join(out, fmt.Sprint(i)), o.launch.Spec.Limits.Disk)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil { // an output that cannot be kept makes the result no success, for it may be the only copy of a state
+			if r.Ended == executor.EndExit {
+				r.Ended = executor.EndDisk
+			}
+			r.Reason = strings.TrimPrefix(fmt.Sprintf("%s; output %s could not be kept: %v", r.Reason, name, err), "; ")
+			continue
+		}
+		r.Outputs = append(r.Outputs, a)
+	}
+	_ = SyncDir(out) // best effort: each file is synced, and a lost entry shows as a missing output
+}

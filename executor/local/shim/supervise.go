@@ -1,0 +1,294 @@
+package shim
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/planlatch/planlatch/executor"
+)
+
+// How often the limits are looked at. Disk use is a walk over the tree, so its pause also grows with what the walk costs.
+const (
+	watchEvery = 50 * time.Millisecond
+	diskEvery  = 250 * time.Millisecond
+)
+
+// supervision is the running part of an owner: which steps ran and what is ending them. One goroutine uses it.
+type supervision struct {
+	*owner
+	result  executor.Result
+	running bool             // the last step of result has not ended
+	grace   <-chan time.Time // fires when an interrupted execution is killed
+	lease   time.Time        // last seen renewal, as the file system tells it
+	renewed time.Time        // when we saw it, on a clock that does not jump
+	diskAt  time.Time        // next look
+	waited  string           // what the grace was given for
+	done    bool             // the inner said that no step follows
+	dead    bool             // kill was called
+}
+
+// supervise follows the steps to their end, or to the end it brings about, and returns the result without outputs.
+func (o *owner) supervise() executor.Result {
+	s := &supervision{owner: o, renewed: time.Now()}
+	s.lease, _ = s.leaseTime()
+	events := make(chan event)
+	go o.readEvents(events) // ends when the sandbox does
+	requests := make(chan byte)
+	stop := make(chan struct{})
+	defer close(stop)
+	go o.readRequests(requests, stop) // ends with this process: a fifo that we hold open ourselves never ends
+	var wall <-chan time.Time
+	if d := o.launch.Spec.Limits.Wall; d > 0 {
+		wall = time.After(d)
+	}
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case e, more := <-events:
+			if !more {
+				return s.end()
+			}
+			s.note(e)
+			if s.done {
+				return s.end()
+			}
+		case r := <-requests:
+			s.request(r)
+		case <-wall:
+			s.interrupt(executor.EndTimeout, fmt.Sprintf("the time limit of %s was reached", o.launch.Spec.Limits.Wall))
+		case <-s.grace:
+			s.kill(executor.EndKilled, fmt.Sprintf("%s, and the grace of %s ran out", s.waited, o.launch.Spec.Grace))
+		case <-tick.C:
+			s.watch()
+		}
+		if s.dead {
+			return s.end()
+		}
+	}
+}
+
+// readEvents decodes the inner's report. It closes the channel when the inner is gone.
+func (o *owner) readEvents(events chan<- event) {
+	defer close(events)
+	for {
+		var e event
+		if err := o.events.Decode(&e); err != nil {
+			return
+		}
+		events <- e
+	}
+}
+
+func (o *owner) readRequests(requests chan<- byte, stop <-chan struct{}) {
+	control, err := os.OpenFile(filepath.Join(o.dir, FileControl), os.O_RDWR, 0)
+	if err != nil {
+		return // a cancel then finds no reader and signals the processes itself
+	}
+	var b [1]byte
+	for {
+		if _, err := io.ReadFull(control, b[:]); err != nil {
+			return
+		}
+		select {
+		case requests <- b[0]:
+		case <-stop:
+			return
+		}
+	}
+}
+
+func (s *supervision) note(e event) {
+	steps := s.launch.Spec.Steps
+	switch e.Kind {
+	case "done":
+		s.done = true
+	case "start":
+		s.result.Steps = append(s.result.Steps, executor.StepResult{Label: steps[e.Step].Label, Exit: -1, Started: time.Now().UTC()})
+		s.running = true
+	case "unstartable":
+		s.running = false
+		if s.result.Ended == "" {
+			s.result.Ended, s.result.Reason = executor.EndStart, e.Text
+		}
+	case "end":
+		last := &s.result.Steps[len(s.result.Steps)-1]
+		last.Exit, last.Took, s.running = e.Exit, e.Took, false
+		last.OK = e.Exit == 0
+		if ok := steps[e.Step].OK; len(ok) > 0 {
+			last.OK = slices.Contains(ok, e.Exit)
+		}
+	}
+}
+
+func (s *supervision) request(r byte) {
+	switch r {
+	case RequestInterrupt:
+		if s.result.Ended == "" {
+			s.result.Ended, s.result.Reason = executor.EndCanceled, "canceled"
+		}
+		s.ask()
+	case RequestKill:
+		s.kill(executor.EndKilled, "killed on request")
+	}
+}
+
+// ask passes an interrupt to the running step. The inner passes on only the first.
+func (s *supervision) ask() {
+	_, _ = s.brief.Write([]byte{RequestInterrupt}) // a dead inner shows as the end of its report
+}
+
+// interrupt ends the execution for a reason of its own: an interrupt now, a kill after the grace. The first reason stays.
+func (s *supervision) interrupt(why executor.End, reason string) {
+	if s.grace != nil || s.dead {
+		return
+	}
+	if s.result.Ended == "" || s.result.Ended == executor.EndCanceled {
+		s.result.Ended, s.result.Reason = why, reason
+	}
+	s.waited = reason
+	s.ask()
+	s.grace = time.After(s.launch.Spec.Grace)
+}
+
+// kill ends everything. The supervision returns right after it.
+func (s *supervision) kill(why executor.End, reason string) {
+	s.grace = nil
+	switch s.result.Ended {
+	case executor.EndDisk, executor.EndLog: // the limit stays the name of it
+	default:
+		s.result.Ended, s.result.Reason = why, reason
+	}
+	s.dead = true
+}
+
+// end completes the result. Steps that all ran well are a success, even if somebody asked for an end meanwhile.
+func (s *supervision) end() executor.Result {
+	complete := !s.running && len(s.result.Steps) == len(s.launch.Spec.Steps)
+	for _, step := range s.result.Steps {
+		complete = complete && step.OK
+	}
+	if s.running {
+		last := &s.result.Steps[len(s.result.Steps)-1]
+		last.Took = time.Since(last.Started)
+	}
+	switch {
+	case complete:
+		s.result.Ended, s.result.Reason = executor.EndExit, ""
+	case s.groups.starved() && !s.dead:
+		s.result.Ended, s.result.Reason = executor.EndMemory, s.memoryReason()
+	case s.result.Ended == "" && !s.done:
+		s.result.Ended, s.result.Reason = executor.EndKilled, "the execution was killed from outside"
+	case s.result.Ended == "":
+		s.result.Ended = executor.EndExit
+	}
+	return s.result
+}
+
+// watch looks at every limit and at the lease.
+func (s *supervision) watch() {
+	buryAll()
+	limits := s.launch.Spec.Limits
+	s.watchLease()
+	if limits.Log > 0 {
+		if info, err := s.log.Stat(); err == nil {
+			s.bound(executor.EndLog, info.Size(), limits.Log, "log")
+		}
+	}
+	if limits.Memory > 0 || limits.Processes > 0 {
+		s.watchProcesses(limits)
+	}
+	if limits.Disk > 0 && time.Now().After(s.diskAt) {
+		began := time.Now()
+		s.bound(executor.EndDisk, diskUse(s.dir), limits.Disk, "disk")
+		s.diskAt = time.Now().Add(max(diskEvery, 20*time.Since(began)))
+	}
+}
+
+// bound interrupts what passes its limit, and kills what goes on past it by a quarter.
+func (s *supervision) bound(why executor.End, used, limit int64, what string) {
+	reason := fmt.Sprintf("the %s limit of %d bytes was reached", what, limit)
+	if used > limit {
+		s.interrupt(why, reason)
+	}
+	if used > limit+limit/4 && s.result.Ended == why {
+		s.kill(why, reason)
+	}
+}
+
+func (s *supervision) watchProcesses(limits executor.Limits) {
+	below, err := descendants(os.Getpid(), s.network.stack)
+	if err != nil {
+		return // no /proc for a moment: the next look tells
+	}
+	var memory int64
+	for _, p := range below {
+		memory += p.rss
+	}
+	if limits.Processes > 0 && len(below) > limits.Processes+scaffold(s.launch) {
+		s.kill(executor.EndProcesses, fmt.Sprintf("the limit of %d processes was reached", limits.Processes))
+	}
+	if s.groups.starved() || (limits.Memory > 0 && memory > limits.Memory && !s.groups.memory) {
+		s.kill(executor.EndMemory, s.memoryReason())
+	}
+}
+
+func (s *supervision) memoryReason() string {
+	return fmt.Sprintf("the memory limit of %d bytes was reached", s.launch.Spec.Limits.Memory)
+}
+
+// scaffold is how many processes of an execution are ours: the inner, and bubblewrap around it.
+func scaffold(l Launch) int {
+	if l.Namespaces {
+		return 2
+	}
+	return 1
+}
+
+// watchLease ends an unattended execution that nobody renewed. It measures the time between changes that it saw, so that neither a set
+// clock nor the sleep of the machine counts.
+func (s *supervision) watchLease() {
+	limit := s.launch.Spec.Unattended
+	if limit == 0 {
+		return
+	}
+	if at, err := s.leaseTime(); err == nil && !at.Equal(s.lease) {
+		s.lease, s.renewed = at, time.Now()
+	}
+	if time.Since(s.renewed) > limit {
+		s.interrupt(executor.EndLost, fmt.Sprintf("nobody attended to it for %s", limit))
+	}
+}
+
+func (s *supervision) leaseTime() (time.Time, error) {
+	info, err := os.Stat(filepath.Join(s.dir, FileLease))
+	if err != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), nil
+}
+
+// diskUse is the space that the files below dir take. What cannot be read counts nothing.
+func diskUse(dir string) int64 {
+	var total int64
+	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return nil //nolint:nilerr // removed meanwhile, or closed by the step: the rest still counts
+		}
+		info, err := e.Info()
+		if err != nil {
+			return nil //nolint:nilerr // removed meanwhile
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			total += st.Blocks * 512
+		}
+		return nil
+	})
+	return total
+}

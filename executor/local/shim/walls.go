@@ -1,0 +1,119 @@
+package shim
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/landlock-lsm/go-landlock/landlock"
+	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
+)
+
+// walls are what the inner closes behind itself: landlock, no-new-privileges and seccomp.
+type walls struct {
+	Read    []string // trees
+	Write   []string // trees
+	Files   []string // single files that are read and written: devices
+	Offline bool     // no IP but TCP to Ports; for a run without a network namespace
+	Ports   []uint16
+}
+
+// wallsFor lists what the execution in dir may touch.
+func wallsFor(l Launch, dir string) *walls {
+	if !l.Walls {
+		return nil
+	}
+	w := &walls{Files: devices()}
+	if l.Namespaces {
+		w.Read = []string{"/"}
+		w.Write = []string{insideTmp, "/dev/shm", filepath.Join(InsideSource, l.Spec.Source.Work)}
+	} else {
+		w.Read = append(append([]string{l.Shim, "/proc", l.Spec.Source.Dir, filepath.Join(dir, DirSource)}, SystemDirs()...), etcFiles()...)
+		for _, name := range EtcNames() {
+			w.Read = append(w.Read, "/etc/"+name)
+		}
+		w.Write = []string{filepath.Join(dir, DirTmp), l.WorkDir(dir)}
+		w.Offline = l.Offline
+		for _, r := range l.Relays {
+			w.Ports = append(w.Ports, portOf(r.Dial))
+		}
+	}
+	for _, b := range l.Spec.Binds {
+		if b.Write {
+			w.Write = append(w.Write, b.Path)
+		} else {
+			w.Read = append(w.Read, b.Path)
+		}
+	}
+	return w
+}
+
+// LandlockABI is the version of landlock that this kernel offers, 0 for none.
+func LandlockABI() int {
+	version, err := ll.LandlockGetABIVersion()
+	if err != nil {
+		return 0
+	}
+	return version
+}
+
+// NetABI is the first version of landlock that bounds TCP.
+const NetABI = 4
+
+// close raises the walls around this process and all that it starts. Nothing takes them down again.
+func (w *walls) close() error {
+	abi := LandlockABI()
+	if abi == 0 {
+		return errors.New("landlock: this kernel has none; enable it with lsm=landlock,… on the kernel's command line")
+	}
+	var rules []landlock.Rule
+	for _, path := range w.Read {
+		rules = append(rules, rule(path, landlock.RODirs, landlock.ROFiles)...)
+	}
+	for _, path := range w.Write {
+		rules = append(rules, rule(path, func(p ...string) landlock.FSRule {
+			r := landlock.RWDirs(p...)
+			if abi >= 2 { // older kernels refuse a rename across directories; asking them for it would turn all of landlock off
+				r = r.WithRefer()
+			}
+			return r
+		}, landlock.RWFiles)...)
+	}
+	for _, path := range w.Files {
+		rules = append(rules, rule(path, landlock.RWDirs, landlock.RWFiles)...)
+	}
+	config := landlock.V7.BestEffort()
+	if err := config.RestrictPaths(rules...); err != nil {
+		return fmt.Errorf("landlock: %w", err)
+	}
+	if err := config.RestrictScoped(); err != nil {
+		return fmt.Errorf("landlock: %w", err)
+	}
+	if w.Offline {
+		if abi < NetABI && len(w.Ports) > 0 {
+			return fmt.Errorf("landlock: version %d cannot bound TCP to allowed ports, version %d can", abi, NetABI)
+		}
+		var net []landlock.Rule
+		for _, port := range w.Ports {
+			net = append(net, landlock.ConnectTCP(port))
+		}
+		if err := landlock.V4.BestEffort().RestrictNet(net...); err != nil {
+			return fmt.Errorf("landlock: %w", err)
+		}
+	}
+	return installFilter(w.Offline, len(w.Ports) > 0)
+}
+
+// rule allows path with the rights that fit what it is; one that does not exist needs none.
+func rule(path string, dirs, files func(...string) landlock.FSRule) []landlock.Rule {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil
+	case info.IsDir():
+		return []landlock.Rule{dirs(path)}
+	default:
+		return []landlock.Rule{files(path)}
+	}
+}

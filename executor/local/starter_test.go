@@ -1,0 +1,3 @@
+package local_test
+
+func starterMain([]string) (int, bool) { return 0, false }

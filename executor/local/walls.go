@@ -1,0 +1,171 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/executor/local/shim"
+)
+
+// Wall is one protection of the runs and whether it is in force.
+type Wall struct {
+	Name   string // for people: "namespaces", "landlock", …
+	Force  bool
+	Detail string // what was found, one sentence
+	Fix    string // what to do; empty when it is in force
+}
+
+// The fixes, for a person at a shell.
+const (
+	fixBwrap = "install bubblewrap (the package is called bubblewrap everywhere)"
+	fixUser  = "allow unprivileged user namespaces: sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces=15000 and " +
+		"kernel.apparmor_restrict_unprivileged_userns=0 where they exist; in a container: security_opt seccomp=unconfined and " +
+		"apparmor=unconfined, systempaths=unconfined"
+	fixLandlock = "boot a kernel of 5.13 or later with landlock in lsm= on its command line"
+	fixSeccomp  = "boot a kernel with CONFIG_SECCOMP_FILTER"
+	fixSlirp    = "install slirp4netns and give access to /dev/net/tun"
+)
+
+// probes is what this machine gives. Errors say why not.
+type probes struct {
+	namespaces error
+	inner      error // landlock, seccomp, no-new-privileges without namespaces
+	slirp      error
+	landlock   int // version, 0: none
+	cgroups    []string
+}
+
+func (e *Executor) walls() probes { return e.probes() }
+
+// probeTime bounds one probe.
+const probeTime = 30 * time.Second
+
+// probe starts real executions without steps, so that it tells exactly what a run would meet.
+func (e *Executor) probe() probes {
+	p := probes{landlock: shim.LandlockABI(), cgroups: shim.CgroupBases()}
+	if e.sandbox == SandboxOff {
+		return p
+	}
+	try := func(l shim.Launch) error {
+		ctx, cancel := context.WithTimeout(context.Background(), probeTime) // asked for once, on behalf of every caller
+		defer cancel()
+		return e.try(ctx, l)
+	}
+	p.inner = try(shim.Launch{Walls: true})
+	if e.bwrap == "" {
+		p.namespaces = errors.New("bubblewrap was not found")
+	} else {
+		p.namespaces = try(shim.Launch{Walls: true, Namespaces: true})
+	}
+	switch {
+	case p.namespaces != nil:
+		p.slirp = errors.New("there are no namespaces")
+	case e.slirp == "":
+		p.slirp = errors.New("slirp4netns was not found")
+	default:
+		p.slirp = try(shim.Launch{Walls: true, Namespaces: true, Slirp: e.slirp})
+	}
+	return p
+}
+
+// try runs an execution without steps in a directory of its own and forgets it.
+func (e *Executor) try(ctx context.Context, l shim.Launch) (err error) {
+	dir, err := os.MkdirTemp(filepath.Join(e.dir, dirTrash), "probe-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, removeAll(dir)) }()
+	source := filepath.Join(dir, "source")
+	if err := makeDir(source); err != nil {
+		return err
+	}
+	l.Spec = executor.Spec{Name: "probe", Source: executor.Source{Dir: source, Work: "."}}
+	l.Tombstone, l.Shim, l.Bwrap, l.Hostname = filepath.Join(dir, "tombstone"), e.shim, e.bwrap, "probe"
+	lone := &Executor{dir: dir, shim: e.shim, log: e.log, children: make(map[int]bool)}
+	for _, sub := range []string{dirRuns, dirNames, dirTrash} {
+		if err := makeDir(filepath.Join(dir, sub)); err != nil {
+			return err
+		}
+	}
+	l.Tombstone = lone.tombstone("probe")
+	if err := lone.start(ctx, l, lone.path("probe"), nil); err != nil {
+		return err
+	}
+	_, err = lone.Attach(ctx, "probe", io.Discard, 0)
+	for pid := range lone.children {
+		_, waitErr := unix.Wait4(pid, nil, 0, nil)
+		err = errors.Join(err, waitErr)
+	}
+	return err
+}
+
+// Refusal says why no execution can start here under the configured sandbox, naming what is missing and the fix; nil when they can.
+func (e *Executor) Refusal(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if e.sandbox == SandboxOff {
+		return nil
+	}
+	p := e.walls()
+	switch {
+	case p.landlock == 0:
+		return fmt.Errorf("sandbox %s: this kernel has no landlock; %s, or set executor.sandbox to off", e.sandbox, fixLandlock)
+	case p.inner != nil:
+		return fmt.Errorf("sandbox %s: %w; %s, or set executor.sandbox to off", e.sandbox, p.inner, fixSeccomp)
+	case e.sandbox == SandboxRequired && e.bwrap == "":
+		return fmt.Errorf("sandbox required: bubblewrap was not found; %s, or set executor.sandbox to auto", fixBwrap)
+	case e.sandbox == SandboxRequired && p.namespaces != nil:
+		return fmt.Errorf("sandbox required: no namespaces (%w); %s; or set executor.sandbox to auto", p.namespaces, fixUser)
+	}
+	return nil
+}
+
+// Walls probes every protection for real, once in the life of e, and tells which are in force. With the sandbox off none is.
+func (e *Executor) Walls(context.Context) []Wall {
+	p := e.walls()
+	wall := func(name string, missing error, there, fix string) Wall {
+		switch {
+		case e.sandbox == SandboxOff:
+			return Wall{Name: name, Detail: "executor.sandbox is off", Fix: "set executor.sandbox to required"}
+		case missing != nil:
+			return Wall{Name: name, Detail: oneLine(missing), Fix: fix}
+		}
+		return Wall{Name: name, Force: true, Detail: there}
+	}
+	fixSpaces := fixUser
+	if e.bwrap == "" {
+		fixSpaces = fixBwrap
+	}
+	var noLandlock, noSeccomp error
+	if p.landlock == 0 {
+		noLandlock, noSeccomp = errors.New("this kernel has no landlock"), errors.New("not tried, for landlock comes first")
+	} else {
+		noSeccomp = p.inner
+	}
+	all := []Wall{
+		wall("namespaces", p.namespaces, "user, pid, ipc, uts, mount, network and cgroup namespaces by "+e.bwrap, fixSpaces),
+		wall("landlock", noLandlock, fmt.Sprintf("version %d", p.landlock), fixLandlock),
+		wall("seccomp", noSeccomp, "a filter and no-new-privileges", fixSeccomp),
+		wall("network", p.slirp, "an open network goes through "+e.slirp+", without metadata, loopback and our own addresses", fixSlirp),
+	}
+	limits := Wall{Name: "memory", Force: true, Detail: "limits are held by control groups"}
+	if len(p.cgroups) == 0 {
+		limits = Wall{
+			Name: "memory", Detail: "limits are watched, not held: a run may pass its memory for a moment",
+			Fix: "delegate a cgroup with the memory controller (systemd: Delegate=yes, DelegateSubgroup=server)",
+		}
+	}
+	return append(all, limits)
+}
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
