@@ -134,7 +134,7 @@ func (p *prepared) compile(ctx context.Context, src source) {
 	store := inmem.NewFromObject(src.data)
 	compiler := newCompiler(p.set.Rego, src.data)
 	if compiler.Compile(src.modules); compiler.Failed() {
-		p.faults = append(p.faults, faultsOf(p.set.Name, "", compiler.Errors)...)
+		p.faults = append(p.faults, compileFaults(p.set.Name, src.modules, compiler.Errors)...)
 	}
 	if len(p.faults) > 0 {
 		return

@@ -206,7 +206,7 @@ func faultsOf(set, file string, err error) []Fault {
 	}
 	var faults []Fault
 	for _, one := range many {
-		f := Fault{Set: set, File: file, Message: explainError(one)}
+		f := Fault{Set: set, File: file, Message: one.Message}
 		if one.Location != nil {
 			f.Line, f.Column = one.Location.Row, one.Location.Col
 			if one.Location.File != "" {

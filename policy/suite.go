@@ -5,11 +5,15 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/tester"
+	"github.com/open-policy-agent/opa/v1/topdown"
 )
 
 // TestOptions choose tests and bound them. The zero value runs all.
@@ -45,26 +49,73 @@ func Test(ctx context.Context, set Set, opts TestOptions) ([]TestResult, error) 
 	store := inmem.NewFromObject(src.data)
 	compiler := newCompiler(set.Rego, src.data).WithEnablePrintStatements(true)
 	if compiler.Compile(modules); compiler.Failed() {
-		return nil, &LoadError{Faults: faultsOf(set.Name, "", compiler.Errors)}
+		return nil, &LoadError{Faults: compileFaults(set.Name, modules, compiler.Errors)}
 	}
 	txn, err := store.NewTransaction(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("open data of %s: %w", set.Name, err)
 	}
 	defer store.Abort(ctx, txn)
-	results, err := tester.NewRunner().SetCompiler(compiler).SetStore(store).SetModules(modules).CapturePrintOutput(true).
-		SetTimeout(cmp.Or(opts.Timeout, 10*time.Second)).Filter(opts.Filter).RunTests(ctx, txn)
+	runner := func() *tester.Runner {
+		return tester.NewRunner().SetCompiler(compiler).SetStore(store).SetModules(modules).SetTimeout(cmp.Or(opts.Timeout, 10*time.Second))
+	}
+	results, err := collect(ctx, runner().Filter(opts.Filter), txn)
 	if err != nil {
 		return nil, fmt.Errorf("run tests of %s: %w", set.Name, err)
 	}
-	var list []TestResult
-	for r := range results {
-		list = append(list, testResult(r))
+	places, err := failures(ctx, runner(), results, txn)
+	if err != nil {
+		return nil, fmt.Errorf("trace tests of %s: %w", set.Name, err)
+	}
+	list := make([]TestResult, 0, len(results))
+	for _, r := range results {
+		t := testResult(r)
+		t.FailedAt = places[r.Package+"."+r.Name]
+		list = append(list, t)
 	}
 	slices.SortFunc(list, func(a, b TestResult) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Name, b.Name))
 	})
 	return list, ctx.Err()
+}
+
+func collect(ctx context.Context, runner *tester.Runner, txn storage.Transaction) ([]*tester.Result, error) {
+	ch, err := runner.RunTests(ctx, txn)
+	if err != nil {
+		return nil, err
+	}
+	var results []*tester.Result
+	for r := range ch {
+		results = append(results, r)
+	}
+	return results, nil
+}
+
+// failures runs the failed tests once more, because only a trace tells where a test failed, and it costs too much to have one of each.
+// It returns the last expression of a test's file that was false, by the test's name.
+func failures(ctx context.Context, runner *tester.Runner, results []*tester.Result, txn storage.Transaction) (map[string]string, error) {
+	var names []string
+	for _, r := range results {
+		if r.Fail {
+			names = append(names, regexp.QuoteMeta(r.Package+"."+r.Name))
+		}
+	}
+	if len(names) == 0 {
+		return nil, nil //nolint:nilnil // an empty map: no test failed
+	}
+	traced, err := collect(ctx, runner.EnableTracing(true).Filter("^("+strings.Join(names, "|")+")$"), txn)
+	if err != nil {
+		return nil, err
+	}
+	places := map[string]string{}
+	for _, r := range traced {
+		for _, event := range r.Trace {
+			if event.Op == topdown.FailOp && event.Location != nil && r.Location != nil && event.Location.File == r.Location.File {
+				places[r.Package+"."+r.Name] = fmt.Sprintf("%s:%d: %s", event.Location.File, event.Location.Row, event.Location.Text)
+			}
+		}
+	}
+	return places, nil
 }
 
 func testResult(r *tester.Result) TestResult {
@@ -76,9 +127,6 @@ func testResult(r *tester.Result) TestResult {
 	}
 	if r.Error != nil {
 		t.Error = r.Error.Error()
-	}
-	if r.Fail && r.FailedAt != nil {
-		t.FailedAt = fmt.Sprintf("%v: %s", r.FailedAt.Location, r.FailedAt.Location.Text)
 	}
 	return t
 }

@@ -145,11 +145,11 @@ aws_opening(address, attribute, source, rule, protocol) := {
 	[from, to] := aws_ports(rule, protocol)
 }
 
-aws_ports(_, protocol) := [0, 65535] if lower(protocol) in {"-1", "all"}
-
-aws_ports(rule, protocol) := [number_or(object.get(rule, "from_port", null), 0), number_or(object.get(rule, "to_port", null), 65535)] if {
+aws_ports(rule, protocol) := ports if {
+	is_string(protocol)
 	not lower(protocol) in {"-1", "all"}
-}
+	ports := [number_or(object.get(rule, "from_port", null), 0), number_or(object.get(rule, "to_port", null), 65535)]
+} else := [0, 65535]
 
 number_or(value, _) := value if is_number(value)
 
