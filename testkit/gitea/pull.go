@@ -113,11 +113,19 @@ func (p *Person) Review(t testing.TB, r Repo, number int, says Verdict, body str
 	return made.ID
 }
 
-// DismissReview voids somebody's review.
-func (p *Person) DismissReview(t testing.TB, r Repo, number int, id int64) {
+// DismissReview voids somebody's last review.
+func (p *Person) DismissReview(t testing.TB, r Repo, number int, of *Person) {
 	t.Helper()
-	_, err := p.api().DismissPullReview(r.Owner, r.Name, int64(number), id, sdk.DismissPullReviewOptions{Message: "no longer holds"})
-	check(t, err, "dismiss review %d of %s#%d", id, r.FullName, number)
+	list, _, err := p.api().ListPullReviews(r.Owner, r.Name, int64(number), sdk.ListPullReviewsOptions{ListOptions: sdk.ListOptions{PageSize: 50}})
+	check(t, err, "read the reviews of %s#%d", r.FullName, number)
+	var last int64
+	for _, review := range list {
+		if review.Reviewer.UserName == of.Login {
+			last = max(last, review.ID)
+		}
+	}
+	_, err = p.api().DismissPullReview(r.Owner, r.Name, int64(number), last, sdk.DismissPullReviewOptions{Message: "no longer holds"})
+	check(t, err, "dismiss review %d of %s#%d", last, r.FullName, number)
 }
 
 // RequestReview asks people to review, again if they already did.
@@ -196,6 +204,13 @@ func (p *Person) SetDraft(t testing.TB, r Repo, number int, draft bool) {
 		title = draftPrefix + title
 	}
 	p.SetTitle(t, r, number, title)
+}
+
+// SetDescription changes the text of a pull request.
+func (p *Person) SetDescription(t testing.TB, r Repo, number int, text string) {
+	t.Helper()
+	_, _, err := p.api().EditPullRequest(r.Owner, r.Name, int64(number), sdk.EditPullRequestOption{Body: &text})
+	check(t, err, "set the description of %s#%d", r.FullName, number)
 }
 
 // ChangeBase points a pull request at another branch.

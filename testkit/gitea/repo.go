@@ -1,6 +1,7 @@
 package gitea
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -40,6 +41,15 @@ func (p *Person) createRepo(t testing.TB, owner, name string, private bool) Repo
 	made, _, err := create(opt)
 	check(t, err, "create repository %s/%s", owner, name)
 	return p.server.repo(made)
+}
+
+// Repo returns the repository of a full name.
+func (s *Server) Repo(t testing.TB, fullName string) Repo {
+	t.Helper()
+	owner, name, _ := strings.Cut(fullName, "/")
+	got, _, err := s.Admin.api().GetRepo(owner, name)
+	check(t, err, "read repository %s", fullName)
+	return s.repo(got)
 }
 
 // Fork copies a repository to the person's account.
