@@ -1,0 +1,253 @@
+// Package postgres starts a private PostgreSQL cluster for tests: on a loopback port, in a temporary directory, with a password of its own.
+//
+// It promises one cluster per test binary and kind of durability, started when it is first needed, and one database per call of New. The
+// cluster ends with the test binary, also when that is killed: a small shell waits on a pipe that only the binary holds open, then stops
+// the server and removes the directory. It works as root, where the server runs as user postgres because it refuses root, and as an
+// ordinary user. Without PostgreSQL's server programs New fails the test and says what to install; it never skips.
+//
+// All of it is safe for parallel tests.
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Options choose a cluster. The zero value is fast and forgets on a power cut.
+type Options struct {
+	Fsync bool // true: commits reach the disk, as in production
+}
+
+// The clusters of this test binary, by Options. A process has one set, since it has one life to tie them to.
+var clusters struct { //nolint:gochecknoglobals // see above
+	sync.Mutex
+	byOptions map[Options]*cluster
+}
+
+type cluster struct {
+	url   url.URL // of the maintenance database
+	guard *os.File
+	next  int
+}
+
+// New returns the URL of a fresh, empty database that is dropped when the test ends. Its user owns the whole cluster.
+func New(t testing.TB, o Options) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	clusters.Lock()
+	defer clusters.Unlock()
+	c := clusters.byOptions[o]
+	if c == nil {
+		var err error
+		if c, err = start(ctx, o); err != nil {
+			t.Fatalf("start PostgreSQL for tests: %v", err)
+		}
+		if clusters.byOptions == nil {
+			clusters.byOptions = map[Options]*cluster{}
+		}
+		clusters.byOptions[o] = c
+	}
+	c.next++
+	name := fmt.Sprintf("test_%d", c.next)
+	if err := c.exec(ctx, "CREATE DATABASE "+name); err != nil {
+		t.Fatalf("create test database: %v", err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+		defer cancel()
+		if err := c.exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
+			t.Errorf("drop test database: %v", err)
+		}
+	})
+	own := c.url
+	own.Path = "/" + name
+	return own.String()
+}
+
+func (c *cluster) exec(ctx context.Context, statement string) error {
+	conn, err := pgx.Connect(ctx, c.url.String())
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, statement)
+	return errors.Join(err, conn.Close(ctx))
+}
+
+// start makes a cluster, and the guard that removes it, in this order: directory, guard, files, server. So nothing is ever left behind.
+func start(ctx context.Context, o Options) (*cluster, error) {
+	bin, err := programs()
+	if err != nil {
+		return nil, err
+	}
+	owner, err := serverUser()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "planlatch-postgres-")
+	if err != nil {
+		return nil, err
+	}
+	c := &cluster{}
+	if c.guard, err = guard(dir); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	if err := c.serve(ctx, bin, dir, owner, o); err != nil {
+		return nil, errors.Join(err, c.guard.Close())
+	}
+	return c, nil
+}
+
+func (c *cluster) serve(ctx context.Context, bin, dir string, owner *syscall.Credential, o Options) error {
+	if owner != nil {
+		if err := os.Chown(dir, int(owner.Uid), int(owner.Gid)); err != nil {
+			return err
+		}
+	}
+	runAs := func(program string, args ...string) error {
+		cmd := exec.CommandContext(ctx, filepath.Join(bin, program), args...)
+		cmd.Dir = dir
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TZ=UTC", "HOME=" + dir} //nolint:forbidigo // test support
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: owner, Setsid: true}                    // out of reach of Ctrl-C: the guard ends it
+		log, err := os.OpenFile(filepath.Join(dir, "out"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = log.Close() }()
+		cmd.Stdout, cmd.Stderr = log, log // a file: the server inherits it, and a pipe would never end
+		if err := cmd.Run(); err != nil {
+			text, _ := os.ReadFile(log.Name()) // best effort: without it there is still the exit code
+			return fmt.Errorf("%s: %w: %s", program, err, strings.TrimSpace(string(text)))
+		}
+		return nil
+	}
+	password := rand.Text()
+	secret := filepath.Join(dir, "password")
+	if err := os.WriteFile(secret, []byte(password), 0o600); err != nil {
+		return err
+	}
+	if owner != nil {
+		if err := os.Chown(secret, int(owner.Uid), int(owner.Gid)); err != nil {
+			return err
+		}
+	}
+	data := filepath.Join(dir, "data")
+	if err := runAs("initdb", "-D", data, "-U", "planlatch", "-A", "scram-sha-256", "--pwfile", secret, "-E", "UTF8", "--locale=C.UTF-8",
+		"--no-sync", "--no-instructions"); err != nil {
+		return err
+	}
+	onOff := map[bool]string{true: "on", false: "off"}
+	settings := fmt.Sprintf("-h 127.0.0.1 -k %s -c fsync=%[2]s -c synchronous_commit=%[2]s -c full_page_writes=%[2]s -c max_connections=300", dir, onOff[o.Fsync])
+	var err error
+	for range 3 { // another program may take the port between our look and the server's
+		var port int
+		if port, err = freePort(ctx); err != nil {
+			return err
+		}
+		if err = runAs("pg_ctl", "start", "-w", "-t", "60", "-D", data, "-l", filepath.Join(dir, "log"), "-o", settings+" -p "+strconv.Itoa(port)); err == nil {
+			c.url = url.URL{
+				Scheme: "postgres", User: url.UserPassword("planlatch", password), Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
+				Path: "/postgres", RawQuery: "sslmode=disable",
+			}
+			return nil
+		}
+	}
+	text, _ := os.ReadFile(filepath.Join(dir, "log")) // best effort, as above
+	return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(text)))
+}
+
+// guardScript waits until the test binary is gone, however it went, and leaves nothing behind.
+const guardScript = `
+read -r _
+pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null)
+if [ -n "$pid" ]; then
+	kill -QUIT "$pid" 2>/dev/null
+	i=0
+	while [ -e "$1/data/postmaster.pid" ] && [ $i -lt 200 ]; do i=$((i+1)); sleep 0.05; done
+fi
+rm -rf "$1"
+`
+
+// guard starts the shell and returns the end of its pipe; closing it, or dying, sets it off.
+func guard(dir string) (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.Close() }()
+	cmd := exec.Command("sh", "-c", guardScript, "sh", dir) //nolint:noctx // it outlives every context of ours
+	cmd.Stdin = r
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("start guard: %w", err), w.Close())
+	}
+	return w, cmd.Process.Release()
+}
+
+// programs finds the directory with the server programs: in PATH, else the newest version where distributions keep them.
+func programs() (string, error) {
+	if initdb, err := exec.LookPath("initdb"); err == nil {
+		if initdb, err = filepath.EvalSymlinks(initdb); err == nil {
+			return filepath.Dir(initdb), nil
+		}
+	}
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	if err != nil {
+		return "", err
+	}
+	if len(found) == 0 {
+		return "", errors.New("initdb is neither in PATH nor in /usr/lib/postgresql/*/bin: install the PostgreSQL server (Debian: apt-get install postgresql)")
+	}
+	version := func(path string) int {
+		n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path)))) // a name that is no number sorts first
+		return n
+	}
+	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })), nil
+}
+
+// serverUser returns who the server runs as: nil for ourselves, user postgres when we are root.
+func serverUser() (*syscall.Credential, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil //nolint:nilnil // nil means "as we are" to exec
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		return nil, fmt.Errorf("the server refuses to run as root, and there is no user postgres to run it as: %w", err)
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("user postgres: %w", err)
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("user postgres: %w", err)
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+}
+
+func freePort(ctx context.Context) (int, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	return port, l.Close()
+}
