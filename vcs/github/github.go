@@ -63,6 +63,12 @@ type Host struct {
 
 var _ vcs.Host = (*Host)(nil)
 
+// String keeps token and secret out of what is printed.
+func (h *Host) String() string { return "github host " + h.name }
+
+// GoString is String, for %#v.
+func (h *Host) GoString() string { return h.String() }
+
 // New checks the options and returns the adapter; it does not call GitHub.
 func New(o Options) (*Host, error) {
 	if o.Name == "" {

@@ -9,7 +9,7 @@ import (
 )
 
 // payload is what we read of all webhooks. It is ours instead of go-github's, because those decode every field GitHub sends, so that one
-// of an odd type would lose the delivery, and cost ten times as much.
+// of an odd type, in a place nobody reads, would lose the delivery.
 type payload struct {
 	Action     string             `json:"action"`
 	Number     int                `json:"number"`

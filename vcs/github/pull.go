@@ -50,6 +50,9 @@ func (h *Host) pull(ctx context.Context, r vcs.Repo, number int) (vcs.Pull, erro
 	if err != nil {
 		return vcs.Pull{}, fmt.Errorf("rules of %s: %w", p.Base.Branch, err)
 	}
+	if p.State == vcs.PullOpen && commitID.MatchString(rules.tip) {
+		p.Base.SHA = rules.tip // what the pull request says is the tip at its last push
+	}
 	p.Mergeable, p.MergeBlocked = mergeable(got)
 	if p.State == vcs.PullOpen && p.Mergeable == vcs.No && got.GetMergeableState() == "blocked" {
 		ours, err := h.onlyOursMissing(ctx, r, p, rules, seen)
@@ -103,7 +106,7 @@ func (h *Host) UpdatedSince(ctx context.Context, r vcs.Repo, since time.Time) ([
 // pullRequest reads what the pull request itself says. In lists GitHub leaves merged and mergeable out; merged_at is always there.
 func pullRequest(g *gh.PullRequest) vcs.Pull {
 	p := vcs.Pull{
-		Number: g.GetNumber(), Title: g.GetTitle(), URL: g.GetHTMLURL(), Author: account(g.User), State: vcs.PullOpen, Draft: g.GetDraft(),
+		Number: g.GetNumber(), Title: g.GetTitle(), URL: g.GetHTMLURL(), Author: account(g.GetUser()), State: vcs.PullOpen, Draft: g.GetDraft(),
 		Head:    vcs.Ref{Branch: g.GetHead().GetRef(), SHA: g.GetHead().GetSHA()},
 		Base:    vcs.Ref{Branch: g.GetBase().GetRef(), SHA: g.GetBase().GetSHA()},
 		Updated: g.GetUpdatedAt().UTC(),
@@ -115,7 +118,7 @@ func pullRequest(g *gh.PullRequest) vcs.Pull {
 	case g.GetMerged() || !g.GetMergedAt().IsZero():
 		p.State = vcs.PullMerged
 		p.MergeCommit = g.GetMergeCommitSHA() // before the merge this is a trial merge that nobody asked for
-		p.MergedBy = account(g.MergedBy)
+		p.MergedBy = account(g.GetMergedBy())
 		p.MergedAt = g.GetMergedAt().UTC()
 	case g.GetState() != "open":
 		p.State = vcs.PullClosed

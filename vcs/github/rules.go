@@ -14,8 +14,9 @@ import (
 
 // rules are what GitHub asks for before it merges into a branch: the branch's own protection and the rule sets that cover it.
 type rules struct {
-	known     bool // the required checks below are all there are
-	protected bool // the branch has a protection of its own
+	tip       string // the commit of the branch, or ""
+	known     bool   // the required checks below are all there are
+	protected bool   // the branch has a protection of its own
 	required  []requirement
 	approvals int  // asked for by rule sets
 	other     bool // a rule set asks for something that we cannot judge
@@ -64,9 +65,18 @@ func (q requirement) proven(seen []report) bool {
 	return false
 }
 
+// rule is one rule of a rule set. It is not go-github's, which fails on every kind it does not know, and GitHub invents new ones.
+type rule struct {
+	Type       string          `json:"type"`
+	Parameters json.RawMessage `json:"parameters"`
+}
+
 // rules reads the branch, whose short form of the protection every token that may push can see, and the rule sets.
 func (h *Host) rules(ctx context.Context, owner, repo, branch string) (rules, error) {
 	var b struct {
+		Commit struct {
+			SHA string `json:"sha"`
+		} `json:"commit"`
 		Protected  *bool `json:"protected"`
 		Protection *struct {
 			Checks *gh.RequiredStatusChecks `json:"required_status_checks"`
@@ -81,17 +91,17 @@ func (h *Host) rules(ctx context.Context, owner, repo, branch string) (rules, er
 		return rules{}, err
 	}
 	if b.Protected == nil {
-		return rules{}, nil
+		return rules{tip: b.Commit.SHA}, nil
 	}
-	r := rules{known: true, protected: *b.Protected}
+	r := rules{tip: b.Commit.SHA, known: true, protected: *b.Protected}
 	switch {
 	case b.Protection != nil && b.Protection.Checks != nil:
 		r.require(b.Protection.Checks)
 	case r.protected && b.Protection == nil:
 		r.known = false
 	}
-	sets, err := pages(ctx, func(ctx context.Context, o gh.ListOptions) ([]*gh.RepositoryRule, *gh.Response, error) {
-		var got []*gh.RepositoryRule
+	sets, err := pages(ctx, func(ctx context.Context, o gh.ListOptions) ([]rule, *gh.Response, error) {
+		var got []rule
 		resp, err := h.fetch(ctx, at+"/rules/branches/"+url.PathEscape(branch), url.Values{
 			"per_page": {strconv.Itoa(o.PerPage)}, "page": {strconv.Itoa(o.Page)},
 		}, &got)
@@ -135,15 +145,13 @@ func (r *rules) require(c *gh.RequiredStatusChecks) {
 }
 
 // add takes one rule of a rule set. Rules about pushes and names do not concern a merge by the host's button.
-func (r *rules) add(s *gh.RepositoryRule) {
-	var raw []byte
-	if s.Parameters != nil {
-		raw = *s.Parameters
-	}
+func (r *rules) add(s rule) {
 	switch s.Type {
+	case "":
+		r.known, r.other = false, true
 	case "required_status_checks":
 		var p gh.RequiredStatusChecksRuleParameters
-		if json.Unmarshal(raw, &p) != nil {
+		if json.Unmarshal(s.Parameters, &p) != nil {
 			r.known, r.other = false, true
 			return
 		}
@@ -161,7 +169,7 @@ func (r *rules) add(s *gh.RepositoryRule) {
 			LastPush  bool `json:"require_last_push_approval"`
 			Threads   bool `json:"required_review_thread_resolution"`
 		}
-		if json.Unmarshal(raw, &p) != nil || p.Owners || p.LastPush || p.Threads {
+		if json.Unmarshal(s.Parameters, &p) != nil || p.Owners || p.LastPush || p.Threads {
 			r.other = true
 		}
 		r.approvals = max(r.approvals, p.Approvals)

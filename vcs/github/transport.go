@@ -1,11 +1,14 @@
 package github
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"time"
 
 	gh "github.com/google/go-github/v60/github"
 )
@@ -15,27 +18,24 @@ type credential interface {
 	Token(ctx context.Context) (string, error)
 }
 
-// staticToken is a personal access token. It hides itself from logs.
+// staticToken is a personal access token.
 type staticToken string
 
 func (t staticToken) Token(context.Context) (string, error) { return string(t), nil }
-func (staticToken) String() string                          { return "(token)" }
-func (staticToken) GoString() string                        { return "(token)" }
 
 // newClient builds go-github's client on our transport. The caller's client is copied, not changed.
 func newClient(base *http.Client, api *url.URL, cred credential) *gh.Client {
-	c := http.Client{Timeout: callTimeout}
-	var rt http.RoundTripper
+	t := &transport{base: http.DefaultTransport, timeout: callTimeout, scheme: api.Scheme, host: api.Host, cred: cred}
+	c := http.Client{Transport: t}
 	if base != nil {
-		rt, c.Jar = base.Transport, base.Jar
+		c.Jar = base.Jar
+		if base.Transport != nil {
+			t.base = base.Transport
+		}
 		if base.Timeout > 0 {
-			c.Timeout = base.Timeout
+			t.timeout = base.Timeout
 		}
 	}
-	if rt == nil {
-		rt = http.DefaultTransport
-	}
-	c.Transport = &transport{base: rt, scheme: api.Scheme, host: api.Host, cred: cred}
 	c.CheckRedirect = func(_ *http.Request, via []*http.Request) error {
 		if len(via) >= 5 {
 			return errors.New("more than 5 redirects")
@@ -50,10 +50,12 @@ func newClient(base *http.Client, api *url.URL, cred credential) *gh.Client {
 	return client
 }
 
-// transport signs requests to the API, refuses all others and bounds answers. A renamed repository answers with a redirect, which the
-// client follows; one that leads elsewhere must not get our token.
+// transport signs requests to the API, refuses all others, and takes answers whole, within a time and a size. A renamed repository answers
+// with a redirect, which the client follows; one that leads elsewhere must not get our token. The body is read here because go-github
+// does not close that of an error, which keeps the timer of an http.Client running until it fires.
 type transport struct {
 	base         http.RoundTripper
+	timeout      time.Duration // of one request, body included
 	scheme, host string
 	cred         credential
 }
@@ -63,16 +65,28 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("redirected from %s://%s to %s://%s: set url (and api_url) to the final address",
 			t.scheme, t.host, req.URL.Scheme, req.URL.Host)
 	}
-	token, err := t.cred.Token(req.Context())
+	ctx, cancel := context.WithTimeout(req.Context(), t.timeout)
+	defer cancel()
+	token, err := t.cred.Token(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("get token: %w", err)
 	}
-	req = req.Clone(req.Context())
+	req = req.Clone(ctx)
 	req.Header.Set("Authorization", "Bearer "+token)
 	resp, err := t.base.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
-	resp.Body = http.MaxBytesReader(nil, resp.Body, answerLimit)
+	body, err := io.ReadAll(io.LimitReader(resp.Body, answerLimit+1))
+	if e := resp.Body.Close(); err == nil {
+		err = e
+	}
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read answer: %w", err)
+	case len(body) > answerLimit:
+		return nil, fmt.Errorf("the answer is larger than %d bytes", answerLimit)
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
 }
