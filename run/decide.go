@@ -148,7 +148,20 @@ func confirmed(r Run, by string, now time.Time) (Run, error) {
 }
 
 func posting(kind PostingKind, r Run) Posting {
-	return Posting{Kind: kind, Repo: r.Repo, Pull: r.Pull, Run: r.ID, Key: string(kind) + ":" + string(r.ID)}
+	p := Posting{Kind: kind, Repo: r.Repo, Pull: r.Pull, Run: r.ID, Key: string(kind) + ":" + string(r.ID)}
+	if kind == PostResult {
+		p.Key = Batch(r)
+	}
+	return p
+}
+
+// Batch names the runs that were confirmed together, whose results people get in one comment: those of one command, or those that one
+// merge applied by itself.
+func Batch(r Run) string {
+	if r.Kind == KindMerge && r.Confirmed.Equal(r.Planned) {
+		return fmt.Sprintf("result:%d:%s", r.Revision, r.Cause)
+	}
+	return fmt.Sprintf("result:%d:%d", r.Revision, r.Confirmed.UnixMicro())
 }
 
 // Confirm confirms planned runs, all of them or none, and takes their holds. The caller has judged every gate. Error: ErrMoved if a hold

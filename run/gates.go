@@ -191,6 +191,9 @@ func approved(m Moment) Gate {
 	if !m.Known {
 		return Gate{GateApproved, false, "approvals could not be read"}
 	}
+	if m.Merged && !m.mine(m.Run.ConfirmedBy) { // after the merge, somebody else's word stands for a missing approval
+		return Gate{GateApproved, true, "confirmed by " + m.Run.ConfirmedBy}
+	}
 	missing := "approved by someone other than the author"
 	for _, r := range m.Pull.Reviews {
 		if r.State == vcs.ReviewChanges && !m.mine(r.Author.Login) {

@@ -72,6 +72,7 @@ type Revision struct {
 	Kind      Kind
 	Problems  []Problem  // why nothing can be planned; empty when all is well
 	Selection []Selected // the projects this revision touches
+	Known     int        // projects of the repository at this revision, touched or not
 	Notes     []string   // told to people, blocking nothing: "planlatch.yaml changes apply; the base's rules judge this PR"
 	Created   time.Time
 }

@@ -1,0 +1,283 @@
+package run_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/planlatch/planlatch/run"
+)
+
+var now = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+
+func a(state run.State) run.Run {
+	return run.Run{
+		ID: "01A", Repo: 1, Revision: 7, Pull: 5, Project: 3, Label: "network", Kind: run.KindChange, State: state, Epoch: 4,
+		Settings: run.Settings{Apply: run.ApplyBeforeMerge, Lock: run.LockApply},
+	}
+}
+
+func snapshot(runs ...run.Run) run.Snapshot {
+	return run.Snapshot{Now: now, Runs: runs, Slots: map[run.ProjectID]run.ID{}, Holds: map[run.ProjectID]run.PullID{}}
+}
+
+var owner = run.Owner{Node: "n1", Deadline: now.Add(time.Hour)}
+
+var open = []run.Gate{{Name: run.GatePlanned, Holds: true}}
+
+func TestClaimPlan(t *testing.T) {
+	t.Parallel()
+	t.Run("TakesTheSlotUnderANameNeverUsedBefore", func(t *testing.T) {
+		t.Parallel()
+		r := a(run.Queued)
+		r.Attempt = 1
+		c, err := run.ClaimPlan(snapshot(r), r.ID, owner)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := c.Runs[0].Execution, "01A-plan-2"; got != want {
+			t.Errorf("Execution = %s, want %s", got, want)
+		}
+		if diff := cmp.Diff(map[run.ProjectID]run.ID{3: "01A"}, c.Take); diff != "" {
+			t.Errorf("slots taken (-want +got):\n%s", diff)
+		}
+	})
+	t.Run("RefusedWhileAnotherRunHasTheSlot", func(t *testing.T) {
+		t.Parallel()
+		s := snapshot(a(run.Queued))
+		s.Slots[3] = "01B"
+		if _, err := run.ClaimPlan(s, "01A", owner); !errors.Is(err, run.ErrMoved) {
+			t.Errorf("ClaimPlan() error = %v, want ErrMoved", err)
+		}
+	})
+}
+
+func TestSettlePlan(t *testing.T) {
+	t.Parallel()
+	stopped := func(as run.State) run.Run {
+		r := a(run.Planning)
+		r.Stop, r.StopWhy = as, "asked"
+		return r
+	}
+	merge := a(run.Planning)
+	merge.Kind = run.KindMerge
+	for name, c := range map[string]struct {
+		run  run.Run
+		out  run.PlanOutcome
+		want run.State
+	}{
+		"PlannedWithChanges":                {a(run.Planning), run.PlanOutcome{}, run.Planned},
+		"UnchangedIsFinal":                  {a(run.Planning), run.PlanOutcome{Unchanged: true}, run.Unchanged},
+		"FailedSaysWhy":                     {a(run.Planning), run.PlanOutcome{Failed: "plan failed"}, run.Failed},
+		"LostIsPlannedAgain":                {a(run.Planning), run.PlanOutcome{Lost: true}, run.Queued},
+		"SupersedeWinsOverSuccess":          {stopped(run.Superseded), run.PlanOutcome{}, run.Superseded},
+		"CancelWinsOverLoss":                {stopped(run.Canceled), run.PlanOutcome{Lost: true}, run.Canceled},
+		"MergeThatMayAppliesByItself":       {merge, run.PlanOutcome{Confirm: "bob"}, run.Confirmed},
+		"MergeThatMayNotWaits":              {merge, run.PlanOutcome{Waits: "differs"}, run.Planned},
+		"ChangeNeverConfirmsItself":         {a(run.Planning), run.PlanOutcome{Confirm: "bob"}, run.Planned},
+		"UnchangedMergeHasNothingToConfirm": {merge, run.PlanOutcome{Unchanged: true, Confirm: "bob"}, run.Unchanged},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			change, err := run.SettlePlan(snapshot(c.run), "01A", c.out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := change.Runs[0].State; got != c.want {
+				t.Errorf("state = %s, want %s", got, c.want)
+			}
+			if diff := cmp.Diff([]run.ProjectID{3}, change.Free); diff != "" {
+				t.Errorf("slots freed (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestClaimApply(t *testing.T) {
+	t.Parallel()
+	confirmed := a(run.Confirmed)
+	confirmed.Confirmed, confirmed.ConfirmedBy = now.Add(-time.Minute), "alice"
+	t.Run("StartsUnderTheOneNameOfItsApply", func(t *testing.T) {
+		t.Parallel()
+		c, err := run.ClaimApply(snapshot(confirmed), "01A", open, owner)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Runs[0]; got.State != run.Applying || got.Execution != "01A-apply" {
+			t.Errorf("run = %s %s, want applying 01A-apply", got.State, got.Execution)
+		}
+	})
+	closedGate := []run.Gate{{Name: run.GateApproved, Text: "approved by someone else"}}
+	old := confirmed
+	old.Confirmed = now.Add(-25 * time.Hour)
+	for name, c := range map[string]struct {
+		run   run.Run
+		gates []run.Gate
+	}{
+		"GoesBackWhenAGateClosedMeanwhile":    {confirmed, closedGate},
+		"GoesBackWhenGatesCouldNotBeJudged":   {confirmed, nil},
+		"GoesBackWhenItWaitedLongerThanADay":  {old, open},
+		"GoesBackWhenOneOfManyGatesIsNotOpen": {confirmed, append([]run.Gate{{Holds: true}}, closedGate...)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			change, err := run.ClaimApply(snapshot(c.run), "01A", c.gates, owner)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := change.Runs[0]; got.State != run.Planned || got.Reason == "" || len(change.Take) > 0 {
+				t.Errorf("run = %s (%s), slots taken %v; want planned with a reason and no slot", got.State, got.Reason, change.Take)
+			}
+		})
+	}
+	t.Run("RefusedWhileAnotherPullHasTheHold", func(t *testing.T) {
+		t.Parallel()
+		s := snapshot(confirmed)
+		s.Holds[3] = 6
+		if _, err := run.ClaimApply(s, "01A", open, owner); !errors.Is(err, run.ErrMoved) {
+			t.Errorf("ClaimApply() error = %v, want ErrMoved", err)
+		}
+	})
+}
+
+func TestConfirmTakesAllHoldsOrNone(t *testing.T) {
+	t.Parallel()
+	first, second := a(run.Planned), a(run.Planned)
+	second.ID, second.Project = "01B", 4
+	s := snapshot(first, second)
+	c, err := run.Confirm(s, []run.ID{"01A", "01B"}, "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[run.ProjectID]run.PullID{3: 5, 4: 5}, c.Hold); diff != "" {
+		t.Errorf("holds (-want +got):\n%s", diff)
+	}
+	s.Holds[4] = 9
+	if _, err := run.Confirm(s, []run.ID{"01A", "01B"}, "alice"); !errors.Is(err, run.ErrMoved) {
+		t.Errorf("Confirm() with one hold taken: error = %v, want ErrMoved", err)
+	}
+}
+
+func TestSettleApply(t *testing.T) {
+	t.Parallel()
+	merge := a(run.Applying)
+	merge.Kind = run.KindMerge
+	for name, c := range map[string]struct {
+		run       run.Run
+		out       run.ApplyOutcome
+		state     run.State
+		freesSlot bool
+		freesHold bool
+		successor bool
+	}{
+		"AppliedBeforeMergeKeepsTheHold":    {a(run.Applying), run.ApplyOutcome{Applied: true}, run.Applied, true, false, false},
+		"AppliedMergeFreesSlotAndHold":      {merge, run.ApplyOutcome{Applied: true}, run.Applied, true, true, false},
+		"FailedKeepsTheHold":                {a(run.Applying), run.ApplyOutcome{Reason: "apply failed"}, run.Failed, true, false, false},
+		"InterruptedKeepsSlotAndHold":       {a(run.Applying), run.ApplyOutcome{Interrupted: true}, run.Interrupted, false, false, false},
+		"UnsavedStateKeepsSlotAndHold":      {a(run.Applying), run.ApplyOutcome{Unsaved: true}, run.Failed, false, false, false},
+		"StalePlanIsReplacedByASuccessor":   {a(run.Applying), run.ApplyOutcome{Stale: true}, run.Superseded, true, false, true},
+		"LateResultSettlesAnInterruptedRun": {a(run.Interrupted), run.ApplyOutcome{Applied: true}, run.Applied, true, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := snapshot(c.run)
+			s.Holds[3] = 5
+			change, err := run.SettleApply(s, "01A", c.out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := change.Runs[0].State; got != c.state {
+				t.Errorf("state = %s, want %s", got, c.state)
+			}
+			if got := len(change.Free) > 0; got != c.freesSlot {
+				t.Errorf("slot freed = %t, want %t", got, c.freesSlot)
+			}
+			if got := len(change.Unhold) > 0; got != c.freesHold {
+				t.Errorf("hold freed = %t, want %t", got, c.freesHold)
+			}
+			if got := len(change.New) > 0; got != c.successor {
+				t.Errorf("successor = %t, want %t", got, c.successor)
+			}
+		})
+	}
+}
+
+func TestReviseReplacesWhatIsOlder(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		old  run.Run
+		rev  run.Revision
+		want run.State
+		stop run.State
+	}{
+		"QueuedIsSuperseded":                      {a(run.Queued), run.Revision{Pull: 5, Kind: run.KindChange}, run.Superseded, ""},
+		"PlannedIsSuperseded":                     {a(run.Planned), run.Revision{Pull: 5, Kind: run.KindChange}, run.Superseded, ""},
+		"PlanningIsAskedToStop":                   {a(run.Planning), run.Revision{Pull: 5, Kind: run.KindChange}, run.Planning, run.Superseded},
+		"ApplyingGoesOn":                          {a(run.Applying), run.Revision{Pull: 5, Kind: run.KindChange}, "", ""},
+		"InterruptedWaitsForAPerson":              {a(run.Interrupted), run.Revision{Pull: 5, Kind: run.KindChange}, "", ""},
+		"OfTheSameRevisionAndOtherProjectStays":   {a(run.Planned), run.Revision{ID: 7, Pull: 5, Kind: run.KindChange}, "", ""},
+		"ChangeIsNotReplacedByAMergeRevision":     {a(run.Planned), run.Revision{Pull: 5, Kind: run.KindMerge}, "", ""},
+		"OfAnotherPullRequestStays":               {a(run.Planned), run.Revision{Pull: 6, Kind: run.KindChange}, "", ""},
+		"WithoutPullRequestNothingIsReplacedHere": {a(run.Planned), run.Revision{Kind: run.KindChange}, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			change, err := run.Revise(snapshot(c.old), c.rev, nil, "newer commit")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.want == "" {
+				if len(change.Runs) != 0 {
+					t.Fatalf("wrote %v, want the run left alone", change.Runs)
+				}
+				return
+			}
+			if got := change.Runs[0]; got.State != c.want || got.Stop != c.stop {
+				t.Errorf("run = %s, stop %q; want %s, stop %q", got.State, got.Stop, c.want, c.stop)
+			}
+		})
+	}
+}
+
+func TestCloseFreesOnlyWhatNobodyUses(t *testing.T) {
+	t.Parallel()
+	waiting, applying := a(run.Confirmed), a(run.Applying)
+	applying.ID, applying.Project = "01B", 4
+	s := snapshot(waiting, applying)
+	s.Holds = map[run.ProjectID]run.PullID{3: 5, 4: 5, 8: 5, 9: 6}
+	s.Slots = map[run.ProjectID]run.ID{4: "01B", 8: "01C"} // 8: a failed run that left its state unsaved
+	c, err := run.Close(s, run.Pull{ID: 5}, "closed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]run.ProjectID{3}, c.Unhold); diff != "" {
+		t.Errorf("holds freed (-want +got):\n%s", diff)
+	}
+	if len(c.Runs) != 1 || c.Runs[0].State != run.Canceled {
+		t.Errorf("runs written = %v, want the waiting one canceled", c.Runs)
+	}
+}
+
+func TestBatchIsWhatWasConfirmedTogether(t *testing.T) {
+	t.Parallel()
+	r := a(run.Applied)
+	r.Planned, r.Confirmed = now, now.Add(time.Second)
+	other := r
+	other.ID = "01B"
+	if run.Batch(r) != run.Batch(other) {
+		t.Error("two runs of one command have different batches")
+	}
+	other.Confirmed = now.Add(time.Minute)
+	if run.Batch(r) == run.Batch(other) {
+		t.Error("runs of two commands share a batch")
+	}
+	merge := r
+	merge.Kind, merge.Cause, merge.Confirmed = run.KindMerge, "merge:abc", merge.Planned
+	later := merge
+	later.Planned, later.Confirmed = now.Add(time.Hour), now.Add(time.Hour)
+	if run.Batch(merge) != run.Batch(later) {
+		t.Error("what one merge applied by itself has two batches")
+	}
+}
