@@ -3,7 +3,6 @@ package policy_test
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/types"
+	"go.uber.org/goleak"
 
 	"github.com/planlatch/planlatch/policy"
 	"github.com/planlatch/planlatch/run"
@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	// A built-in function with a bug, as OPA had some: it must cost its set the verdict and nobody the server.
 	rego.RegisterBuiltin1(&rego.Function{Name: "planlatch_test.panic", Decl: types.NewFunction(types.Args(types.A), types.B)},
 		func(rego.BuiltinContext, *ast.Term) (*ast.Term, error) { panic("out of order") })
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // Each case is a set that gives no verdict. It must be found out when it is loaded, where that is possible, and be one hard finding with
@@ -46,6 +46,7 @@ func TestASetWithoutVerdictIsAHardFinding(t *testing.T) {
 		"OnlyHelpers":        {files: map[string]string{"a.rego": "package a\nallow := true"}, fault: "a set needs a rule named finding, deny", want: "no rule in"},
 		"OnlyTests":          {files: map[string]string{"a_test.rego": "package a\ndeny contains \"x\""}, fault: "no rule in ", want: "no rule in"},
 		"MissingDirectory":   {set: policy.Set{Source: "/nowhere/at/all"}, fault: "open source: ", want: "no such file"},
+		"Remote":             {set: policy.Set{Source: "git::https://example.com/policies.git?ref=v1"}, fault: "clone it and name the directory", want: "clone it"},
 		"UnknownBuiltin":     {set: policy.Set{Source: "builtin:nothing"}, fault: "there are: baseline", want: "no built-in set"},
 		"DataIsNoObject":     {files: map[string]string{"a.rego": "package a\ndeny contains \"x\"", "data.json": "[1]"}, fault: "data.json: not an object", want: "data.json"},
 		"DataHidden":         {files: map[string]string{"a.rego": "package a\ndeny contains \"x\"", "data.json": `{"a": {"deny": []}}`}, fault: "a.rego:2", want: "conflict"},
@@ -175,6 +176,7 @@ func TestJudgingEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// Not parallel: the limit is on the whole process, which other tests would fill.
 func TestARuleThatEatsMemoryIsStopped(t *testing.T) {
 	engine, err := policy.Load(t.Context(), []policy.Set{hard(t, "package a\ndeny contains \"x\" if count(numbers.range(1, 1000000000000)) == 0")},
 		policy.Options{Memory: 64 << 20, Timeout: time.Minute})

@@ -90,7 +90,7 @@ func (p *prepared) judge(ctx context.Context, document ast.Value, opts Options) 
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		return verdict{findings: []run.Finding{p.failClosed(err.Error(), "Correct the policy set, or make it cheaper; `planlatch policy check` runs it on a plan.")}}
+		return verdict{warnings: warnings, findings: []run.Finding{p.failClosed(err.Error(), "Correct the policy set, or make it cheaper; `planlatch policy check` runs it on a plan.")}}
 	}
 	findings, err := p.decode(values)
 	if err != nil {
@@ -100,14 +100,16 @@ func (p *prepared) judge(ctx context.Context, document ast.Value, opts Options) 
 }
 
 // evaluate returns what each decision of the set gave. A panic inside OPA is an error of this set alone.
-func (p *prepared) evaluate(ctx context.Context, document ast.Value) (values []any, warnings []string, err error) {
+func (p *prepared) evaluate(ctx context.Context, document ast.Value, more ...rego.EvalOption) (values []any, warnings []string, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("evaluate: panic: %v\n%s", r, debug.Stack())
+			err = fmt.Errorf("evaluate: panic: %v", r)
+			warnings = []string{fmt.Sprintf("policy set %s: %v\n%s", p.set.Name, err, debug.Stack())} // for operators, not for the pull request
 		}
 	}()
 	var complaints []topdown.Error
-	results, err := p.query.Eval(ctx, rego.EvalParsedInput(document), rego.EvalBuiltinErrorList(&complaints))
+	options := append([]rego.EvalOption{rego.EvalParsedInput(document), rego.EvalBuiltinErrorList(&complaints)}, more...)
+	results, err := p.query.Eval(ctx, options...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("evaluate: %w", err)
 	}

@@ -66,7 +66,7 @@ type Judgement struct {
 	Digest   string        // sha256 over the sets that apply: code, settings, level, owners
 	Sets     []string      // names of the sets that judged, sorted; empty when none is configured for the project
 	Note     string        // told to people: "no policy configured"; empty when sets judged
-	Warnings []string      // built-in functions that could not work with what they got, by place; for whoever writes the rules
+	Warnings []string      // for whoever runs the server or writes the rules: built-in functions that could not work with what they got, panics
 }
 
 // Fault is one reason why a set cannot be used.

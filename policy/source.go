@@ -39,6 +39,9 @@ func open(name string) (fs.FS, string, error) {
 		}
 		return files, name + "/", nil
 	}
+	if strings.HasPrefix(name, "git::") {
+		return nil, "", fmt.Errorf("source %s: sets are read from a directory or built in; clone it and name the directory", name)
+	}
 	if name == "" {
 		return nil, "", errors.New("source is empty: name a directory of .rego files, or builtin:baseline")
 	}

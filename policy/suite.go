@@ -101,7 +101,7 @@ func failures(ctx context.Context, runner *tester.Runner, results []*tester.Resu
 		}
 	}
 	if len(names) == 0 {
-		return nil, nil //nolint:nilnil // an empty map: no test failed
+		return map[string]string{}, nil
 	}
 	traced, err := collect(ctx, runner.EnableTracing(true).Filter("^("+strings.Join(names, "|")+")$"), txn)
 	if err != nil {
