@@ -16,7 +16,7 @@ type need struct {
 
 // waiting says whether a project has a plan that has not begun to apply, so that its gates matter.
 func (p Project) waiting() bool {
-	return p.Run.State == run.Planned && p.After == ""
+	return p.Run.State == run.Planned && p.After == "" && p.Run.Settings.Apply != run.ApplyOff
 }
 
 // needs merges the gates of all waiting projects. What the sentence about the apply mode says already is left out.
@@ -27,11 +27,7 @@ func (v View) needs(ps []Project) (out []need, waiting int) {
 		}
 		waiting++
 		for _, g := range p.Gates {
-			known := p.Run.Settings.Apply == run.ApplyAfterMerge || p.Run.Settings.Apply == run.ApplyOff
-			if g.Name == run.GateMode && (g.Holds || known) || g.Name == run.GatePlanned && g.Holds {
-				continue
-			}
-			if g.Holds && (g.Name == run.GateBackend || g.Name == run.GateHold || g.Name == run.GateSaved || g.Name == run.GatePaused) {
+			if g.Name == run.GateMode || g.Holds && slices.Contains(untold, g.Name) {
 				continue
 			}
 			i := slices.IndexFunc(out, func(n need) bool { return n.gate == g })
@@ -44,9 +40,16 @@ func (v View) needs(ps []Project) (out []need, waiting int) {
 			}
 		}
 	}
+	// What holds for some and not for others is only told where it is missing.
+	out = slices.DeleteFunc(out, func(n need) bool {
+		return n.gate.Holds && slices.ContainsFunc(out, func(o need) bool { return o.gate.Name == n.gate.Name && !o.gate.Holds })
+	})
 	slices.SortStableFunc(out, func(a, b need) int { return boolRank(a.gate.Holds) - boolRank(b.gate.Holds) })
 	return out, waiting
 }
+
+// untold are gates that nobody needs to hear of while they hold.
+var untold = []run.GateName{run.GatePlanned, run.GateBackend, run.GateHold, run.GateSaved, run.GatePaused}
 
 func (v View) openGates(ps []Project) int {
 	needs, _ := v.needs(ps)
@@ -100,7 +103,7 @@ func (v View) next(ps []Project) string {
 	byMode := map[run.ApplyMode][]string{}
 	var partial []string
 	for _, p := range ps {
-		if !p.waiting() {
+		if p.Run.State != run.Planned || p.After != "" {
 			continue
 		}
 		if p.Run.Partial {
@@ -116,7 +119,7 @@ func (v View) next(ps []Project) string {
 		if len(l) == 0 {
 			continue
 		}
-		what := sentence(mode, len(l) == 1 || one && len(l) == 1)
+		what := sentence(mode, len(l) == 1)
 		if merged && mode != run.ApplyOff {
 			what = "wait" + verbS(len(l)) + " for a person: " + v.command("apply -p", l[0])
 			if len(l) > 1 {
@@ -135,9 +138,16 @@ func (v View) next(ps []Project) string {
 		out = append(out, subject+" "+what+".")
 	}
 	if len(partial) > 0 && !merged {
-		out = append(out, fmt.Sprintf("%s planned in part only: it is never what a merge compares with. Plan whole with %s.", names(partial), v.command("plan -p", partial[0])))
+		out = append(out, fmt.Sprintf("%s planned in part only, which is never what a merge compares with. Plan whole with %s.", names(partial)+was(len(partial)), v.command("plan -p", partial[0])))
 	}
 	return strings.Join(out, "  \n")
+}
+
+func was(n int) string {
+	if n == 1 {
+		return " was"
+	}
+	return " were"
 }
 
 func sentence(mode run.ApplyMode, one bool) string {

@@ -31,6 +31,8 @@ func (p path) String() string {
 	var b strings.Builder
 	for i, step := range p {
 		switch s := step.(type) {
+		case element:
+			b.WriteString("[" + strconv.Quote(s.name) + "]")
 		case decoded:
 			inner := b.String()
 			b.Reset()
@@ -53,6 +55,30 @@ func (p path) String() string {
 
 // decoded is a step into a string that holds JSON.
 type decoded struct{}
+
+// element is a step to a block of a list that people know by its name.
+type element struct {
+	index int
+	name  string
+}
+
+// elementOf finds the name of a block, if both sides agree on it.
+func elementOf(i int, before, after, beforeSecret, afterSecret any) any {
+	for _, k := range []string{"name", "key"} {
+		b, inBefore := asMap(before)[k].(string)
+		a, inAfter := asMap(after)[k].(string)
+		if key(beforeSecret, k) != nil || key(afterSecret, k) != nil {
+			continue
+		}
+		switch {
+		case inBefore && inAfter && b == a, before == nil && inAfter:
+			return element{i, a}
+		case after == nil && inBefore:
+			return element{i, b}
+		}
+	}
+	return i
+}
 
 func (p path) with(step any) path { return append(slices.Clip(p), step) }
 
@@ -134,7 +160,11 @@ func (d *differ) add(p path, a Attr) {
 	for _, steps := range d.replace {
 		same := len(steps) > 0
 		for i := range min(len(steps), len(p)) {
-			same = same && steps[i] == fmt.Sprint(p[i])
+			step := p[i]
+			if e, ok := step.(element); ok {
+				step = e.index
+			}
+			same = same && steps[i] == fmt.Sprint(step)
 		}
 		a.Forces = a.Forces || same
 	}
@@ -234,7 +264,8 @@ func (d *differ) walkList(p path, before, after []any, unknown, beforeSecret, af
 		} else {
 			step = pair.before
 		}
-		d.walk(p.with(step), b, a, index(unknown, pair.after), index(beforeSecret, pair.before), index(afterSecret, pair.after))
+		secretBefore, secretAfter := index(beforeSecret, pair.before), index(afterSecret, pair.after)
+		d.walk(p.with(elementOf(step, b, a, secretBefore, secretAfter)), b, a, index(unknown, pair.after), secretBefore, secretAfter)
 	}
 }
 

@@ -72,7 +72,12 @@ func (c Change) head(width int) string {
 	if c.Reason != "" {
 		what = line(c.Reason)
 	}
-	parts = append(parts, what)
+	if c.Previous != "" && c.Kind == Move || c.Import != "" && c.Kind == Import {
+		what = "" // told below
+	}
+	if what != "" {
+		parts = append(parts, what)
+	}
 	if c.First {
 		parts = append(parts, "the new one first")
 	}
@@ -80,7 +85,7 @@ func (c Change) head(width int) string {
 		parts = append(parts, "the old one stays, forgotten")
 	}
 	if c.Previous != "" {
-		parts = append(parts, "from "+line(c.Previous))
+		parts = append(parts, "moved from "+line(c.Previous))
 	}
 	if c.Import != "" {
 		parts = append(parts, "imported from "+line(shorten(c.Import, inlineMax)))

@@ -55,8 +55,9 @@ func code(s string) string {
 	return ticks + s + ticks
 }
 
-// cell is a rendered text inside a table: pipes would end the cell, in code spans too.
-func cell(rendered string) string { return strings.ReplaceAll(rendered, "|", `\|`) }
+// cell is a rendered text inside a table. A pipe ends a cell, in code spans too, and hosts disagree on whether a backslash before it was
+// itself escaped; so data that has one shows a broken bar.
+func cell(rendered string) string { return strings.ReplaceAll(rendered, "|", "¦") }
 
 // summaryText is data inside <summary>, which no Markdown reaches.
 func summaryText(s string) string { return "<code>" + html.EscapeString(line(s)) + "</code>" }
@@ -65,7 +66,7 @@ func summaryText(s string) string { return "<code>" + html.EscapeString(line(s))
 const textMax = 600
 
 // prose is data in running text: words that read as they were written and do nothing. A pair of backticks makes a code span, as people
-// who write policy messages expect; nothing else of Markdown has an effect. It must not stand at the beginning of a line.
+// who write policy messages expect; nothing else of Markdown has an effect. It may stand first in the item of a list, but not first in a line.
 func prose(s string) string {
 	parts := strings.Split(shorten(strings.TrimSpace(s), textMax), "`")
 	if len(parts)%2 == 0 {
@@ -85,10 +86,12 @@ func prose(s string) string {
 	return b.String()
 }
 
-// What hosts act on in rendered text: references with a sign before a word, tracker keys, addresses with and without a scheme.
+// signs begin references on one host or another, when something follows at once: @team, #12, !45, ~label, %milestone, $12, &7, [vulnerability:1].
+const signs = "@#!%~^$&["
+
+// What else hosts act on in rendered text: tracker keys, addresses with and without a scheme.
 var (
-	signs   = regexp.MustCompile(`[#!%~^$&\[](?:[\pL\pN_"'{\[(]|\\?[._-])`)
-	tracker = regexp.MustCompile(`[A-Za-z][A-Za-z0-9_]*-[0-9]`)
+	tracker = regexp.MustCompile(`(?:[A-Z][A-Z0-9_]+|(?i:\bgh))-[0-9]`)
 	schemes = regexp.MustCompile(`(?i)(?:[a-z][a-z0-9+.-]*:/|\b(?:mailto|tel|sms|magnet|bitcoin|xmpp|cid|mid|file|data|javascript):)`)
 	www     = regexp.MustCompile(`(?i)www\.`)
 
@@ -99,17 +102,28 @@ var (
 
 // words is prose without code spans.
 func words(s string) string {
+	var b strings.Builder
 	s = line(s)
-	s = signs.ReplaceAllStringFunc(s, func(m string) string { return m[:1] + gap + m[1:] })
-	s = strings.ReplaceAll(s, "@", "@"+gap)
+	for i, r := range s {
+		b.WriteRune(r)
+		if strings.ContainsRune(signs, r) && i+1 < len(s) && s[i+1] != ' ' {
+			b.WriteString(gap)
+		}
+	}
+	s = b.String()
 	s = tracker.ReplaceAllStringFunc(s, func(m string) string { return m[:len(m)-1] + gap + m[len(m)-1:] })
 	s = schemes.ReplaceAllStringFunc(s, func(m string) string {
 		colon := strings.LastIndexByte(m, ':')
 		return m[:colon+1] + gap + m[colon+1:]
 	})
 	s = www.ReplaceAllStringFunc(s, func(m string) string { return m[:3] + gap + m[3:] })
+	if blockStart.MatchString(s) { // it may stand first in the item of a list
+		s = gap + s
+	}
 	return inert.Replace(s)
 }
+
+var blockStart = regexp.MustCompile(`^(?:[#>+=:/-]|[0-9]+[.)](?: |$)| )`)
 
 // fence is a code block. The fence is longer than any run of backticks inside. Lines that would look like the end of a block, or like a
 // command to the host, are kept from beginning as such: some hosts look for both with simpler rules than Markdown's.

@@ -130,6 +130,9 @@ func (v View) addDetails(p *page, gs []group) {
 		if len(g.others) > 0 {
 			title += " and " + number(len(g.others)) + " more"
 		}
+		if g.Run.Partial {
+			title += " (partial)"
+		}
 		title += ": " + doneWords(g.Plan.Counts)
 		p.add(block{title: title, language: "diff", lines: lines, after: strings.Join(append(planNotes(g.Plan), runLinks(g.Project)), "\n")})
 		if len(g.others) > 0 {
@@ -179,7 +182,7 @@ type mergedFinding struct {
 func mergeFindings(gs []group) []mergedFinding {
 	var out []mergedFinding
 	for _, g := range gs {
-		if g.phase() == phaseApplied {
+		if !g.changes() || g.tried() {
 			continue
 		}
 		for _, p := range append([]Project{g.Project}, g.others...) {
@@ -278,8 +281,8 @@ func (v View) findingBlock(f mergedFinding) string {
 func owners(o run.Owners) string {
 	var out []string
 	for _, name := range slices.Concat(o.Teams, o.Users) {
-		if m := mention("@" + strings.TrimPrefix(name, "@")); m != "" {
-			out = append(out, m)
+		if at := "@" + strings.TrimPrefix(name, "@"); account.MatchString(at) {
+			out = append(out, at)
 		} else {
 			out = append(out, code(name))
 		}

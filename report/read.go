@@ -200,6 +200,11 @@ func reason(why tfjson.ActionReason, c Change, forcing []string) string {
 		return "replaced: asked for by a flag"
 	case tfjson.ActionReasonReplaceByTriggers:
 		return "replaced: replace_triggered_by"
+	}
+	if c.Kind == Forget {
+		return ""
+	}
+	switch why {
 	case tfjson.ActionReasonDeleteBecauseNoResourceConfig:
 		return "destroyed: its block is gone"
 	case tfjson.ActionReasonDeleteBecauseNoModule:

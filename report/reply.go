@@ -69,11 +69,11 @@ func (r Reply) Text() string {
 	case NotReady:
 		text = r.notReady()
 	case UnknownCommand:
-		text = "There is no command " + code(r.Given) + "." + r.suggest(v, "Did you mean %s?") + " " + v.command("help") + " lists them."
+		text = "There is no command " + code(r.Given) + "." + didYouMean(r.Suggestion, v.command(r.Suggestion)) + " " + v.command("help") + " lists them."
 	case BadArguments:
 		text = "Not done: " + prose(r.Detail) + given(r.Given) + " " + v.command("help") + " shows how commands are written."
 	case UnknownProject:
-		text = "Not done: this pull request has no project " + code(r.Given) + "." + r.suggest(View{}, "Did you mean %s?") + " " + v.command("explain") +
+		text = "Not done: this pull request has no project " + code(r.Given) + "." + didYouMean(r.Suggestion, code(r.Suggestion)) + " " + v.command("explain") +
 			" lists those it has and why."
 	case RefusedFlag:
 		text = "Not done: the flag " + code(r.Given) + " is not allowed in comments. Allowed are " + flagList + ", and what the server adds."
@@ -132,14 +132,11 @@ func (r Reply) notReady() string {
 	return strings.Join(out, "\n")
 }
 
-func (r Reply) suggest(v View, format string) string {
-	if r.Suggestion == "" {
+func didYouMean(suggestion, rendered string) string {
+	if suggestion == "" {
 		return ""
 	}
-	if v.Prefix != "" {
-		return " " + fmt.Sprintf(format, v.command(r.Suggestion))
-	}
-	return " " + fmt.Sprintf(format, code(r.Suggestion))
+	return " Did you mean " + rendered + "?"
 }
 
 func detail(s string) string {

@@ -78,7 +78,7 @@ func (v View) broken() (string, bool) {
 	case len(v.Problems) > 0:
 		p := v.Problems[0]
 		text := p.Message
-		if at := place(p.File, p.Line); at != "" {
+		if at := where(p); at != "" {
 			text = at + ": " + text
 		}
 		if more := len(v.Problems) - 1; more > 0 {
@@ -112,11 +112,21 @@ func (v View) planStatus(ps []Project) (vcs.StatusState, string) {
 	changed := slices.DeleteFunc(slices.Clone(ps), func(p Project) bool { return !p.changes() })
 	switch len(changed) {
 	case 0:
+		if p := ps[0]; p.phase() == phaseSuperseded {
+			return vcs.StatusSuccess, superseded(p)
+		}
 		return vcs.StatusSuccess, "no changes in " + count(len(ps), "project", "projects")
 	case 1:
 		return vcs.StatusSuccess, changed[0].Run.Label + ": " + planWords(planned(changed[0]))
 	}
 	return vcs.StatusSuccess, fmt.Sprintf("%d of %s change", len(changed), count(len(ps), "project", "projects"))
+}
+
+func superseded(p Project) string {
+	if p.Run.Reason == "" {
+		return "superseded"
+	}
+	return "superseded: " + p.Run.Reason
 }
 
 // planned are the counts of the plan, also when the run's own say by now what was done.
@@ -151,7 +161,7 @@ func (v View) planOf(p Project) (vcs.StatusState, string) {
 			return vcs.StatusFailure, "canceled"
 		}
 	case phaseSuperseded:
-		return vcs.StatusSuccess, strings.TrimSpace("superseded " + p.Run.Reason)
+		return vcs.StatusSuccess, superseded(p)
 	case phaseUnchanged:
 		return vcs.StatusSuccess, partial + "no changes"
 	}
@@ -169,18 +179,19 @@ func (v View) policyStatus(ps []Project) (vcs.StatusState, string) {
 		return vcs.StatusSuccess, "no project is touched"
 	}
 	var hard, soft, warned, unjudged int
-	none := true
+	judged, none := 0, true
 	for _, p := range ps {
-		none = none && (p.NoPolicy || p.phase() == phaseUnchanged)
-		if p.phase() == phaseSuperseded {
+		if !p.changes() {
 			continue
 		}
+		judged++
+		none = none && p.NoPolicy
 		switch {
 		case p.verdict() == run.VerdictHard:
 			hard++
 		case p.verdict() == run.VerdictSoft:
 			soft++
-		case p.Run.PolicyDigest == "" && p.changes():
+		case p.Run.PolicyDigest == "":
 			unjudged++
 		case p.verdict() == run.VerdictWarn:
 			warned++
@@ -201,7 +212,9 @@ func (v View) policyStatus(ps []Project) (vcs.StatusState, string) {
 	case unjudged > 0:
 		return vcs.StatusFailure, "not judged"
 	case warned > 0:
-		return vcs.StatusSuccess, "pass, with advice on " + count(warned, "project", "projects")
+		return vcs.StatusSuccess, fmt.Sprintf("pass, with advice or overrides in %s", count(warned, "project", "projects"))
+	case judged == 0:
+		return vcs.StatusSuccess, "nothing to judge"
 	case none:
 		return vcs.StatusSuccess, "no policy configured"
 	}

@@ -25,7 +25,7 @@ func Summary(v View, limit int) string {
 	p := &page{limit: limit, marker: SummaryMarker, more: v.whole(ps)}
 	p.text("### planlatch: " + v.headline(ps))
 	if v.Banner != "" {
-		p.text("> ⏸️ **Paused**: " + prose(v.Banner))
+		p.text("> ⏸️ " + prose(v.Banner))
 	}
 	p.list(v.unsaved(ps))
 	p.list(v.interrupted(ps))
@@ -34,6 +34,7 @@ func Summary(v View, limit int) string {
 	p.list(v.rest(ps))
 	p.list(dangers(gs))
 	v.addFailures(p, gs)
+	p.list(v.retries(ps))
 	p.list(v.waits(ps))
 	v.addPolicy(p, gs)
 	p.list(v.checklist(ps))
@@ -100,6 +101,11 @@ func in(phases ...phase) func(Project) bool {
 func (v View) headline(ps []Project) string {
 	var parts []string
 	say := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
+	for _, p := range ps {
+		if flags := "partial: " + code(strings.Join(p.Run.Settings.Flags, " ")); p.Run.Partial && !slices.Contains(parts, flags) && len(parts) < 3 {
+			parts = append(parts, flags)
+		}
+	}
 	if l := labels(ps, in(phaseUnsaved)); len(l) > 0 {
 		say("the state of %s was **not saved**", names(l))
 	}
@@ -183,7 +189,7 @@ func (v View) headlinePlan(ps []Project, say func(string, ...any)) {
 		say("planning, %s of %s done", number(len(ps)-len(going)), number(len(ps)))
 	}
 	switch {
-	case len(changed) > 0 && all == 1:
+	case len(changed) == 1 && len(failed)+len(going) == 0:
 		say("%s changes: %s", names(changed), planWords(ps[slices.IndexFunc(ps, Project.changes)].Run.Counts))
 	case len(changed) > 0:
 		say("%s of %s change%s", number(len(changed)), count(all, "project", "projects"), verbS(len(changed)))
@@ -192,7 +198,7 @@ func (v View) headlinePlan(ps []Project, say func(string, ...any)) {
 	case len(labels(ps, in(phaseCanceled))) > 0:
 		say("canceled")
 	case len(failed) == 0 && len(going) == 0:
-		say("nothing left to do here")
+		say("superseded")
 	}
 	var lost, gone []string
 	for _, p := range ps {
@@ -204,10 +210,12 @@ func (v View) headlinePlan(ps []Project, say func(string, ...any)) {
 			gone = append(gone, p.Run.Label)
 		}
 	}
-	if len(lost) > 0 {
+	if len(changed) == 1 && len(lost) == 1 {
+		say("**destroys data**")
+	} else if len(lost) > 0 {
 		say("**%s destroy%s data**", number(len(lost)), verbS(len(lost)))
 	}
-	if len(gone) > 0 {
+	if len(gone) > 0 && len(changed) > 1 {
 		say("%s replace%s or destroy%s resources", number(len(gone)), verbS(len(gone)), verbS(len(gone)))
 	}
 	if len(going) > 0 || len(changed) == 0 {
@@ -216,7 +224,9 @@ func (v View) headlinePlan(ps []Project, say func(string, ...any)) {
 	switch open := v.openGates(ps); {
 	case open > 0:
 		say("waiting for %s", count(open, "thing", "things"))
-	case len(failed) > 0, v.Banner != "":
+	case v.Banner != "":
+		say("paused")
+	case len(failed) > 0:
 	case v.all(ps, run.ApplyOff):
 		say("shadow mode")
 	case v.Kind == run.KindMerge:
@@ -291,11 +301,17 @@ func (v View) addProblems(p *page) {
 	p.list(out)
 }
 
-func problemLine(pr run.Problem) string {
+// where is the place of a problem: planlatch.yaml:7:5.
+func where(pr run.Problem) string {
 	at := place(pr.File, pr.Line)
 	if pr.File != "" && pr.Line > 0 && pr.Column > 0 {
 		at += fmt.Sprintf(":%d", pr.Column)
 	}
+	return at
+}
+
+func problemLine(pr run.Problem) string {
+	at := where(pr)
 	var b strings.Builder
 	if at != "" {
 		b.WriteString(code(at) + " ")
@@ -333,7 +349,7 @@ func dangers(gs []group) []string {
 	var out []string
 	more := 0
 	for _, g := range gs {
-		if !g.changes() || g.phase() == phaseApplied || g.phase() == phaseApplyFailed || g.same != "" {
+		if !g.changes() || g.tried() || g.same != "" {
 			continue
 		}
 		for _, c := range g.Plan.Changes {

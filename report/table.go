@@ -222,7 +222,14 @@ func (v View) resultRow(g group) string {
 				text += fmt.Sprintf(", %s **not done**", number(left))
 			}
 		}
-	case phaseBlocked, phaseHeld, phaseDestroys, phaseChanges, phaseApplying, phaseConfirmed:
+	case phaseBlocked, phaseHeld, phaseDestroys, phaseChanges:
+		if g.verdict() == run.VerdictPass || g.verdict() == run.VerdictWarn {
+			symbol, text = "⏸️", "not started"
+		}
+		if planned := planWords(r.Counts); planned != "" {
+			text += ": " + planned
+		}
+	case phaseApplying, phaseConfirmed:
 		if planned := planWords(r.Counts); planned != "" {
 			text += ": " + planned
 		}
