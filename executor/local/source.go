@@ -27,13 +27,8 @@ func layOut(l shim.Launch, dir string) error {
 	if err := os.Mkdir(filepath.Join(dir, shim.DirOut), 0o700); err != nil {
 		return err
 	}
-	if !l.Namespaces {
-		if err := errors.Join(makeDir(filepath.Join(dir, shim.DirTmp)), mirror(l.Spec.Source, filepath.Join(dir, shim.DirSource))); err != nil {
-			return fmt.Errorf("lay source out: %w", err)
-		}
-	}
-	if err := copyTree(filepath.Join(l.Spec.Source.Dir, l.Spec.Source.Work), work); err != nil {
-		return fmt.Errorf("copy %s: %w", l.Spec.Source.Work, err)
+	if err := laySource(l, dir); err != nil {
+		return fmt.Errorf("copy source: %w", err)
 	}
 	for _, f := range l.Spec.Inputs {
 		if err := layInput(work, f); err != nil {
@@ -55,6 +50,21 @@ func layOut(l shim.Launch, dir string) error {
 		return err
 	}
 	return shim.SyncDir(filepath.Dir(dir))
+}
+
+// laySource makes the private copy of the work directory, and without namespaces a private tree around it.
+func laySource(l shim.Launch, dir string) error {
+	tree := filepath.Join(dir, shim.DirSource)
+	switch {
+	case l.Namespaces:
+	case l.Walls:
+		if err := errors.Join(makeDir(filepath.Join(dir, shim.DirTmp)), mirror(l.Spec.Source, tree)); err != nil {
+			return err
+		}
+	default: // nothing would keep a step from writing to the shared tree, which other runs read
+		return errors.Join(makeDir(filepath.Join(dir, shim.DirTmp)), copyTree(l.Spec.Source.Dir, tree))
+	}
+	return copyTree(filepath.Join(l.Spec.Source.Dir, l.Spec.Source.Work), l.WorkDir(dir))
 }
 
 // checkSource refuses a work directory that is not a real directory of the tree: what is reached through a link would be copied, and laid

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -56,6 +57,8 @@ type inner struct {
 
 // runInner walls this process in and runs the steps. It returns an error only before the first step.
 func runInner(signals <-chan os.Signal) error {
+	// Landlock gives each thread a domain of its own, and no thread may signal what another one started: start and signal on one thread.
+	runtime.LockOSThread()
 	if err := unix.CloseRange(fdReport, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("mark descriptors: %w", err)
 	}

@@ -87,15 +87,15 @@ const (
 )
 
 // Lock takes the execution's byte of an open lock file without waiting. The lock belongs to the open file and everyone who inherits it.
-func Lock(f *os.File) (bool, error) { return lockByte(f, lockExecution) }
+func Lock(f *os.File) (bool, error) { return lockByte(f.Fd(), lockExecution) }
 
-func lockByte(f *os.File, at int64) (bool, error) {
-	err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Start: at, Len: 1})
+func lockByte(fd uintptr, at int64) (bool, error) {
+	err := unix.FcntlFlock(fd, unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Start: at, Len: 1})
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("lock %s: %w", f.Name(), err)
+		return false, fmt.Errorf("take lock: %w", err)
 	}
 	return true, nil
 }

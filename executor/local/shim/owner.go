@@ -25,7 +25,6 @@ const startTime = 20 * time.Second
 type owner struct {
 	dir     string
 	launch  Launch
-	lock    *os.File // the inherited one: passed on to everything of the execution
 	log     *os.File
 	brief   *os.File // to the inner: the frame, then requests
 	report  *os.File // from the inner
@@ -37,7 +36,7 @@ type owner struct {
 
 // own is the owner stage. It returns an error when nothing ran; whatever happens to the steps is in the result.
 func own(dir string) error {
-	o := &owner{dir: dir, lock: os.NewFile(FDLock, "lock")}
+	o := &owner{dir: dir}
 	ack := os.NewFile(FDAck, "ack")
 	unix.CloseOnExec(FDAck)
 	unix.CloseOnExec(FDLock)
@@ -66,12 +65,12 @@ func (o *owner) prepare() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become the reaper: %w", err)
 	}
-	own, err := os.OpenFile(filepath.Join(o.dir, FileLock), os.O_RDWR, 0)
+	// Both locks are held until this process ends, after the result is written: bare descriptors, for a collected os.File closes its own.
+	own, err := unix.Open(filepath.Join(o.dir, FileLock), unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return fmt.Errorf("open lock: %w", err)
 	}
-	// Held until this process ends, so the file is never closed.
-	if ok, err := lockByte(own, lockOwner); err != nil || !ok {
+	if ok, err := lockByte(uintptr(own), lockOwner); err != nil || !ok {
 		return errors.Join(errors.New("another owner lives"), err)
 	}
 	if err := ReadJSON(o.dir, FileLaunch, &o.launch); err != nil {
@@ -147,7 +146,7 @@ func (o *owner) spawn() (pid int, err error) {
 	}
 	o.brief, o.report, o.errors, o.events = brief, report, complaints, json.NewDecoder(report)
 	files := []uintptr{
-		briefRead.Fd(), null.Fd(), complaintsWrite.Fd(), reportWrite.Fd(), o.log.Fd(), o.lock.Fd(), o.network.hold.Fd(),
+		briefRead.Fd(), null.Fd(), complaintsWrite.Fd(), reportWrite.Fd(), o.log.Fd(), FDLock, o.network.hold.Fd(),
 	}
 	defer func() {
 		// The copies of the other side: its end must be visible here.
