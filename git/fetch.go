@@ -172,10 +172,14 @@ func (m *Mirror) create(ctx context.Context, lock *os.File, refs []string) error
 	return nil
 }
 
-// Resolve returns the commit that a ref pointed to when it was last fetched. Error: ErrObject.
+// Resolve returns the commit that a ref pointed to when it was last fetched, or with <commit id>^1 the first parent of a commit. Error:
+// ErrObject, also where there is no parent.
 func (m *Mirror) Resolve(ctx context.Context, ref string) (string, error) {
+	if id, ok := strings.CutSuffix(ref, "^1"); ok && isID(id) {
+		return m.parse(ctx, ref, ref)
+	}
 	if !validRef(ref) {
-		return "", fmt.Errorf("%q is not a whole ref (refs/heads/main)", ref)
+		return "", fmt.Errorf("%q is neither a whole ref (refs/heads/main) nor a commit id with ^1", ref)
 	}
 	return m.parse(ctx, keptRef(ref)+"^{commit}", ref)
 }

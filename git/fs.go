@@ -216,15 +216,11 @@ func (f *FS) Open(name string) (fs.File, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	info, err := f.stat(e, path.Base(name))
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
-	}
 	if e.dir() {
 		list, err := f.ReadDir(name)
-		return &openDir{info: info, list: list}, err
+		return &openDir{info: fileInfo{name: path.Base(name), mode: e.fileMode()}, list: list}, err
 	}
-	return &openFile{f: f, e: e, info: info}, nil
+	return &openFile{f: f, e: e, name: path.Base(name)}, nil
 }
 
 // ReadFile returns the content of a file.
@@ -333,18 +329,18 @@ func (d dirEntry) String() string             { return fs.FormatDirEntry(d) }
 type openFile struct {
 	f    *FS
 	e    entry
-	info fileInfo
+	name string
 	r    *bytes.Reader
 }
 
-func (o *openFile) Stat() (fs.FileInfo, error) { return o.info, nil }
+func (o *openFile) Stat() (fs.FileInfo, error) { return o.f.stat(o.e, o.name) }
 func (o *openFile) Close() error               { return nil }
 
 func (o *openFile) Read(p []byte) (int, error) {
 	if o.r == nil {
 		_, content, err := o.f.objects.read(o.e.id, maxRead)
 		if err != nil {
-			return 0, &fs.PathError{Op: "read", Path: o.info.name, Err: err}
+			return 0, &fs.PathError{Op: "read", Path: o.name, Err: err}
 		}
 		o.r = bytes.NewReader(content)
 	}

@@ -64,6 +64,8 @@ type Selection struct {
 	Problems []run.Problem
 	// Notes are told to people and block nothing.
 	Notes []string
+	// Err says that a tree could not be read, which is nobody's fault here and worth a retry. Problems has an entry then, too.
+	Err error
 }
 
 // Position is where something is declared. File is relative to the root of the tree.

@@ -1,0 +1,328 @@
+package project
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/agnivade/levenshtein"
+	"github.com/bmatcuk/doublestar/v4"
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+
+	"github.com/planlatch/planlatch/run"
+)
+
+// reader walks a YAML document that somebody we do not trust wrote, and collects every fault. It works on the syntax tree because a decoder
+// stops at its first error. Anchors and aliases are refused: nobody needs them here, and a few lines of them unfold without end.
+type reader struct {
+	file     string
+	problems []run.Problem
+}
+
+func (r *reader) reportAt(key string, at place, message, fix string) {
+	if len(r.problems) < 100 {
+		r.problems = append(r.problems, run.Problem{File: r.file, Line: at.line, Column: at.column, Key: key, Message: message, Fix: fix})
+	}
+}
+
+func (r *reader) report(key string, n ast.Node, message, fix string) {
+	r.reportAt(key, placeOf(n), message, fix)
+}
+
+// parse returns the one document of a file, or nil when there is nothing to read.
+func (r *reader) parse(data []byte) (body ast.Node) {
+	switch {
+	case len(data) > maxConfig:
+		r.reportAt("", place{}, fmt.Sprintf("has %d bytes, more than %d", len(data), maxConfig), "list directories by globs")
+		return nil
+	case !utf8.Valid(data) || bytes.ContainsRune(data, 0):
+		r.reportAt("", place{}, "is not text in UTF-8", "save it as UTF-8")
+		return nil
+	case tooDeep(data):
+		r.reportAt("", place{}, "is nested too deeply", "keep to the documented keys")
+		return nil
+	}
+	defer func() {
+		// The parser is fuzzed, but not ours; what it does with odd input must not end the server.
+		if p := recover(); p != nil {
+			r.reportAt("", place{}, "is not valid YAML", "check it with a YAML linter")
+			body = nil
+		}
+	}()
+	parsed, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		r.syntax(err)
+		return nil
+	}
+	for _, doc := range parsed.Docs {
+		if doc.Body == nil || doc.Body.Type() == ast.NullType || doc.Body.Type() == ast.CommentType {
+			continue
+		}
+		if body != nil {
+			r.report("", doc.Body, "a second YAML document begins here", "keep everything in one document")
+			return nil
+		}
+		body = doc.Body
+	}
+	return body
+}
+
+// tooDeep bounds the recursion of the parser, on the safe side: brackets in text count as well.
+func tooDeep(data []byte) bool {
+	const most = 200
+	depth := 0
+	for line := range bytes.Lines(data) {
+		indent := len(line) - len(bytes.TrimLeft(line, " -?\t"))
+		if indent > most {
+			return true
+		}
+		for _, c := range line {
+			switch c {
+			case '[', '{':
+				depth++
+			case ']', '}':
+				depth = max(depth-1, 0)
+			}
+			if depth > most {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (r *reader) syntax(err error) {
+	at, message := place{}, "is not valid YAML"
+	if e := yaml.Error(nil); errors.As(err, &e) {
+		message += ": " + e.GetMessage()
+		if tk := e.GetToken(); tk != nil && tk.Position != nil {
+			at = place{tk.Position.Line, tk.Position.Column}
+		}
+	}
+	r.reportAt("", at, message, "check indentation and quotes in this line")
+}
+
+// mapping reads the keys it knows and reports the others. It is false when n is no mapping.
+func (r *reader) mapping(key string, n ast.Node, fields map[string]func(key string, n ast.Node)) bool {
+	m, ok := n.(ast.MapNode)
+	if !ok {
+		r.report(key, n, "is "+kindOf(n)+", not a mapping of keys to values", "write key: value lines below it")
+		return false
+	}
+	var known []string
+	for k := range fields {
+		known = append(known, k)
+	}
+	slices.Sort(known)
+	lines := map[string]int{}
+	for it := m.MapRange(); it.Next(); {
+		k := it.Key()
+		name := k.GetToken().Value
+		full := name
+		if key != "" {
+			full = key + "." + name
+		}
+		first, twice := lines[name]
+		switch {
+		case k.IsMergeKey():
+			r.report(full, k, "merging of anchors is not read here", "write the values out")
+		case twice:
+			r.report(full, k, fmt.Sprintf("is written twice, first in line %d", first), "keep one of them")
+		case fields[name] == nil:
+			r.report(full, k, fmt.Sprintf("%q is not a key here", clip(name)), instead(name, known))
+		default:
+			fields[name](full, it.Value())
+		}
+		lines[name] = placeOf(k).line
+	}
+	return true
+}
+
+// list reads the items of a sequence.
+func (r *reader) list(key string, n ast.Node, most int, item func(key string, n ast.Node)) {
+	s, ok := n.(*ast.SequenceNode)
+	if !ok {
+		if n.Type() != ast.NullType {
+			r.report(key, n, "is "+kindOf(n)+", not a list", "write one item per line, each after a dash")
+		}
+		return
+	}
+	if len(s.Values) > most {
+		r.report(key, n, fmt.Sprintf("has %d items, more than %d", len(s.Values), most), "use globs")
+		return
+	}
+	for i, v := range s.Values {
+		item(fmt.Sprintf("%s[%d]", key, i), v)
+	}
+}
+
+// text reads a scalar. It is empty after a fault.
+func (r *reader) text(key string, n ast.Node) string {
+	var s string
+	switch t := n.(type) {
+	case *ast.StringNode:
+		s = t.Value
+	case *ast.LiteralNode:
+		s = t.Value.Value
+	case *ast.IntegerNode, *ast.FloatNode:
+		s = t.GetToken().Value
+	default:
+		r.report(key, n, "is "+kindOf(n)+", not text", "write a text, in quotes if need be")
+		return ""
+	}
+	switch {
+	case s == "":
+		r.report(key, n, "is empty", "write a value, or remove the key")
+	case len(s) > maxText:
+		r.report(key, n, fmt.Sprintf("has %d bytes, more than %d", len(s), maxText), "shorten it")
+		return ""
+	case strings.ContainsFunc(s, unprintable):
+		r.report(key, n, fmt.Sprintf("%q contains a character that cannot be seen", s), "remove it")
+		return ""
+	}
+	return s
+}
+
+func unprintable(c rune) bool {
+	return unicode.IsControl(c) || unicode.Is(unicode.Cf, c) || c == utf8.RuneError
+}
+
+func (r *reader) texts(key string, n ast.Node, check func(key string, n ast.Node, text string)) []string {
+	var out []string
+	r.list(key, n, maxList, func(key string, n ast.Node) {
+		text := r.text(key, n)
+		switch {
+		case text == "":
+		case slices.Contains(out, text):
+			r.report(key, n, fmt.Sprintf("%q is in the list twice", text), "keep one of them")
+		default:
+			if check != nil {
+				check(key, n, text)
+			}
+			out = append(out, text)
+		}
+	})
+	return out
+}
+
+func (r *reader) globs(key string, n ast.Node, dir string) []string {
+	return r.texts(key, n, func(key string, n ast.Node, text string) {
+		if _, inside := clean(dir, text); !inside || !doublestar.ValidatePattern(text) {
+			r.report(key, n, fmt.Sprintf("%q is not a glob of directories in this repository", text), `write, for example, "modules/**"`)
+		}
+	})
+}
+
+func (r *reader) choice(key string, n ast.Node, words ...string) string {
+	text := r.text(key, n)
+	if text == "" || !r.oneOf(key, n, text, words...) {
+		return ""
+	}
+	return text
+}
+
+func (r *reader) oneOf(key string, n ast.Node, text string, words ...string) bool {
+	if slices.Contains(words, text) {
+		return true
+	}
+	r.report(key, n, fmt.Sprintf("%q is not one of its values", text), instead(text, words))
+	return false
+}
+
+func (r *reader) isName(key string, n ast.Node, text string) {
+	if !namePattern.MatchString(text) {
+		r.report(key, n, fmt.Sprintf("%q is not a valid name", text),
+			"use up to 100 letters, digits, dots, dashes and underscores, beginning with a letter or digit")
+	}
+}
+
+func (r *reader) isWorkspace(key string, n ast.Node, text string) {
+	if !workspacePattern.MatchString(text) {
+		r.report(key, n, fmt.Sprintf("%q is not a valid workspace", text),
+			"use up to 90 letters, digits, dots, dashes and underscores, beginning with a letter or digit")
+	}
+}
+
+// kindOf names what a node is, for people.
+func kindOf(n ast.Node) string {
+	switch n.(type) {
+	case *ast.SequenceNode:
+		return "a list"
+	case ast.MapNode:
+		return "a mapping"
+	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
+		return "a number"
+	case *ast.BoolNode:
+		return "true or false"
+	case *ast.NullNode:
+		return "empty"
+	case *ast.AnchorNode, *ast.AliasNode:
+		return "an anchor or alias, which are not read here"
+	case *ast.TagNode:
+		return "a tag, which are not read here"
+	}
+	return "text"
+}
+
+func placeOf(n ast.Node) place {
+	var tk *token.Token
+	switch t := n.(type) {
+	case *ast.MappingNode:
+		if tk = t.Start; len(t.Values) > 0 && !t.IsFlowStyle {
+			tk = t.Values[0].Key.GetToken()
+		}
+	case *ast.MappingValueNode:
+		tk = t.Key.GetToken()
+	case *ast.LiteralNode:
+		tk = t.Start
+	default:
+		tk = n.GetToken()
+	}
+	if tk == nil || tk.Position == nil {
+		return place{}
+	}
+	return place{tk.Position.Line, tk.Position.Column}
+}
+
+// instead suggests what was probably meant: the nearest of the known words, else all of them.
+func instead(word string, known []string) string {
+	if near := nearest(word, known); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	if len(known) > 1 {
+		return "write " + strings.Join(known[:len(known)-1], ", ") + " or " + known[len(known)-1]
+	}
+	return "write " + strings.Join(known, "")
+}
+
+// nearest is the known word that a typing error could have led away from, or "".
+func nearest(word string, known []string) string {
+	if len(word) > 200 {
+		return ""
+	}
+	best, distance := "", max(1, min(len(word)/3, 4))+1
+	for _, k := range known {
+		if len(k) > len(word)+distance || len(word) > len(k)+distance {
+			continue
+		}
+		if d := levenshtein.ComputeDistance(strings.ToLower(word), strings.ToLower(k)); d < distance {
+			best, distance = k, d
+		}
+	}
+	return best
+}
+
+// clip keeps a text from somebody else short enough for a message.
+func clip(s string) string {
+	if len(s) <= 100 {
+		return s
+	}
+	return strings.ToValidUTF8(s[:100], "") + "…"
+}
