@@ -68,7 +68,18 @@ const textMax = 600
 // prose is data in running text: words that read as they were written and do nothing. A pair of backticks makes a code span, as people
 // who write policy messages expect; nothing else of Markdown has an effect. It may stand first in the item of a list, but not first in a line.
 func prose(s string) string {
-	parts := strings.Split(shorten(strings.TrimSpace(s), textMax), "`")
+	s = shorten(strings.TrimSpace(s), textMax)
+	if blockStart.MatchString(s) {
+		return gap + spans(s)
+	}
+	return spans(s)
+}
+
+var blockStart = regexp.MustCompile(`^(?:[#>+=:/-]|[0-9]+[.)](?: |$))`)
+
+// spans is prose wherever it stands in a line.
+func spans(s string) string {
+	parts := strings.Split(s, "`")
 	if len(parts)%2 == 0 {
 		return words(strings.Join(parts, "`"))
 	}
@@ -117,13 +128,8 @@ func words(s string) string {
 		return m[:colon+1] + gap + m[colon+1:]
 	})
 	s = www.ReplaceAllStringFunc(s, func(m string) string { return m[:3] + gap + m[3:] })
-	if blockStart.MatchString(s) { // it may stand first in the item of a list
-		s = gap + s
-	}
 	return inert.Replace(s)
 }
-
-var blockStart = regexp.MustCompile(`^(?:[#>+=:/-]|[0-9]+[.)](?: |$)| )`)
 
 // fence is a code block. The fence is longer than any run of backticks inside. Lines that would look like the end of a block, or like a
 // command to the host, are kept from beginning as such: some hosts look for both with simpler rules than Markdown's.

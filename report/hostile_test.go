@@ -171,7 +171,7 @@ func unescape(s string) string {
 func TestNothingHostileHasAnEffect(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(7, 11))
-	for i := range 1500 {
+	for i := range 400 {
 		v := hostileView(rnd)
 		limit := []int{1500, 4000, 20000, 65000}[rnd.IntN(4)]
 		v.Style = []report.Style{report.StyleFull, report.StyleSummary}[rnd.IntN(2)]
