@@ -1,0 +1,249 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/uptrace/bun"
+
+	"github.com/planlatch/planlatch/run"
+)
+
+type slotRow struct {
+	bun.BaseModel `bun:"table:slots,alias:t"`
+	Project       int64 `bun:",pk"`
+	Run           string
+}
+
+type holdRow struct {
+	bun.BaseModel `bun:"table:holds,alias:t"`
+	Project       int64 `bun:",pk"`
+	Pull          int64
+	Since         int64
+}
+
+func holdMap(rows []holdRow) map[run.ProjectID]run.PullID {
+	all := make(map[run.ProjectID]run.PullID, len(rows))
+	for _, r := range rows {
+		all[run.ProjectID(r.Project)] = run.PullID(r.Pull)
+	}
+	return all
+}
+
+// Advance loads and locks what scope names, lets decide judge it, and writes the outcome, all in one transaction.
+func (s *Store) Advance(ctx context.Context, scope run.Scope, decide func(run.Snapshot) (run.Change, error)) (run.Result, error) {
+	var result run.Result
+	var action run.Action
+	var refused error
+	err := s.engine.write(ctx, func(ctx context.Context, t *tx) error {
+		snap, err := s.load(ctx, t, scope)
+		if err != nil {
+			return err
+		}
+		change, err := decide(snap)
+		if refused = err; err != nil {
+			return err
+		}
+		if action = change.Action; action == "" {
+			return errors.New("advance: the change names no action")
+		}
+		w := changeWriter{store: s, t: t, snap: snap, change: change, now: micros(snap.Now)}
+		if result, err = w.write(ctx); err != nil {
+			return err
+		}
+		s.kill("before:" + string(action))
+		return nil
+	})
+	if refused != nil {
+		return run.Result{}, refused // as it is, so that callers find what they returned
+	}
+	if err != nil {
+		return run.Result{}, domain("advance", err)
+	}
+	s.kill("after:" + string(action))
+	s.kicks.wake.wake()
+	s.kicks.tell()
+	s.kicks.announce()
+	return result, nil
+}
+
+// load locks, in an order that is the same for everybody, the repository of a branch, the pulls, the runs, then slots and holds; and
+// reads what the decision sees. The locks on pull and repository keep out who would add runs to them meanwhile.
+func (s *Store) load(ctx context.Context, t *tx, scope run.Scope) (run.Snapshot, error) {
+	if scope.Branch != "" && scope.Repo == 0 {
+		return run.Snapshot{}, errors.New("scope: a branch needs its repository")
+	}
+	if scope.Branch != "" {
+		if err := t.lockRows(t.NewSelect().Model(&repoRow{}).Where("id = ?", int64(scope.Repo))).Scan(ctx); err != nil {
+			return run.Snapshot{}, domain("repository", err)
+		}
+	}
+	pulls, err := s.lockPulls(ctx, t, scope)
+	if err != nil {
+		return run.Snapshot{}, err
+	}
+	var snap run.Snapshot
+	if snap.Runs, err = loadRuns(ctx, t, scope); err != nil {
+		return run.Snapshot{}, err
+	}
+	pull := scope.Pull
+	if pull == 0 && len(snap.Runs) > 0 {
+		pull = snap.Runs[0].Pull
+	}
+	if pull != 0 {
+		row, ok := pulls[int64(pull)]
+		if !ok { // the first run came by its branch, so its pull is not locked, only read
+			row = &pullRow{}
+			if err := t.NewSelect().Model(row).Where("id = ?", int64(pull)).Scan(ctx); err != nil {
+				return run.Snapshot{}, domain("pull request", err)
+			}
+		}
+		if snap.Pull, err = s.pull(ctx, row); err != nil {
+			return run.Snapshot{}, err
+		}
+	}
+	if err := loadOwners(ctx, t, scope, &snap); err != nil {
+		return run.Snapshot{}, err
+	}
+	if snap.Pauses, err = loadPauses(ctx, t); err != nil {
+		return run.Snapshot{}, err
+	}
+	now, err := t.stamp(ctx)
+	if err != nil {
+		return run.Snapshot{}, fmt.Errorf("read the clock: %w", err)
+	}
+	snap.Now = moment(now)
+	return snap, nil
+}
+
+// lockPulls locks the pull of the scope and those of its named runs.
+func (s *Store) lockPulls(ctx context.Context, t *tx, scope run.Scope) (map[int64]*pullRow, error) {
+	var ids []int64
+	if len(scope.Runs) > 0 {
+		if err := t.NewSelect().Model((*runRow)(nil)).Column("pull").Distinct().Where("id IN (?)", bun.In(atIDs(scope.Runs))).
+			Where("pull <> 0").Scan(ctx, &ids); err != nil {
+			return nil, domain("find pull requests", err)
+		}
+	}
+	if scope.Pull != 0 && !slices.Contains(ids, int64(scope.Pull)) {
+		ids = append(ids, int64(scope.Pull))
+	}
+	found := make(map[int64]*pullRow, len(ids))
+	if len(ids) == 0 {
+		return found, nil
+	}
+	var rows []*pullRow
+	if err := t.lockRows(t.NewSelect().Model(&rows).Where("id IN (?)", bun.In(ids)).Order("id")).Scan(ctx); err != nil {
+		return nil, domain("lock pull requests", err)
+	}
+	for _, r := range rows {
+		found[r.ID] = r
+	}
+	if scope.Pull != 0 && found[int64(scope.Pull)] == nil {
+		return nil, fmt.Errorf("pull request %d: %w", scope.Pull, run.ErrNotFound)
+	}
+	return found, nil
+}
+
+func atIDs(ats []run.At) []string {
+	ids := make([]string, len(ats))
+	for i, at := range ats {
+		ids[i] = string(at.ID)
+	}
+	return ids
+}
+
+// loadRuns returns the named runs in the order of the scope, then the live ones of pull and branch in order of creation.
+func loadRuns(ctx context.Context, t *tx, scope run.Scope) ([]run.Run, error) {
+	ids := atIDs(scope.Runs)
+	if scope.Pull != 0 {
+		var more []string
+		if err := t.NewSelect().Model((*runRow)(nil)).Column("id").Where("pull = ? AND live", int64(scope.Pull)).Scan(ctx, &more); err != nil {
+			return nil, domain("find runs", err)
+		}
+		ids = append(ids, more...)
+	}
+	if scope.Branch != "" {
+		var more []string
+		if err := t.NewSelect().Model((*runRow)(nil)).Column("r.id").Join("JOIN revisions AS v ON v.id = r.revision").
+			Where("v.repo = ? AND v.branch = ? AND v.kind = ?", int64(scope.Repo), scope.Branch, string(run.KindMerge)).
+			Where("r.kind = ? AND r.live", string(run.KindMerge)).Scan(ctx, &more); err != nil {
+			return nil, domain("find merge runs", err)
+		}
+		ids = append(ids, more...)
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	var rows []runRow
+	if err := t.lockRows(t.NewSelect().Model(&rows).Where("id IN (?)", bun.In(ids)).Order("id")).Scan(ctx); err != nil {
+		return nil, domain("lock runs", err)
+	}
+	byID := make(map[run.ID]run.Run, len(rows))
+	for i := range rows {
+		r := rows[i].domain()
+		byID[r.ID] = r
+	}
+	all := make([]run.Run, 0, len(rows))
+	for _, at := range scope.Runs {
+		r, ok := byID[at.ID]
+		if !ok {
+			if slices.ContainsFunc(all, func(r run.Run) bool { return r.ID == at.ID }) {
+				return nil, fmt.Errorf("scope: run %s is named twice", at.ID)
+			}
+			return nil, fmt.Errorf("run %s: %w", at.ID, run.ErrNotFound)
+		}
+		if at.Epoch != 0 && at.Epoch != r.Epoch {
+			return nil, fmt.Errorf("run %s is at epoch %d, not %d: %w", at.ID, r.Epoch, at.Epoch, run.ErrMoved)
+		}
+		all = append(all, r)
+		delete(byID, at.ID)
+	}
+	named := len(all)
+	for _, r := range byID {
+		if !r.State.Final() { // one may have ended between being found and being locked
+			all = append(all, r)
+		}
+	}
+	slices.SortFunc(all[named:], func(a, b run.Run) int { return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID)) })
+	return all, nil
+}
+
+// loadOwners reads and locks the slots and holds of the runs' projects, and all holds of the scope's pull.
+func loadOwners(ctx context.Context, t *tx, scope run.Scope, snap *run.Snapshot) error {
+	snap.Slots, snap.Holds = map[run.ProjectID]run.ID{}, map[run.ProjectID]run.PullID{}
+	var projects []int64
+	for _, r := range snap.Runs {
+		projects = append(projects, int64(r.Project))
+	}
+	slices.Sort(projects)
+	projects = slices.Compact(projects)
+	if len(projects) > 0 {
+		var rows []slotRow
+		if err := t.lockRows(t.NewSelect().Model(&rows).Where("project IN (?)", bun.In(projects)).Order("project")).Scan(ctx); err != nil {
+			return domain("lock slots", err)
+		}
+		for _, r := range rows {
+			snap.Slots[run.ProjectID(r.Project)] = run.ID(r.Run)
+		}
+	}
+	if len(projects) == 0 && scope.Pull == 0 {
+		return nil
+	}
+	var rows []holdRow
+	q := t.NewSelect().Model(&rows).Order("project")
+	if len(projects) > 0 {
+		q = q.WhereOr("project IN (?)", bun.In(projects))
+	}
+	if scope.Pull != 0 {
+		q = q.WhereOr("pull = ?", int64(scope.Pull))
+	}
+	if err := t.lockRows(q).Scan(ctx); err != nil {
+		return domain("lock holds", err)
+	}
+	snap.Holds = holdMap(rows)
+	return nil
+}

@@ -1,0 +1,293 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/uptrace/bun"
+
+	"github.com/planlatch/planlatch/run"
+)
+
+// changeWriter writes one Change in its transaction.
+type changeWriter struct {
+	store  *Store
+	t      *tx
+	snap   run.Snapshot
+	change run.Change
+	now    int64
+
+	heads map[int64]string // of revisions, by id
+}
+
+func (w *changeWriter) write(ctx context.Context) (run.Result, error) {
+	w.heads = map[int64]string{}
+	var result run.Result
+	if err := w.pull(ctx); err != nil {
+		return result, err
+	}
+	if w.change.Revision != nil {
+		rev, err := insertRevision(ctx, w.t, *w.change.Revision, w.now)
+		if err != nil {
+			return result, err
+		}
+		result.Revision = rev
+		w.heads[int64(rev.ID)] = rev.Head
+	}
+	updated, err := w.update(ctx)
+	if err != nil {
+		return result, err
+	}
+	inserted, err := w.insert(ctx, result.Revision.ID)
+	if err != nil {
+		return result, err
+	}
+	result.Runs = append(updated, inserted...)
+	for _, step := range []func(context.Context) error{w.owners, w.findings, w.overrides, w.audit, w.jobs} {
+		if err := step(ctx); err != nil {
+			return result, err
+		}
+	}
+	wanted, err := w.postings(ctx, result)
+	if err != nil {
+		return result, err
+	}
+	return result, want(ctx, w.t, w.now, wanted)
+}
+
+func (w *changeWriter) pull(ctx context.Context) error {
+	if w.change.Pull == nil {
+		return nil
+	}
+	row, err := w.store.pullRow(ctx, *w.change.Pull)
+	if err != nil {
+		return err
+	}
+	q := w.t.NewUpdate().Model(row).Column(pullColumns()...).WherePK()
+	if row.MergeCommit != "" {
+		q = q.Column("merge_commit")
+	}
+	if row.Frozen != nil {
+		q = q.Column("frozen")
+	}
+	res, err := q.Exec(ctx)
+	if err != nil {
+		return domain("update pull request", err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return fmt.Errorf("update pull request %d: %w", row.ID, run.ErrNotFound)
+	}
+	return nil
+}
+
+// update writes the runs that moved. Each must be in the snapshot, and so locked, at the epoch that decide saw.
+func (w *changeWriter) update(ctx context.Context) ([]run.Run, error) {
+	epochs := make(map[run.ID]run.Run, len(w.snap.Runs))
+	for _, r := range w.snap.Runs {
+		epochs[r.ID] = r
+	}
+	var all []run.Run
+	for _, r := range w.change.Runs {
+		seen, ok := epochs[r.ID]
+		if !ok {
+			return nil, fmt.Errorf("advance: run %s is written but not in the scope, or twice", r.ID)
+		}
+		delete(epochs, r.ID)
+		if r.Epoch != seen.Epoch {
+			return nil, fmt.Errorf("run %s is at epoch %d, not %d: %w", r.ID, seen.Epoch, r.Epoch, run.ErrMoved)
+		}
+		r.Epoch++
+		row := newRunRow(r, w.now)
+		q := w.t.NewUpdate().Model(row).ExcludeColumn(fixedColumns()...).Where("id = ? AND epoch = ?", row.ID, seen.Epoch)
+		res, err := q.Exec(ctx)
+		if err != nil {
+			return nil, domain("update run "+row.ID, err)
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return nil, fmt.Errorf("run %s: %w", r.ID, run.ErrMoved)
+		}
+		stored := row.domain()
+		keepFixed(&stored, seen)
+		all = append(all, stored)
+	}
+	return all, nil
+}
+
+// keepFixed makes a returned run tell what is stored where an update does not reach.
+func keepFixed(r *run.Run, seen run.Run) {
+	r.Repo, r.Revision, r.Pull, r.Project, r.Label, r.Dir, r.Work = seen.Repo, seen.Revision, seen.Pull, seen.Project, seen.Label, seen.Dir, seen.Work
+	r.Kind, r.Cause, r.Actor, r.Settings, r.Created, r.Posted = seen.Kind, seen.Cause, seen.Actor, seen.Settings, seen.Created, seen.Posted
+}
+
+func (w *changeWriter) insert(ctx context.Context, revision run.RevisionID) ([]run.Run, error) {
+	rows := make([]*runRow, 0, len(w.change.New))
+	for _, r := range w.change.New {
+		if r.Revision == 0 {
+			r.Revision = revision
+		}
+		if r.ID == "" {
+			id, err := w.store.newID(w.snap.Now)
+			if err != nil {
+				return nil, err
+			}
+			r.ID = id
+		}
+		if r.Created.IsZero() {
+			r.Created = w.snap.Now
+		}
+		r.Epoch = 1
+		rows = append(rows, newRunRow(r, w.now))
+	}
+	var all []run.Run
+	for batch := range slices.Chunk(rows, 50) {
+		if _, err := w.t.NewInsert().Model(&batch).Exec(ctx); err != nil {
+			return nil, domain("insert runs", err)
+		}
+		for _, row := range batch {
+			all = append(all, row.domain())
+		}
+	}
+	return all, nil
+}
+
+// owners frees before it takes, so that one change can hand a project on.
+func (w *changeWriter) owners(ctx context.Context) error {
+	if len(w.change.Free) > 0 {
+		if _, err := w.t.NewDelete().Model((*slotRow)(nil)).Where("project IN (?)", bun.In(w.change.Free)).Exec(ctx); err != nil {
+			return domain("free slots", err)
+		}
+	}
+	if len(w.change.Unhold) > 0 {
+		if _, err := w.t.NewDelete().Model((*holdRow)(nil)).Where("project IN (?)", bun.In(w.change.Unhold)).Exec(ctx); err != nil {
+			return domain("free holds", err)
+		}
+	}
+	for _, p := range slices.Sorted(maps.Keys(w.change.Take)) {
+		row := slotRow{Project: int64(p), Run: string(w.change.Take[p])}
+		// The condition makes a slot of one's own a success and another's none, without an error that would end the transaction.
+		res, err := w.t.NewInsert().Model(&row).On("CONFLICT (project) DO UPDATE").Set("run = excluded.run").Where("t.run = excluded.run").Exec(ctx)
+		if err != nil {
+			return domain("take slot", err)
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return fmt.Errorf("the slot of project %d is taken: %w", p, run.ErrMoved)
+		}
+	}
+	for _, p := range slices.Sorted(maps.Keys(w.change.Hold)) {
+		row := holdRow{Project: int64(p), Pull: int64(w.change.Hold[p]), Since: w.now}
+		res, err := w.t.NewInsert().Model(&row).On("CONFLICT (project) DO UPDATE").Set("pull = excluded.pull").Where("t.pull = excluded.pull").Exec(ctx)
+		if err != nil {
+			return domain("take hold", err)
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return fmt.Errorf("project %d is held by another pull request: %w", p, run.ErrMoved)
+		}
+	}
+	return nil
+}
+
+func (w *changeWriter) findings(ctx context.Context) error {
+	for _, id := range slices.Sorted(maps.Keys(w.change.Findings)) {
+		if _, err := w.t.NewDelete().Model((*findingRow)(nil)).Where("run = ?", string(id)).Exec(ctx); err != nil {
+			return domain("replace findings", err)
+		}
+		for batch := range slices.Chunk(w.change.Findings[id], 200) {
+			rows := make([]*findingRow, len(batch))
+			for i, f := range batch {
+				rows[i] = cleaned(&findingRow{Run: string(id), RuleSet: f.Set, Rule: f.Rule, Level: string(f.Level), Detail: doc[run.Finding]{f}})
+			}
+			if _, err := w.t.NewInsert().Model(&rows).Returning("NULL").Exec(ctx); err != nil {
+				return domain("insert findings", err)
+			}
+		}
+	}
+	return nil
+}
+
+func (w *changeWriter) overrides(ctx context.Context) error {
+	for _, o := range w.change.Overrides {
+		at := micros(o.At)
+		if at == 0 {
+			at = w.now
+		}
+		row := cleaned(&overrideRow{
+			Pull: int64(o.Pull), Project: int64(o.Project), RuleSet: o.Set, Rule: o.Rule, Resource: o.Resource, Value: o.Value,
+			Effect: o.Effect, Policy: o.Policy, Actor: o.Actor, Reason: o.Reason, At: at,
+		})
+		if _, err := w.t.NewInsert().Model(row).Returning("NULL").Exec(ctx); err != nil {
+			return domain("insert override", err)
+		}
+	}
+	return nil
+}
+
+func (w *changeWriter) audit(ctx context.Context) error {
+	for _, a := range w.change.Audit {
+		at := micros(a.At)
+		if at == 0 {
+			at = w.now
+		}
+		row := cleaned(&auditRow{
+			At: at, Actor: a.Actor, Action: a.Action, Repo: int64(a.Repo), Pull: int64(a.Pull), Run: string(a.Run), Outcome: a.Outcome,
+			Detail: a.Detail,
+		})
+		if _, err := w.t.NewInsert().Model(row).Returning("NULL").Exec(ctx); err != nil {
+			return domain("insert audit row", err)
+		}
+	}
+	return nil
+}
+
+func (w *changeWriter) jobs(ctx context.Context) error {
+	for _, j := range w.change.Jobs {
+		if err := w.store.enqueue(ctx, w.t, j); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// postings adds to those of the change the summaries of the pulls and the statuses of the commits that it touches.
+func (w *changeWriter) postings(ctx context.Context, result run.Result) ([]run.Posting, error) {
+	all := slices.Clone(w.change.Postings)
+	if p := w.change.Pull; p != nil {
+		all = append(all, touched(p.Repo, p.ID, p.HeadSHA)...)
+	}
+	if w.change.Revision != nil {
+		all = append(all, touched(result.Revision.Repo, result.Revision.Pull, result.Revision.Head)...)
+	}
+	var missing []int64
+	for _, r := range result.Runs {
+		if _, ok := w.heads[int64(r.Revision)]; !ok {
+			missing = append(missing, int64(r.Revision))
+		}
+	}
+	if len(missing) > 0 {
+		slices.Sort(missing)
+		var rows []revisionRow
+		if err := w.t.NewSelect().Model(&rows).Column("id", "head").Where("id IN (?)", bun.In(slices.Compact(missing))).Scan(ctx); err != nil {
+			return nil, domain("find commits", err)
+		}
+		for _, r := range rows {
+			w.heads[r.ID] = r.Head
+		}
+	}
+	for _, r := range result.Runs {
+		all = append(all, touched(r.Repo, r.Pull, w.heads[int64(r.Revision)])...)
+	}
+	return all, nil
+}
+
+// touched are the postings that show a pull and a commit.
+func touched(repo run.RepoID, pull run.PullID, head string) []run.Posting {
+	var all []run.Posting
+	if pull != 0 {
+		all = append(all, run.Posting{Kind: run.PostSummary, Repo: repo, Pull: pull, Key: fmt.Sprint(int64(pull))})
+	}
+	if head != "" {
+		all = append(all, run.Posting{Kind: run.PostStatuses, Repo: repo, Pull: pull, Key: head})
+	}
+	return all
+}

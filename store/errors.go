@@ -1,0 +1,74 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/planlatch/planlatch/run"
+)
+
+// fault is what a driver's error means to us.
+type fault int
+
+const (
+	faultOther    fault = iota
+	faultMissing        // no such row
+	faultUnique         // a unique row exists
+	faultDangling       // a row refers to one that does not exist
+	faultRetry          // the database asks to run the transaction again
+)
+
+// classify is the one place that knows the codes of the drivers.
+func classify(err error) fault {
+	if errors.Is(err, sql.ErrNoRows) {
+		return faultMissing
+	}
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		switch pg.Code {
+		case "23505":
+			return faultUnique
+		case "23503":
+			return faultDangling
+		case "40001", "40P01": // serialization failure, deadlock
+			return faultRetry
+		}
+		return faultOther
+	}
+	var lite *sqlite.Error
+	if errors.As(err, &lite) {
+		switch lite.Code() {
+		case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
+			return faultUnique
+		case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+			return faultDangling
+		}
+		switch lite.Code() & 0xff { // the low byte is the kind, the rest a detail: busy while recovering, busy snapshot
+		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+			return faultRetry
+		}
+	}
+	return faultOther
+}
+
+// domain turns a driver's error into one that callers compare with; what was being done is told in a few words.
+func domain(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	switch classify(err) {
+	case faultMissing:
+		return fmt.Errorf("%s: %w", doing, run.ErrNotFound)
+	case faultUnique:
+		return fmt.Errorf("%s: %w", doing, run.ErrExists)
+	case faultDangling:
+		return fmt.Errorf("%s: what it refers to: %w", doing, run.ErrNotFound)
+	case faultOther, faultRetry:
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}

@@ -1,0 +1,87 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/pressly/goose/v3"
+	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/rivermigrate"
+)
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+// A migration is numbered release*1000+n. A binary works on schemas up to the end of the next release, because migrations only add, and so
+// replicas can be replaced one by one; it refuses what is newer.
+const release = 1
+
+// columnTypes are the two types whose spelling the engines do not share.
+type columnTypes struct{ id, bytes string }
+
+// migrate brings the schema and River's own up to date. The caller holds a lock that keeps other processes out.
+func migrate[T any](ctx context.Context, db *sql.DB, dialect goose.Dialect, types columnTypes, driver riverdriver.Driver[T]) error {
+	migrations, err := readMigrations(types)
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(dialect, db, nil, goose.WithGoMigrations(migrations...), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return fmt.Errorf("read migrations: %w", err)
+	}
+	have, err := p.GetDBVersion(ctx)
+	if err != nil {
+		return fmt.Errorf("read schema version: %w", err)
+	}
+	known := migrations[len(migrations)-1].Version
+	if limit := int64(release+2)*1000 - 1; have > limit {
+		return fmt.Errorf("the database has schema %d, and this planlatch works up to %d: start a newer planlatch, or restore the backup made before the upgrade",
+			have, limit)
+	}
+	if have < known {
+		if _, err := p.Up(ctx); err != nil {
+			return fmt.Errorf("migrate from schema %d to %d: %w", have, known, err)
+		}
+	}
+	m, err := rivermigrate.New(driver, nil)
+	if err != nil {
+		return fmt.Errorf("read job migrations: %w", err)
+	}
+	if _, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+		return fmt.Errorf("migrate jobs: %w", err)
+	}
+	return nil
+}
+
+// readMigrations returns the embedded migrations in order, each run in a transaction of its own.
+func readMigrations(types columnTypes) ([]*goose.Migration, error) {
+	names, err := fs.Glob(migrationFiles, "migrations/*.sql")
+	if err != nil {
+		return nil, fmt.Errorf("list migrations: %w", err)
+	}
+	spell := strings.NewReplacer("{{id}}", types.id, "{{bytes}}", types.bytes)
+	var all []*goose.Migration
+	for _, name := range names {
+		number, _, _ := strings.Cut(path.Base(name), "_")
+		version, err := strconv.ParseInt(number, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("migration %s has no number: %w", name, err)
+		}
+		text, err := migrationFiles.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("read migration: %w", err)
+		}
+		statements := spell.Replace(string(text))
+		all = append(all, goose.NewGoMigration(version, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, statements)
+			return err
+		}}, nil))
+	}
+	return all, nil
+}

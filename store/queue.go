@@ -1,0 +1,141 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/planlatch/planlatch/run"
+)
+
+// Next lists runs that could be claimed now, best first. The conditions and the order follow the index runs_waiting, so its cost grows
+// with limit and with the runs skipped because their project is busy, not with the queue.
+func (s *Store) Next(ctx context.Context, limit int) ([]run.Run, error) {
+	var rows []runRow
+	err := s.read.NewSelect().Model(&rows).Where("r.waiting > 0").
+		Where("NOT EXISTS (SELECT 1 FROM slots AS s WHERE s.project = r.project)").
+		Where("(r.waiting <> ? OR NOT EXISTS (SELECT 1 FROM holds AS h WHERE h.project = r.project AND h.pull <> r.pull))", waitsApply).
+		Order("r.waiting", "r.ordinal", "r.created", "r.id").Limit(limitOf(limit)).Scan(ctx)
+	return domainRuns(rows), domain("find next runs", err)
+}
+
+// Position says how many waiting runs are ahead of one in the order of Next, whether or not they could be claimed now. One that does not
+// wait is at 0.
+func (s *Store) Position(ctx context.Context, id run.ID) (int, error) {
+	var row runRow
+	if err := s.read.NewSelect().Model(&row).Where("id = ?", string(id)).Scan(ctx); err != nil {
+		return 0, domain("run "+string(id), err)
+	}
+	if row.Waiting == waitsNot {
+		return 0, nil
+	}
+	n, err := s.read.NewSelect().Model((*runRow)(nil)).Where("r.waiting > 0").
+		Where("(r.waiting, r.ordinal, r.created, r.id) < (?, ?, ?, ?)", row.Waiting, row.Ordinal, row.Created, row.ID).Count(ctx)
+	return int(n), domain("count runs", err)
+}
+
+type nodeRow struct {
+	bun.BaseModel `bun:"table:nodes,alias:t"`
+	ID            string `bun:",pk"`
+	Name          string
+	Seen          int64
+}
+
+// Beat renews a node's lease.
+func (s *Store) Beat(ctx context.Context, n run.Node) error {
+	return s.write(ctx, "renew lease", "", func(ctx context.Context, t *tx) error {
+		now, err := t.stamp(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = t.NewInsert().Model(&nodeRow{ID: n.ID, Name: n.Name, Seen: now}).On("CONFLICT (id) DO UPDATE").
+			Set("name = excluded.name").Set("seen = excluded.seen").Exec(ctx)
+		return err
+	})
+}
+
+func (s *Store) running(rows *[]runRow) *bun.SelectQuery {
+	return s.read.NewSelect().Model(rows).Where("r.state IN ('planning', 'applying')").Order("r.created", "r.id")
+}
+
+// Owned lists the running runs of a node, oldest first.
+func (s *Store) Owned(ctx context.Context, node string) ([]run.Run, error) {
+	var rows []runRow
+	err := s.running(&rows).Where("r.node = ?", node).Scan(ctx)
+	return domainRuns(rows), domain("list running runs", err)
+}
+
+// Orphans lists running runs whose node has not beaten for at least timeout. A node that never did counts from when the run last moved.
+func (s *Store) Orphans(ctx context.Context, timeout time.Duration) ([]run.Run, error) {
+	now, err := s.clock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var rows []runRow
+	err = s.running(&rows).Join("LEFT JOIN nodes AS n ON n.id = r.node").Where("coalesce(n.seen, r.moved) <= ?", now-timeout.Microseconds()).Scan(ctx)
+	return domainRuns(rows), domain("list orphans", err)
+}
+
+type logRow struct {
+	bun.BaseModel `bun:"table:logs,alias:t"`
+	Run           string `bun:",pk"`
+	Phase         string `bun:",pk"`
+	Upto          int64
+}
+
+type chunkRow struct {
+	bun.BaseModel `bun:"table:log_chunks,alias:t"`
+	Run           string `bun:",pk"`
+	Phase         string `bun:",pk"`
+	Upto          int64  `bun:",pk"`
+	Body          []byte
+}
+
+// AppendLog adds redacted log text. The row in logs is the lock and the memory of how far the phase got, so that of two writers at one
+// place the second is dropped.
+func (s *Store) AppendLog(ctx context.Context, id run.ID, phase string, to int64, text []byte) error {
+	if to <= 0 {
+		return nil
+	}
+	sealed, err := s.seal(ctx, text)
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, "append log of run "+string(id), "", func(ctx context.Context, t *tx) error {
+		res, err := t.NewInsert().Model(&logRow{Run: string(id), Phase: phase, Upto: to}).On("CONFLICT (run, phase) DO UPDATE").
+			Set("upto = excluded.upto").Where("t.upto < excluded.upto").Exec(ctx)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 || len(sealed) == 0 {
+			return err
+		}
+		_, err = t.NewInsert().Model(&chunkRow{Run: string(id), Phase: phase, Upto: to, Body: sealed}).Exec(ctx)
+		return err
+	})
+}
+
+// LogOffset returns the raw offset up to which a phase's log is stored; 0 when nothing is.
+func (s *Store) LogOffset(ctx context.Context, id run.ID, phase string) (int64, error) {
+	var upto int64
+	err := s.read.NewSelect().Model((*logRow)(nil)).ColumnExpr("coalesce(max(upto), 0)").Where("run = ? AND phase = ?", string(id), phase).Scan(ctx, &upto)
+	return upto, domain("read log offset", err)
+}
+
+// Log returns the text of the chunks after the cursor. The cursor is the raw offset of the last chunk returned.
+func (s *Store) Log(ctx context.Context, id run.ID, phase string, cursor int64) (text []byte, next int64, err error) {
+	var rows []chunkRow
+	if err := s.read.NewSelect().Model(&rows).Where("run = ? AND phase = ? AND upto > ?", string(id), phase, cursor).Order("upto").Scan(ctx); err != nil {
+		return nil, cursor, domain("read log", err)
+	}
+	next = cursor
+	for _, r := range rows {
+		plain, err := s.unseal(ctx, r.Body)
+		if err != nil {
+			return nil, cursor, err
+		}
+		text, next = append(text, plain...), r.Upto
+	}
+	return text, next, nil
+}

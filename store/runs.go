@@ -1,0 +1,248 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/uptrace/bun"
+
+	"github.com/planlatch/planlatch/run"
+)
+
+type runRow struct {
+	bun.BaseModel `bun:"table:runs,alias:r"`
+	ID            string `bun:",pk"`
+	Repo          int64
+	Revision      int64
+	Pull          int64
+	Project       int64
+	Label         string
+	Dir           string
+	Work          string
+	Kind          string
+	Cause         string
+	Actor         string
+	Ordinal       int
+	Settings      doc[run.Settings]
+	State         string
+	Live          bool
+	Waiting       int
+	Epoch         int64
+	Reason        string
+	Node          string
+	Execution     string
+	Attempt       int
+	Deadline      int64
+	Stop          string
+	StopWhy       string
+	Reviewed      string
+	Tool          string
+	Partial       bool
+	Posted        int64
+	InputsDigest  string
+	PlanDigest    string
+	EffectDigest  string
+	PolicyDigest  string
+	Blobs         doc[map[string]string]
+	Counts        doc[run.Counts]
+	Unsaved       bool
+	NoBackend     bool
+	Created       int64
+	Started       int64
+	Planned       int64
+	Confirmed     int64
+	ConfirmedBy   string
+	ApplyStarted  int64
+	Finished      int64
+	Moved         int64
+}
+
+// fixedColumns are what a run is for ever; an update leaves them alone. So it does with posted, which only ever goes from zero to a time
+// and may be stamped while a decision is under way.
+func fixedColumns() []string {
+	return []string{"id", "repo", "revision", "pull", "project", "label", "dir", "work", "kind", "cause", "actor", "settings", "created", "posted"}
+}
+
+// The heads of the fair order: applies go before plans.
+const (
+	waitsNot   = 0
+	waitsApply = 1
+	waitsPlan  = 2
+)
+
+func waiting(s run.State) int {
+	switch s { //nolint:exhaustive // the others wait for nothing
+	case run.Confirmed:
+		return waitsApply
+	case run.Queued:
+		return waitsPlan
+	}
+	return waitsNot
+}
+
+func newRunRow(r run.Run, moved int64) *runRow {
+	return cleaned(&runRow{
+		ID: string(r.ID), Repo: int64(r.Repo), Revision: int64(r.Revision), Pull: int64(r.Pull), Project: int64(r.Project), Label: r.Label,
+		Dir: r.Dir, Work: r.Work, Kind: string(r.Kind), Cause: r.Cause, Actor: r.Actor, Ordinal: r.Ordinal,
+		Settings: doc[run.Settings]{r.Settings}, State: string(r.State), Live: !r.State.Final(), Waiting: waiting(r.State), Epoch: r.Epoch,
+		Reason: r.Reason, Node: r.Node, Execution: r.Execution, Attempt: r.Attempt, Deadline: micros(r.Deadline), Stop: string(r.Stop),
+		StopWhy: r.StopWhy, Reviewed: string(r.Reviewed), Tool: r.Tool, Partial: r.Partial, Posted: micros(r.Posted),
+		InputsDigest: r.InputsDigest, PlanDigest: r.PlanDigest, EffectDigest: r.EffectDigest, PolicyDigest: r.PolicyDigest,
+		Blobs: doc[map[string]string]{r.Blobs}, Counts: doc[run.Counts]{r.Counts}, Unsaved: r.Unsaved, NoBackend: r.NoBackend,
+		Created: micros(r.Created), Started: micros(r.Started), Planned: micros(r.Planned), Confirmed: micros(r.Confirmed),
+		ConfirmedBy: r.ConfirmedBy, ApplyStarted: micros(r.ApplyStarted), Finished: micros(r.Finished), Moved: moved,
+	})
+}
+
+func (r *runRow) domain() run.Run {
+	return run.Run{
+		ID: run.ID(r.ID), Repo: run.RepoID(r.Repo), Revision: run.RevisionID(r.Revision), Pull: run.PullID(r.Pull),
+		Project: run.ProjectID(r.Project), Label: r.Label, Dir: r.Dir, Work: r.Work, Kind: run.Kind(r.Kind), Cause: r.Cause, Actor: r.Actor,
+		Ordinal: r.Ordinal, Settings: r.Settings.V, State: run.State(r.State), Epoch: r.Epoch, Reason: r.Reason, Node: r.Node,
+		Execution: r.Execution, Attempt: r.Attempt, Deadline: moment(r.Deadline), Stop: run.State(r.Stop), StopWhy: r.StopWhy,
+		Reviewed: run.ID(r.Reviewed), Tool: r.Tool, Partial: r.Partial, Posted: moment(r.Posted), InputsDigest: r.InputsDigest,
+		PlanDigest: r.PlanDigest, EffectDigest: r.EffectDigest, PolicyDigest: r.PolicyDigest, Blobs: r.Blobs.V, Counts: r.Counts.V,
+		Unsaved: r.Unsaved, NoBackend: r.NoBackend, Created: moment(r.Created), Started: moment(r.Started), Planned: moment(r.Planned),
+		Confirmed: moment(r.Confirmed), ConfirmedBy: r.ConfirmedBy, ApplyStarted: moment(r.ApplyStarted), Finished: moment(r.Finished),
+	}
+}
+
+func domainRuns(rows []runRow) []run.Run {
+	all := make([]run.Run, len(rows))
+	for i := range rows {
+		all[i] = rows[i].domain()
+	}
+	return all
+}
+
+// Run returns a run.
+func (s *Store) Run(ctx context.Context, id run.ID) (run.Run, error) {
+	var row runRow
+	err := s.read.NewSelect().Model(&row).Where("id = ?", string(id)).Scan(ctx)
+	return row.domain(), domain(fmt.Sprintf("run %s", id), err)
+}
+
+// Runs lists runs, newest first.
+func (s *Store) Runs(ctx context.Context, f run.Filter) ([]run.Run, error) {
+	var rows []runRow
+	q := s.read.NewSelect().Model(&rows).Order("r.created DESC", "r.id DESC").Limit(limitOf(f.Limit))
+	if f.Repo != 0 {
+		q = q.Where("r.repo = ?", int64(f.Repo))
+	}
+	if f.Pull != 0 {
+		q = q.Where("r.pull = ?", int64(f.Pull))
+	}
+	if f.Revision != 0 {
+		q = q.Where("r.revision = ?", int64(f.Revision))
+	}
+	if f.Project != 0 {
+		q = q.Where("r.project = ?", int64(f.Project))
+	}
+	if f.Head != "" {
+		q = q.Where("r.revision IN (SELECT id FROM revisions WHERE head = ?)", f.Head)
+	}
+	if f.Kind != "" {
+		q = q.Where("r.kind = ?", string(f.Kind))
+	}
+	if len(f.States) > 0 {
+		q = q.Where("r.state IN (?)", bun.In(f.States))
+	}
+	if err := q.Scan(ctx); err != nil {
+		return nil, domain("list runs", err)
+	}
+	return domainRuns(rows), nil
+}
+
+type findingRow struct {
+	bun.BaseModel `bun:"table:findings,alias:t"`
+	ID            int64 `bun:",pk,autoincrement"`
+	Run           string
+	RuleSet       string
+	Rule          string
+	Level         string
+	Detail        doc[run.Finding]
+}
+
+// Findings returns the findings of runs, each run's in the order they were given.
+func (s *Store) Findings(ctx context.Context, runs ...run.ID) (map[run.ID][]run.Finding, error) {
+	all := map[run.ID][]run.Finding{}
+	if len(runs) == 0 {
+		return all, nil
+	}
+	var rows []findingRow
+	if err := s.read.NewSelect().Model(&rows).Where("run IN (?)", bun.In(runs)).Order("id").Scan(ctx); err != nil {
+		return nil, domain("read findings", err)
+	}
+	for _, r := range rows {
+		all[run.ID(r.Run)] = append(all[run.ID(r.Run)], r.Detail.V)
+	}
+	return all, nil
+}
+
+type overrideRow struct {
+	bun.BaseModel `bun:"table:overrides,alias:t"`
+	ID            int64 `bun:",pk,autoincrement"`
+	Pull          int64
+	Project       int64
+	RuleSet       string
+	Rule          string
+	Resource      string
+	Value         string
+	Effect        string
+	Policy        string
+	Actor         string
+	Reason        string
+	At            int64
+}
+
+// Overrides lists the overrides of a pull request, oldest first.
+func (s *Store) Overrides(ctx context.Context, pull run.PullID) ([]run.Override, error) {
+	var rows []overrideRow
+	if err := s.read.NewSelect().Model(&rows).Where("pull = ?", int64(pull)).Order("id").Scan(ctx); err != nil {
+		return nil, domain("list overrides", err)
+	}
+	all := make([]run.Override, len(rows))
+	for i, r := range rows {
+		all[i] = run.Override{
+			Pull: run.PullID(r.Pull), Project: run.ProjectID(r.Project), Set: r.RuleSet, Rule: r.Rule, Resource: r.Resource, Value: r.Value,
+			Effect: r.Effect, Policy: r.Policy, Actor: r.Actor, Reason: r.Reason, At: moment(r.At),
+		}
+	}
+	return all, nil
+}
+
+type auditRow struct {
+	bun.BaseModel `bun:"table:audit,alias:t"`
+	ID            int64 `bun:",pk,autoincrement"`
+	At            int64
+	Actor         string
+	Action        string
+	Repo          int64
+	Pull          int64
+	Run           string
+	Outcome       string
+	Detail        string
+}
+
+// AuditRows lists audit rows, newest first. Only the Repo, Pull and Limit of the filter mean something to them.
+func (s *Store) AuditRows(ctx context.Context, f run.Filter) ([]run.Audit, error) {
+	var rows []auditRow
+	q := s.read.NewSelect().Model(&rows).Order("id DESC").Limit(limitOf(f.Limit))
+	if f.Repo != 0 {
+		q = q.Where("repo = ?", int64(f.Repo))
+	}
+	if f.Pull != 0 {
+		q = q.Where("pull = ?", int64(f.Pull))
+	}
+	if err := q.Scan(ctx); err != nil {
+		return nil, domain("list audit rows", err)
+	}
+	all := make([]run.Audit, len(rows))
+	for i, r := range rows {
+		all[i] = run.Audit{
+			At: moment(r.At), Actor: r.Actor, Action: r.Action, Repo: run.RepoID(r.Repo), Pull: run.PullID(r.Pull), Run: run.ID(r.Run),
+			Outcome: r.Outcome, Detail: r.Detail,
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,128 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	"github.com/riverqueue/river/riverdriver/riversqlite"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/sqlitedialect"
+	"golang.org/x/sys/unix"
+	_ "modernc.org/sqlite" // registers the driver "sqlite"
+)
+
+type sqliteEngine struct {
+	id     string
+	lock   *os.File
+	writer *bun.DB // one connection: SQLite has one writer anyway, and this way the others wait in order
+	reader *bun.DB
+}
+
+func (s *Store) openSQLite(ctx context.Context, dir string) (err error) {
+	dir, err = filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return err
+	}
+	e := &sqliteEngine{id: s.id, lock: lock}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.close())
+		}
+	}()
+	file := filepath.Join(dir, "planlatch.db")
+	// SQLite gives its journal files the mode of the database, so the first one to make it decides.
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("open database: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("open database: %w", err)
+	}
+	if e.writer, err = openPool(file, 1, "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)"); err != nil {
+		return err
+	}
+	if e.reader, err = openPool(file, 4, "query_only(ON)"); err != nil {
+		return err
+	}
+	types := columnTypes{id: "INTEGER PRIMARY KEY AUTOINCREMENT", bytes: "BLOB"}
+	d := localDriver[*sql.Tx]{Driver: riversqlite.New(e.writer.DB), listener: s.kicks.wake}
+	if err := migrate(ctx, e.writer.DB, goose.DialectSQLite3, types, d); err != nil {
+		return fmt.Errorf("database %s: %w", file, err)
+	}
+	s.engine, s.read = e, e.reader
+	return newJobs(s, d)
+}
+
+// openPool opens a pool whose every connection has the pragmas.
+func openPool(file string, size int, pragmas ...string) (*bun.DB, error) {
+	q := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{"busy_timeout(10000)"}, pragmas...)}
+	dsn := url.URL{Scheme: "file", Path: file, RawQuery: q.Encode()}
+	db, err := sql.Open("sqlite", dsn.String())
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	return bun.NewDB(db, sqlitedialect.New()), nil
+}
+
+// lockDir makes the directory and takes it for this process. The lock goes with the process, however it ends.
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory %s cannot be made: %w", dir, err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "planlatch.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data directory %s is not writable: %w", dir, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		owner, _ := os.ReadFile(f.Name()) // best effort: the message is useful without it
+		_ = f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock data directory %s: %w", dir, err)
+		}
+		by := ""
+		if pid := strings.TrimSpace(string(owner)); pid != "" {
+			by = " (process " + pid + ")"
+		}
+		return nil, fmt.Errorf("data directory %s is in use by another planlatch%s: stop that one, choose another directory, or use PostgreSQL to run several",
+			dir, by)
+	}
+	// Best effort: who holds the lock is only told to people.
+	_ = f.Truncate(0)
+	_, _ = fmt.Fprintf(f, "%d\n", os.Getpid())
+	return f, nil
+}
+
+func (e *sqliteEngine) write(ctx context.Context, f func(ctx context.Context, t *tx) error) error {
+	return e.writer.RunInTx(ctx, nil, func(ctx context.Context, btx bun.Tx) error {
+		return f(ctx, &tx{IDB: btx, raw: btx.Tx, stamp: func(context.Context) (int64, error) { return time.Now().UnixMicro(), nil }})
+	})
+}
+
+// alive is true for nobody but us: the lock on the directory says so.
+func (e *sqliteEngine) alive(_ context.Context, id string) (bool, error) { return id == e.id, nil }
+
+func (*sqliteEngine) announce(context.Context) error { return nil }
+
+func (e *sqliteEngine) close() error {
+	var errs []error
+	for _, db := range []*bun.DB{e.reader, e.writer} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	return errors.Join(append(errs, e.lock.Close())...)
+}

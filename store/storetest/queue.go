@@ -1,0 +1,247 @@
+package storetest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/planlatch/planlatch/run"
+)
+
+func queueTests() map[string]func(*testing.T, Database) {
+	return map[string]func(*testing.T, Database){
+		"NextKeepsTheFairOrder":                 nextKeepsTheFairOrder,
+		"NextLeavesOutBusyProjects":             nextLeavesOutBusyProjects,
+		"PositionCountsThoseAhead":              positionCountsThoseAhead,
+		"OwnedAreTheRunningRunsOfANode":         ownedAreTheRunningRunsOfANode,
+		"OrphansAreThoseOfSilentNodes":          orphansAreThoseOfSilentNodes,
+		"EachSubscriberIsKicked":                eachSubscriberIsKicked,
+		"ANodeThatNeverBeatCountsFromTheClaim":  aNodeThatNeverBeatCountsFromTheClaim,
+		"AMergeRunWithoutPullWaitsForEveryHold": aMergeRunWithoutPullWaitsForEveryHold,
+	}
+}
+
+// ordered is a run at a place of the fair order.
+func (w *world) ordered(project, ordinal int, cause string, created int) run.Run {
+	r := w.newRun(project, cause)
+	r.Ordinal, r.Created = ordinal, instant(created)
+	return r
+}
+
+func (w *world) next(limit int) []run.ID {
+	w.t.Helper()
+	runs, err := w.Next(w.t.Context(), limit)
+	check(w.t, "Next", err)
+	return ids(runs)
+}
+
+func nextKeepsTheFairOrder(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 6)
+	added := w.add(w.ordered(0, 1, "a", 1), w.ordered(1, 0, "a", 3), w.ordered(2, 0, "a", 2), w.ordered(3, 5, "a", 9), w.ordered(4, 2, "a", 8), w.ordered(5, 0, "a", 0))
+	w.move(added[3].ID, run.Confirmed, run.Change{})
+	w.move(added[4].ID, run.Confirmed, run.Change{})
+	w.move(added[5].ID, run.Planned, run.Change{}) // waits for people, not for a node
+	want := []run.ID{added[4].ID, added[3].ID, added[2].ID, added[1].ID, added[0].ID}
+	if diff := cmp.Diff(want, w.next(0)); diff != "" {
+		t.Errorf("Next() differs (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(want[:2], w.next(2)); diff != "" {
+		t.Errorf("Next(2) differs (-want +got):\n%s", diff)
+	}
+}
+
+func nextLeavesOutBusyProjects(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 4)
+	other := w.savePull(8)
+	added := w.add(w.newRun(0, "a"), w.newRun(0, "b"), w.newRun(1, "a"), w.newRun(1, "b"), w.newRun(2, "a"), w.newRun(3, "a"))
+	w.move(added[0].ID, run.Planning, run.Change{Take: map[run.ProjectID]run.ID{w.projects[0].ID: added[0].ID}})
+	w.move(added[2].ID, run.Confirmed, run.Change{})
+	w.move(added[4].ID, run.Confirmed, run.Change{Hold: map[run.ProjectID]run.PullID{w.projects[1].ID: other.ID, w.projects[2].ID: w.pull.ID}})
+	// Left out: b of project 0, whose slot is taken; a of project 1, which another pull holds. Its plan is not kept by that.
+	want := []run.ID{added[4].ID, added[3].ID, added[5].ID}
+	if diff := cmp.Diff(want, w.next(0)); diff != "" {
+		t.Errorf("Next() differs (-want +got):\n%s", diff)
+	}
+}
+
+func aMergeRunWithoutPullWaitsForEveryHold(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 1)
+	r := w.newRun(0, "push")
+	r.Pull, r.State = 0, run.Confirmed
+	w.add(r)
+	w.advance(run.Scope{Pull: w.pull.ID}, run.Change{Hold: map[run.ProjectID]run.PullID{w.projects[0].ID: w.pull.ID}})
+	if got := w.next(0); len(got) != 0 {
+		t.Errorf("Next() = %v, want none", got)
+	}
+}
+
+func positionCountsThoseAhead(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 3)
+	added := w.add(w.ordered(0, 1, "a", 1), w.ordered(1, 0, "a", 3), w.ordered(2, 0, "a", 2), w.ordered(2, 0, "b", 2))
+	w.move(added[3].ID, run.Planned, run.Change{})
+	for i, want := range []int{2, 1, 0, 0} {
+		got, err := w.Position(t.Context(), added[i].ID)
+		check(t, "Position", err)
+		if got != want {
+			t.Errorf("Position(run %d) = %d, want %d", i, got, want)
+		}
+	}
+}
+
+func (w *world) claim(r run.Run, node string, to run.State) run.Run {
+	w.t.Helper()
+	res, err := w.Advance(w.t.Context(), run.Scope{Runs: []run.At{{ID: r.ID}}}, func(s run.Snapshot) (run.Change, error) {
+		next := s.Runs[0]
+		next.State, next.Node = to, node
+		return run.Change{Action: run.ActClaimPlan, Runs: []run.Run{next}}, nil
+	})
+	check(w.t, "Advance", err)
+	return res.Runs[0]
+}
+
+func ownedAreTheRunningRunsOfANode(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 4)
+	added := w.add(w.newRun(0, "a"), w.newRun(1, "a"), w.newRun(2, "a"), w.newRun(3, "a"))
+	w.claim(added[0], "one", run.Planning)
+	w.claim(added[1], "one", run.Applying)
+	w.claim(added[2], "two", run.Planning)
+	w.claim(added[3], "one", run.Failed)
+	got, err := w.Owned(t.Context(), "one")
+	check(t, "Owned", err)
+	if diff := cmp.Diff([]run.ID{added[0].ID, added[1].ID}, ids(got)); diff != "" {
+		t.Errorf("Owned() differs (-want +got):\n%s", diff)
+	}
+}
+
+func orphansAreThoseOfSilentNodes(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 2)
+	ctx := t.Context()
+	check(t, "Beat", w.Beat(ctx, run.Node{ID: "one", Name: "host1"}))
+	added := w.add(w.newRun(0, "a"), w.newRun(1, "a"))
+	w.claim(added[0], "one", run.Planning)
+	if got, err := w.Orphans(ctx, time.Hour); err != nil || len(got) != 0 {
+		t.Errorf("Orphans() of a beating node = %v, %v, want none", ids(got), err)
+	}
+	got, err := w.Orphans(ctx, 0)
+	check(t, "Orphans", err)
+	if diff := cmp.Diff([]run.ID{added[0].ID}, ids(got)); diff != "" {
+		t.Errorf("Orphans(0) differs (-want +got):\n%s", diff)
+	}
+	check(t, "Beat", w.Beat(ctx, run.Node{ID: "one", Name: "host1"}))
+	if got, err := w.Orphans(ctx, time.Hour); err != nil || len(got) != 0 {
+		t.Errorf("Orphans() after another beat = %v, %v, want none", ids(got), err)
+	}
+}
+
+func aNodeThatNeverBeatCountsFromTheClaim(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 1)
+	r := w.add(w.newRun(0, "a"))[0]
+	w.claim(r, "ghost", run.Planning)
+	if got, err := w.Orphans(t.Context(), time.Hour); err != nil || len(got) != 0 {
+		t.Errorf("Orphans(1h) = %v, %v, want none yet", ids(got), err)
+	}
+	if got, err := w.Orphans(t.Context(), 0); err != nil || len(got) != 1 {
+		t.Errorf("Orphans(0) = %v, %v, want the run", ids(got), err)
+	}
+}
+
+func eachSubscriberIsKicked(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 1)
+	one, two := w.Kicks(), w.Kicks()
+	kicked := func(why string) {
+		t.Helper()
+		for i, c := range []<-chan struct{}{one, two} {
+			select {
+			case <-c:
+			case <-time.After(10 * time.Second):
+				t.Fatalf("subscriber %d was not kicked by %s", i, why)
+			}
+		}
+	}
+	w.add(w.newRun(0, "a"))
+	kicked("a new run")
+	check(t, "Want", w.Want(t.Context(), run.Posting{Kind: run.PostReply, Repo: w.repo.ID, Key: "c", Body: "b"}))
+	kicked("a posting")
+	check(t, "Pause", w.Pause(t.Context(), run.Pause{Match: "//**"}))
+	check(t, "Resume", w.Resume(t.Context(), "//**"))
+	kicked("the end of a pause")
+}
+
+func logTests() map[string]func(*testing.T, Database) {
+	return map[string]func(*testing.T, Database){
+		"ChunksAreReadFromTheCursor":       chunksAreReadFromTheCursor,
+		"ARepeatedChunkDoesNoHarm":         aRepeatedChunkDoesNoHarm,
+		"PhasesAndRunsAreApart":            phasesAndRunsAreApart,
+		"TwoWritersAtOnePlaceLeaveOneText": twoWritersAtOnePlaceLeaveOneText,
+	}
+}
+
+func chunksAreReadFromTheCursor(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 1)
+	ctx := t.Context()
+	r := w.add(w.newRun(0, "a"))[0]
+	binary := "b\x00\xff\n"
+	check(t, "AppendLog", w.AppendLog(ctx, r.ID, "plan", 10, []byte("first\n")))
+	text, cursor, err := w.Log(ctx, r.ID, "plan", 0)
+	check(t, "Log", err)
+	if string(text) != "first\n" {
+		t.Errorf("Log(0) = %q", text)
+	}
+	check(t, "AppendLog", w.AppendLog(ctx, r.ID, "plan", 20, []byte(binary)))
+	check(t, "AppendLog", w.AppendLog(ctx, r.ID, "plan", 30, nil)) // all of it was held back
+	text, next, err := w.Log(ctx, r.ID, "plan", cursor)
+	check(t, "Log", err)
+	if string(text) != binary || next <= cursor {
+		t.Errorf("Log(%d) = %q, %d, want %q and a later cursor", cursor, text, next, binary)
+	}
+	if text, again, err := w.Log(ctx, r.ID, "plan", next); err != nil || len(text) != 0 || again != next {
+		t.Errorf("Log(at the end) = %q, %d, %v, want nothing", text, again, err)
+	}
+	if offset, err := w.LogOffset(ctx, r.ID, "plan"); err != nil || offset != 30 {
+		t.Errorf("LogOffset() = %d, %v, want 30", offset, err)
+	}
+}
+
+func aRepeatedChunkDoesNoHarm(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 1)
+	ctx := t.Context()
+	r := w.add(w.newRun(0, "a"))[0]
+	for _, to := range []int64{0, 10, 10, 5, 20, 10} {
+		check(t, "AppendLog", w.AppendLog(ctx, r.ID, "plan", to, fmt.Appendf(nil, "<%d>", to)))
+	}
+	if text, _, err := w.Log(ctx, r.ID, "plan", 0); err != nil || string(text) != "<10><20>" {
+		t.Errorf("Log() = %q, %v, want <10><20>", text, err)
+	}
+}
+
+func phasesAndRunsAreApart(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 1)
+	ctx := t.Context()
+	added := w.add(w.newRun(0, "a"), w.newRun(0, "b"))
+	check(t, "AppendLog", w.AppendLog(ctx, added[0].ID, "plan", 10, []byte("a plan")))
+	check(t, "AppendLog", w.AppendLog(ctx, added[0].ID, "apply", 5, []byte("an apply")))
+	check(t, "AppendLog", w.AppendLog(ctx, added[1].ID, "plan", 5, []byte("another")))
+	if text, _, err := w.Log(ctx, added[0].ID, "apply", 0); err != nil || string(text) != "an apply" {
+		t.Errorf("Log() = %q, %v", text, err)
+	}
+	if offset, err := w.LogOffset(ctx, added[1].ID, "apply"); err != nil || offset != 0 {
+		t.Errorf("LogOffset() of a phase without log = %d, %v, want 0", offset, err)
+	}
+}
+
+func twoWritersAtOnePlaceLeaveOneText(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 1)
+	r := w.add(w.newRun(0, "a"))[0]
+	for to := int64(1); to <= 10; to++ {
+		atOnce(func(int) {
+			if err := w.AppendLog(t.Context(), r.ID, "plan", to, []byte("x")); err != nil {
+				t.Errorf("AppendLog() error = %v", err)
+			}
+		})
+	}
+	if text, _, err := w.Log(t.Context(), r.ID, "plan", 0); err != nil || string(text) != "xxxxxxxxxx" {
+		t.Errorf("Log() = %q, %v, want ten", text, err)
+	}
+}
