@@ -38,6 +38,7 @@ func (s *Server) routes() http.Handler {
 		"GET /repos/{owner}/{repo}/branches/{branch}/protection":         s.getProtection,
 		"GET /repos/{owner}/{repo}/rules/branches/{branch}":              s.getRules,
 		"GET /repos/{owner}/{repo}/git/ref/{ref...}":                     s.getRef,
+		"GET /repos/{owner}/{repo}/git/commits/{sha}":                    s.getCommit,
 		"GET /repos/{owner}/{repo}/compare/{range}":                      s.compare,
 		"GET /repos/{owner}/{repo}/commits/{sha}/status":                 s.getStatus,
 		"GET /repos/{owner}/{repo}/commits/{sha}/check-runs":             s.listRuns,

@@ -19,7 +19,7 @@ func (s *Server) listPulls(c *call) (int, any, error) {
 		state = open
 	}
 	var list []*pull
-	for _, p := range r.pulls {
+	for _, p := range r.pulls() {
 		if (state == "all" || p.state == state) && (q.Get("base") == "" || q.Get("base") == p.base) {
 			list = append(list, p)
 		}

@@ -176,6 +176,19 @@ func (s *Server) getRef(c *call) (int, any, error) {
 	return http.StatusOK, object{"ref": "refs/heads/" + branch, "object": object{"type": "commit", "sha": sha}}, nil
 }
 
+// GET /repos/{owner}/{repo}/git/commits/{sha}
+func (s *Server) getCommit(c *call) (int, any, error) {
+	r, err := s.repo(c, Read)
+	if err != nil {
+		return 0, nil, err
+	}
+	sha := c.PathValue("sha")
+	if !s.known(r, sha) {
+		return 0, nil, refuse(404, "Not Found")
+	}
+	return http.StatusOK, object{"sha": sha, "url": s.api() + "/repos/" + r.name + "/git/commits/" + sha}, nil
+}
+
 // GET /repos/{owner}/{repo}/compare/{base}...{head}
 func (s *Server) compare(c *call) (int, any, error) {
 	r, err := s.repo(c, Read)

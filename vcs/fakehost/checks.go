@@ -149,16 +149,22 @@ func (s *Server) Protect(repo, branch string, p Protection) error {
 
 // known says whether the repository has a commit, in any branch or pull request.
 func (s *Server) known(r *repo, sha string) bool {
-	if len(sha) != 40 {
+	if r.commits[sha] {
+		return true // commits never go away: nothing collects garbage
+	}
+	if len(sha) != len(zero) {
 		return false
 	}
-	_, err := s.run(r.dir, "", nil, "rev-parse", "--verify", "--quiet", sha+"^{commit}")
-	return err == nil
+	if _, err := s.run(r.dir, "", nil, "rev-parse", "--verify", "--quiet", sha+"^{commit}"); err != nil {
+		return false
+	}
+	r.commits[sha] = true
+	return true
 }
 
 // onCommit puts an entry on every pull request that has or had the commit as its head, or merged as it.
 func (s *Server) onCommit(r *repo, sha string, e Entry) {
-	for _, p := range r.pulls {
+	for _, p := range r.pulls() {
 		if p.shas[sha] {
 			one := e
 			updated := p.updated

@@ -75,7 +75,7 @@ var webFlow = User{ID: 19864447, Login: "web-flow", Name: "GitHub", Email: "nore
 
 // tip is the commit of a branch, or "" if there is none.
 func (s *Server) tip(r *repo, branch string) string {
-	sha, err := s.run(r.dir, "", nil, "rev-parse", "--verify", "--quiet", "refs/heads/"+branch)
+	sha, err := s.run(r.dir, "", nil, "show-ref", "--verify", "--hash", "refs/heads/"+branch)
 	if err != nil {
 		return ""
 	}

@@ -14,6 +14,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -40,15 +41,16 @@ type delivery struct {
 
 type hook struct {
 	id     int64
+	repos  []*repo // whose events it gets; none: all
 	url    string
 	secret string
 	wake   chan struct{} // something is in queue; holds one token
 	queue  []*delivery   // guarded by Server.mu
 }
 
-// AddWebhook has every event of every repository delivered to an address, from now on and in order, and returns the webhook's id. As on
-// GitHub the first delivery is a ping.
-func (s *Server) AddWebhook(address, secret string) (int64, error) {
+// AddWebhook has every event of these repositories (none named: of all, also of later ones) delivered to an address, from now on and in
+// order, and returns the webhook's id. As on GitHub the first delivery is a ping.
+func (s *Server) AddWebhook(address, secret string, repos ...string) (int64, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return 0, refuse(422, "url is not an http address")
@@ -61,6 +63,13 @@ func (s *Server) AddWebhook(address, secret string) (int64, error) {
 	default:
 	}
 	h := &hook{id: s.id(), url: address, secret: secret, wake: make(chan struct{}, 1)}
+	for _, name := range repos {
+		r := s.repos[key(name)]
+		if r == nil {
+			return 0, refuse(404, "no repository %s", name)
+		}
+		h.repos = append(h.repos, r)
+	}
 	s.hooks = append(s.hooks, h)
 	s.work.Add(1)
 	go s.deliver(h)
@@ -145,6 +154,9 @@ func (s *Server) emit(event string, r *repo, o object, sender *user) {
 	action, _ := o["action"].(string)
 	id := guid()
 	for _, h := range s.hooks {
+		if len(h.repos) > 0 && !slices.Contains(h.repos, r) {
+			continue
+		}
 		s.enqueue(&delivery{hook: h, Delivery: Delivery{ID: id, Hook: h.id, Event: event, Action: action, Repo: r.name, At: s.now(), Body: body}})
 		id = guid() // one per webhook
 	}

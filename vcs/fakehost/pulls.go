@@ -2,6 +2,7 @@ package fakehost
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -67,7 +68,7 @@ func (s *Server) OpenPull(repo, login string, n NewPull) (int, error) {
 		return 0, refuse(403, "%s may not: it takes write permission in %s", login, headRepo.name)
 	}
 	p := &pull{
-		id: s.id(), repo: r, number: len(r.pulls) + 1, title: n.Title, body: n.Body, author: u, state: open, draft: n.Draft,
+		id: s.id(), repo: r, number: len(r.numbered) + 1, title: n.Title, body: n.Body, author: u, state: open, draft: n.Draft,
 		headRepo: headRepo, head: branch, base: n.Base, headSHA: s.tip(headRepo, branch), baseSHA: s.tip(r, n.Base),
 		shas: map[string]bool{}, created: s.now(), updated: s.now(), unknown: s.options.SlowMergeable,
 	}
@@ -79,7 +80,7 @@ func (s *Server) OpenPull(repo, login string, n NewPull) (int, error) {
 	case p.baseSHA == "":
 		return 0, refuse(422, "no branch %s in %s", n.Base, repo)
 	}
-	for _, o := range r.pulls {
+	for _, o := range r.pulls() {
 		if o.state == open && o.headRepo == headRepo && o.head == branch && o.base == n.Base {
 			return 0, refuse(422, "a pull request already exists for %s", n.Head)
 		}
@@ -90,7 +91,7 @@ func (s *Server) OpenPull(repo, login string, n NewPull) (int, error) {
 	if s.contains(r, p.baseSHA, p.headSHA) {
 		return 0, refuse(422, "no commits between %s and %s", n.Base, n.Head)
 	}
-	r.pulls = append(r.pulls, p)
+	r.numbered = append(r.numbered, p)
 	s.enter(p, &Entry{Kind: EntryOpened, Actor: u.Login, Body: n.Body, SHA: p.headSHA, To: n.Base, State: draftWord(n.Draft)})
 	s.emitPull(p, "opened", u, nil)
 	return p.number, nil
@@ -182,10 +183,15 @@ func (s *Server) pullFor(repo string, number int, login string, want Permission)
 }
 
 func (r *repo) pull(number int) (*pull, error) {
-	if number < 1 || number > len(r.pulls) {
+	if number < 1 || number > len(r.numbered) || r.numbered[number-1] == nil {
 		return nil, refuse(404, "no pull request #%d in %s", number, r.name)
 	}
-	return r.pulls[number-1], nil
+	return r.numbered[number-1], nil
+}
+
+// pulls lists the pull requests by number.
+func (r *repo) pulls() []*pull {
+	return slices.DeleteFunc(slices.Clone(r.numbered), func(p *pull) bool { return p == nil })
 }
 
 // ClosePull closes a pull request without merging it.

@@ -35,11 +35,12 @@ type repo struct {
 	created     time.Time
 	parent      *repo // of a fork
 	permissions map[string]Permission
-	pulls       []*pull // number 1 first
+	numbered    []*pull // number 1 first; nil where the number is an issue's
 	comments    map[int64]*comment
 	statuses    map[string][]*status // by commit, oldest first
 	runs        map[string][]*checkRun
 	protected   map[string]Protection
+	commits     map[string]bool // known to be there
 }
 
 var repoForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9_.-]+$`)
@@ -78,7 +79,7 @@ func (s *Server) createRepo(name string, n NewRepo) (*repo, error) {
 	r := &repo{
 		id: id, name: name, private: n.Private, branch: n.Branch, dir: filepath.Join(s.dir, strconv.FormatInt(id, 10)+".git"), created: s.now(),
 		permissions: map[string]Permission{}, comments: map[int64]*comment{}, statuses: map[string][]*status{}, runs: map[string][]*checkRun{},
-		protected: map[string]Protection{},
+		protected: map[string]Protection{}, commits: map[string]bool{},
 	}
 	if err := s.initialise(r); err != nil {
 		return nil, fmt.Errorf("create %s: %w", name, err)
@@ -86,6 +87,17 @@ func (s *Server) createRepo(name string, n NewRepo) (*repo, error) {
 	s.repos[key(name)] = r
 	s.touch()
 	return r, nil
+}
+
+// RepoID is the id of a repository, which renames do not change.
+func (s *Server) RepoID(name string) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.repos[key(name)]
+	if r == nil {
+		return 0, refuse(404, "no repository %s", name)
+	}
+	return r.id, nil
 }
 
 // RenameRepo gives a repository another name. The old one keeps leading to it, as on GitHub, until somebody takes it.
@@ -215,8 +227,8 @@ func (s *Server) moved(r *repo, u *user, branch, before, after string) error {
 		if base != r && base.parent != r && r.parent != base {
 			continue
 		}
-		for _, p := range base.pulls {
-			if p.repo != base || p.state != open {
+		for _, p := range base.pulls() {
+			if p.state != open {
 				continue
 			}
 			switch {

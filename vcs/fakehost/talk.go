@@ -89,6 +89,29 @@ func checkBody(body string) error {
 	return nil
 }
 
+// CommentOnIssue opens an issue, which takes the next number and is no pull request, and comments on it. Only the webhooks tell of it.
+func (s *Server) CommentOnIssue(repo, login, body string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, u, err := s.may(repo, login, Read)
+	if err != nil {
+		return err
+	}
+	if err := checkBody(body); err != nil {
+		return err
+	}
+	r.numbered = append(r.numbered, nil)
+	now := stamp(s.now())
+	issue := object{
+		"id": s.id(), "number": len(r.numbered), "title": "An issue", "state": open, "user": userJSON(u), "created_at": now, "updated_at": now,
+	}
+	s.emit("issues", r, object{"action": "opened", "issue": issue}, u)
+	s.emit("issue_comment", r, object{"action": "created", "issue": issue, "comment": object{
+		"id": s.id(), "user": userJSON(u), "body": body, "created_at": now, "updated_at": now,
+	}}, u)
+	return nil
+}
+
 // ownComment finds a comment that login may change: their own, or any with write permission.
 func (s *Server) ownComment(repo string, id int64, login string) (*comment, *user, error) {
 	r, u, err := s.may(repo, login, Read)

@@ -33,10 +33,10 @@ func (h *Host) contributors(ctx context.Context, owner, repo string, pr *gh.Pull
 		}
 	}
 	email := func(e string) {
-		if e = strings.ToLower(strings.TrimSpace(e)); e == "" {
+		if e = strings.TrimSpace(e); e == "" {
 			return
 		}
-		names[e] = true
+		names[strings.ToLower(e)] = true
 		if m := noReply.FindStringSubmatch(e); m != nil {
 			names[m[1]] = true
 		}

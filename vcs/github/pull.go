@@ -76,6 +76,7 @@ func (h *Host) UpdatedSince(ctx context.Context, r vcs.Repo, since time.Time) ([
 	if err != nil {
 		return nil, err
 	}
+	since = since.Truncate(time.Second) // GitHub tells whole seconds
 	var out []vcs.Pull
 	seen := map[int]bool{} // an update during the listing moves others to the next page, so they come twice
 	for page := 1; page <= pageLimit; {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 
 	gh "github.com/google/go-github/v60/github"
 
@@ -52,8 +53,8 @@ func (h *Host) Branch(ctx context.Context, r vcs.Repo, name string) (string, err
 	if err != nil {
 		return "", err
 	}
-	if name == "" {
-		return "", fmt.Errorf("branch without a name: %w", vcs.ErrNotFound)
+	if name == "" || strings.Contains(name, "..") { // git has no such name, and the address would be another
+		return "", fmt.Errorf("branch %q: %w", name, vcs.ErrNotFound)
 	}
 	ref, _, err := h.api.Git.GetRef(ctx, owner, repo, "heads/"+name)
 	if err = explain(ctx, err); err != nil {

@@ -2,7 +2,9 @@ package github
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	gh "github.com/google/go-github/v60/github"
@@ -27,8 +29,14 @@ func (h *Host) SetStatus(ctx context.Context, r vcs.Repo, sha string, s vcs.Stat
 	if s.URL != "" {
 		status.TargetURL = &s.URL
 	}
-	_, _, err = h.api.Repositories.CreateStatus(ctx, owner, repo, sha, status)
+	_, resp, err := h.api.Repositories.CreateStatus(ctx, owner, repo, sha, status)
 	if err = explain(ctx, err); err != nil {
+		// GitHub answers 422 for a commit it does not have, as for any other fault of ours: ask which it was.
+		if resp != nil && resp.StatusCode == http.StatusUnprocessableEntity {
+			if _, _, e := h.api.Git.GetCommit(ctx, owner, repo, sha); errors.Is(explain(ctx, e), vcs.ErrNotFound) {
+				err = fmt.Errorf("%w: %w", vcs.ErrNotFound, err)
+			}
+		}
 		return fmt.Errorf("%s: set status %s on %s@%.8s: %w", h.name, s.Context, r.Name, sha, err)
 	}
 	return nil
