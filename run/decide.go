@@ -240,6 +240,12 @@ func unconfirm(r Run, why string) (Change, error) {
 	}, nil
 }
 
+// Waiting is an applying run as it was before its claim, for a second judgement of its gates.
+func (r Run) Waiting() Run {
+	r.State = Confirmed
+	return r
+}
+
 // ApplyOutcome is what became of the execution of an apply. At most one of the flags is set; none: it failed with Reason.
 type ApplyOutcome struct {
 	Applied     bool

@@ -1,0 +1,233 @@
+package intake
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/planlatch/planlatch/command"
+	"github.com/planlatch/planlatch/report"
+	"github.com/planlatch/planlatch/run"
+	"github.com/planlatch/planlatch/vcs"
+)
+
+// order is one command being carried out.
+type order struct {
+	place
+	cmd     command.Command
+	by      vcs.User
+	comment vcs.Comment
+	cause   string
+}
+
+// answer is what a command came to: refused says that nothing was done; an empty text says nothing at all.
+type answer struct {
+	refused bool
+	text    string
+}
+
+// no is a refusal with its reason.
+func no(r report.Reply) answer { return answer{refused: true, text: r.Text()} }
+
+// late is how old a command may be when it reaches us; older ones may no longer be meant (semantics 10).
+const late = time.Hour
+
+// comment carries out the commands of a comment, or answers a near miss.
+func (i *Intake) comment(ctx context.Context, p place, e vcs.Event) (string, error) {
+	c := *e.Comment
+	if ours, err := i.ours(ctx, p, c); err != nil || ours {
+		return "ignored: our own comment", err
+	}
+	self, err := p.host.Self(ctx)
+	if err != nil {
+		return "", fmt.Errorf("ask who we are: %w", err)
+	}
+	cmds, near := command.Parse(c.Body, command.Options{Prefixes: i.Config.Commands.Prefixes, Bot: self.Login, Flags: i.Config.Commands.Flags})
+	if len(cmds) == 0 && near == nil {
+		return "no command", nil
+	}
+	defer i.one(p.repo.ID, e.Number)()
+	if p, err = i.see(ctx, p, e.Number); err != nil {
+		return "", err
+	}
+	if !p.rules.Branch(p.snap.Base.Branch, p.repo.DefaultBranch) {
+		return fmt.Sprintf("ignored: base branch %s does not plan", p.snap.Base.Branch), nil
+	}
+	if near != nil && len(cmds) == 0 {
+		_, suggestion, _ := strings.Cut(near.Advice, `"`)
+		suggestion, _, _ = strings.Cut(suggestion, `"`)
+		reply := report.Reply{Code: report.UnknownCommand, Given: near.Text, Suggestion: suggestion, Prefix: i.prefix()}
+		return "near miss", i.reply(ctx, p, c, near.Line, no(reply))
+	}
+	i.react(ctx, p, c, vcs.ReactionSeen)
+	var outcomes []string
+	for _, cmd := range cmds {
+		o := order{place: p, cmd: cmd, by: c.Author, comment: c, cause: fmt.Sprintf("comment:%s:%d", c.ID, cmd.Line)}
+		a, err := i.carryOut(ctx, o)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", cmd.Verb, err)
+		}
+		if err := i.reply(ctx, p, c, cmd.Line, a); err != nil {
+			return "", err
+		}
+		if a.refused {
+			i.react(ctx, p, c, vcs.ReactionRefused)
+			outcomes = append(outcomes, string(cmd.Verb)+" refused")
+		} else {
+			outcomes = append(outcomes, string(cmd.Verb)+" done")
+		}
+	}
+	return strings.Join(outcomes, ", "), nil
+}
+
+// ours says whether a comment is one that we wrote: by its stored id, or by our marker in our account's words. The account alone does not
+// tell, because a team may run us with a person's token (semantics 17).
+func (i *Intake) ours(ctx context.Context, p place, c vcs.Comment) (bool, error) {
+	known, err := i.Store.OwnComment(ctx, p.repo.ID, c.ID)
+	if err != nil || known {
+		return known, err
+	}
+	if !strings.Contains(c.Body, "<!-- planlatch:") {
+		return false, nil
+	}
+	self, err := p.host.Self(ctx)
+	if err != nil {
+		return false, fmt.Errorf("ask who we are: %w", err)
+	}
+	return strings.EqualFold(self.Login, c.Author.Login), nil
+}
+
+// react is an acknowledgement; a command does not fail for want of one.
+func (i *Intake) react(ctx context.Context, p place, c vcs.Comment, with vcs.Reaction) {
+	if c.Review {
+		return // reviews take no reactions
+	}
+	if err := p.host.React(ctx, vcsRepo(p.repo), p.pull.Number, c.ID, with); err != nil {
+		i.Log.Warn("react to a comment", "comment", c.ID, "error", err)
+	}
+}
+
+// reply wants an answer posted, once per command.
+func (i *Intake) reply(ctx context.Context, p place, c vcs.Comment, line int, a answer) error {
+	if a.text == "" {
+		return nil
+	}
+	return i.Store.Want(ctx, run.Posting{
+		Kind: run.PostReply, Repo: p.repo.ID, Pull: p.pull.ID, Key: fmt.Sprintf("reply:%s:%d", c.ID, line), Body: a.text,
+	})
+}
+
+func (i *Intake) prefix() string { return i.Config.Commands.Prefixes[0] }
+
+// refused starts a refusal of this command.
+func (o order) refused(code report.Code) report.Reply {
+	return report.Reply{Code: code, Command: string(o.cmd.Verb), Base: o.snap.Base.Branch}
+}
+
+func (i *Intake) carryOut(ctx context.Context, o order) (answer, error) {
+	if o.cmd.Refused != nil {
+		r := o.refused(report.BadArguments)
+		r.Detail, r.Prefix = o.cmd.Refused.Error(), i.prefix()
+		return no(r), nil
+	}
+	if refused := command.VarFilesInside(".", o.cmd.Flags); refused != nil {
+		r := o.refused(report.BadArguments)
+		r.Detail = refused.Error()
+		return no(r), nil
+	}
+	if mutates[o.cmd.Verb] && i.Now().Sub(o.comment.Created) > late {
+		return no(o.refused(report.Away)), nil
+	}
+	switch o.cmd.Verb {
+	case command.Help:
+		return answer{text: report.Help(i.prefix())}, nil
+	case command.Explain:
+		return i.explain(ctx, o)
+	case command.Plan:
+		return i.plan(ctx, o)
+	case command.Apply:
+		return i.apply(ctx, o)
+	case command.Approve:
+		return i.approve(ctx, o)
+	case command.Cancel:
+		return i.cancel(ctx, o)
+	case command.Unlock:
+		return i.unlock(ctx, o)
+	}
+	return no(o.refused(report.UnknownCommand)), nil
+}
+
+// mutates lists the verbs that start or end something.
+var mutates = map[command.Verb]bool{command.Plan: true, command.Apply: true, command.Approve: true, command.Cancel: true, command.Unlock: true}
+
+// may says whether the commenter may use the command on each of the projects; the answer to give if not.
+func (i *Intake) may(ctx context.Context, o order, projects []run.Selected) (answer, bool, error) {
+	if len(projects) == 0 {
+		projects = []run.Selected{{Dir: ".", Workspace: "default"}}
+	}
+	for _, s := range projects {
+		d, err := i.permitted(ctx, o.place, o.by.Login, string(o.cmd.Verb), target(o.repo, s))
+		if err != nil {
+			return answer{}, false, err
+		}
+		if !d.Allowed {
+			r := o.refused(report.Denied)
+			r.Detail = d.Reason
+			return no(r), false, i.audit(ctx, o, "refused", d.Reason)
+		}
+	}
+	return answer{}, true, nil
+}
+
+// audit writes down what a command came to where no Advance of its own does.
+func (i *Intake) audit(ctx context.Context, o order, outcome, detail string) error {
+	_, err := i.Store.Advance(ctx, run.Scope{Pull: o.pull.ID}, func(run.Snapshot) (run.Change, error) {
+		return run.Change{Action: run.Action(o.cmd.Verb), Audit: []run.Audit{{
+			Actor: o.by.Login, Action: string(o.cmd.Verb), Repo: o.repo.ID, Pull: o.pull.ID, Outcome: outcome, Detail: detail,
+		}}}, nil
+	})
+	return err
+}
+
+// named picks the runs that a command is about; without names all of them. unknown is the answer when a name matches nothing.
+func (o order) named(runs []run.Run) (chosen []run.Run, unknown answer, ok bool) {
+	if !o.cmd.Targeted() {
+		return runs, answer{}, true
+	}
+	all := make([]run.Selected, len(runs))
+	for n, r := range runs {
+		all[n] = run.Selected{Project: r.Project, Dir: r.Dir, Workspace: r.Work, Label: r.Label}
+	}
+	picked, err := pick(all, o.cmd)
+	if err != nil {
+		r := o.refused(report.BadArguments)
+		r.Detail = err.Error()
+		return nil, no(r), false
+	}
+	for _, s := range picked {
+		for _, r := range runs {
+			if r.Project == s.Project {
+				chosen = append(chosen, r)
+			}
+		}
+	}
+	return chosen, answer{}, true
+}
+
+func selected(runs []run.Run) []run.Selected {
+	out := make([]run.Selected, len(runs))
+	for n, r := range runs {
+		out[n] = run.Selected{Project: r.Project, Dir: r.Dir, Workspace: r.Work, Label: r.Label}
+	}
+	return out
+}
+
+// seen says whether the commenter had the plan of a run before their eyes: its report stood on the host before the comment's second, or
+// they name the commit (semantics 17).
+func (o order) seen(r run.Run, head string) bool {
+	if o.cmd.At != "" {
+		return len(o.cmd.At) >= 7 && strings.HasPrefix(head, strings.ToLower(o.cmd.At))
+	}
+	return !r.Posted.IsZero() && r.Posted.Truncate(time.Second).Before(o.comment.Created.Truncate(time.Second))
+}

@@ -1,0 +1,419 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/planlatch/planlatch/command"
+	"github.com/planlatch/planlatch/project"
+	"github.com/planlatch/planlatch/report"
+	"github.com/planlatch/planlatch/run"
+	"github.com/planlatch/planlatch/vcs"
+	"github.com/planlatch/planlatch/views"
+)
+
+func pick(all []run.Selected, cmd command.Command) ([]run.Selected, error) {
+	return project.Pick(all, cmd.Projects, cmd.Dirs, cmd.Workspace)
+}
+
+// explain says which projects were selected and why.
+func (i *Intake) explain(ctx context.Context, o order) (answer, error) {
+	if a, ok, err := i.may(ctx, o, nil); err != nil || !ok {
+		return a, err
+	}
+	view, _, err := i.Views.Pull(ctx, o.pull.ID)
+	if errors.Is(err, views.ErrNothing) {
+		return no(o.refused(report.Nothing)), nil
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{text: report.Explain(view, o.host.Limits().Comment)}, nil
+}
+
+// unknownProject ends a plan whose names match nothing, before anything is written.
+type unknownProject struct{ err error }
+
+func (e *unknownProject) Error() string { return e.err.Error() }
+
+// plan plans the pull request, or the named projects, again. On a pull request that nobody trusts yet it is the maintainer's word, for the
+// head they saw.
+func (i *Intake) plan(ctx context.Context, o order) (answer, error) {
+	if a, ok, err := i.may(ctx, o, nil); err != nil || !ok {
+		return a, err
+	}
+	if o.snap.State == vcs.PullMerged {
+		return i.planMerged(ctx, o)
+	}
+	if o.snap.State != vcs.PullOpen {
+		return no(o.refused(report.Nothing)), nil
+	}
+	if trusted, err := i.trusted(ctx, o.place); err != nil {
+		return answer{}, err
+	} else if !trusted {
+		if a, ok, err := i.sawHead(ctx, o); err != nil || !ok {
+			return a, err
+		}
+	}
+	q := request{cause: o.cause, actor: o.by.Login, why: "planned again for " + o.by.Login, flags: o.cmd.Flags}
+	if o.cmd.Targeted() {
+		q.pick = func(all []run.Selected) ([]run.Selected, error) {
+			picked, err := pick(all, o.cmd)
+			if err != nil {
+				return nil, &unknownProject{err}
+			}
+			return picked, nil
+		}
+	}
+	_, err := i.revise(ctx, o.place, q)
+	var unknown *unknownProject
+	if errors.As(err, &unknown) {
+		r := o.refused(report.BadArguments)
+		r.Detail = unknown.Error()
+		return no(r), nil
+	}
+	return answer{}, err
+}
+
+// sawHead binds the word of a maintainer on an untrusted pull request to the head they saw.
+func (i *Intake) sawHead(ctx context.Context, o order) (answer, bool, error) {
+	r := o.refused(report.NotSeen)
+	r.SHA = o.snap.Head.SHA
+	if o.cmd.At != "" {
+		return no(r), o.seen(run.Run{}, o.snap.Head.SHA), nil
+	}
+	rev, err := i.Store.LatestRevision(ctx, o.pull.ID, run.KindChange)
+	if err != nil && !errors.Is(err, run.ErrNotFound) {
+		return answer{}, false, err
+	}
+	if rev.Head != o.snap.Head.SHA || !rev.Created.Before(o.comment.Created) {
+		return no(r), false, nil
+	}
+	return answer{}, true, nil
+}
+
+// planMerged plans what a merge left undone again.
+func (i *Intake) planMerged(ctx context.Context, o order) (answer, error) {
+	rev, runs, err := i.Views.Current(ctx, o.pull)
+	if errors.Is(err, views.ErrNothing) {
+		return no(o.refused(report.Nothing)), nil
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	chosen, unknown, ok := o.named(runs)
+	if !ok {
+		return unknown, nil
+	}
+	var again []run.Run
+	for _, r := range chosen {
+		if r.Revision != rev.ID || r.Kind != run.KindMerge || r.State == run.Applied || r.State == run.Unchanged {
+			continue
+		}
+		if r.State.Running() || r.State == run.Interrupted || r.Unsaved {
+			return no(o.busy(r)), nil
+		}
+		next := run.Successor(r, o.cause)
+		next.Actor = o.by.Login
+		again = append(again, next)
+	}
+	if len(again) == 0 {
+		return no(o.refused(report.Nothing)), nil
+	}
+	_, err = i.Store.Advance(ctx, run.Scope{Pull: o.pull.ID}, func(s run.Snapshot) (run.Change, error) {
+		return run.Revise(s, rev, again, "planned again for "+o.by.Login)
+	})
+	if errors.Is(err, run.ErrExists) {
+		err = nil
+	}
+	return answer{}, err
+}
+
+func (o order) busy(r run.Run) report.Reply {
+	reply := o.refused(report.Busy)
+	reply.Projects = []string{r.Label}
+	if r.Unsaved {
+		reply.Code = report.Unsaved
+	}
+	return reply
+}
+
+// apply confirms the planned runs that the command names, all of them or none, if the commenter may, has seen the plans, and every gate
+// holds on one fresh snapshot.
+func (i *Intake) apply(ctx context.Context, o order) (answer, error) {
+	rev, runs, err := i.Views.Current(ctx, o.pull)
+	if errors.Is(err, views.ErrNothing) {
+		return no(o.refused(report.Nothing)), nil
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	chosen, unknown, ok := o.named(runs)
+	if !ok {
+		return unknown, nil
+	}
+	ready, a, err := i.ready(ctx, o, rev, chosen)
+	if err != nil || a.refused {
+		return a, err
+	}
+	if a, ok, err := i.may(ctx, o, selected(ready)); err != nil || !ok {
+		return a, err
+	}
+	snap, err := i.Facts.Settled(ctx, o.repo, o.pull)
+	if err != nil {
+		return answer{}, err
+	}
+	for n := range ready {
+		ready[n].ConfirmedBy = o.by.Login // after a merge it matters who says so
+	}
+	moments, err := i.Facts.Moments(ctx, i.Now(), o.pull, &snap, ready)
+	if err != nil {
+		return answer{}, err
+	}
+	if a, ok := o.gates(moments); !ok {
+		return a, i.audit(ctx, o, "refused", a.text)
+	}
+	at := make([]run.At, len(ready))
+	ids := make([]run.ID, len(ready))
+	for n, r := range ready {
+		at[n], ids[n] = run.At{ID: r.ID, Epoch: r.Epoch}, r.ID
+	}
+	_, err = i.Store.Advance(ctx, run.Scope{Runs: at, Pull: o.pull.ID}, func(s run.Snapshot) (run.Change, error) {
+		return run.Confirm(s, ids, o.by.Login)
+	})
+	return answer{}, err // ErrMoved: the job looks again
+}
+
+// ready picks the runs that can be confirmed, or says why there are none.
+func (i *Intake) ready(_ context.Context, o order, rev run.Revision, runs []run.Run) ([]run.Run, answer, error) {
+	var ready []run.Run
+	for _, r := range runs {
+		switch r.State {
+		case run.Queued, run.Planning, run.Interrupted:
+			return nil, no(o.busy(r)), nil
+		case run.Planned:
+			if o.pull.State == string(vcs.PullOpen) && rev.Head != o.snap.Head.SHA || !o.seen(r, rev.Head) {
+				reply := o.refused(report.NotSeen)
+				reply.SHA = o.snap.Head.SHA
+				return nil, no(reply), nil
+			}
+			ready = append(ready, r)
+		}
+	}
+	if len(ready) == 0 {
+		return nil, no(o.refused(report.Nothing)), nil
+	}
+	return ready, answer{}, nil
+}
+
+// gates answers with what is missing, if anything is.
+func (o order) gates(moments []run.Moment) (answer, bool) {
+	reply := o.refused(report.NotReady)
+	for _, m := range moments {
+		open := false
+		for _, g := range run.Gates(m) {
+			if !g.Holds {
+				open = true
+				if !slices.Contains(reply.Gates, g) {
+					reply.Gates = append(reply.Gates, g)
+				}
+			}
+		}
+		if open {
+			reply.Projects = append(reply.Projects, m.Run.Label)
+		}
+	}
+	if len(reply.Gates) == 0 {
+		return answer{}, true
+	}
+	return no(reply), false
+}
+
+// approve overrides the soft findings that the commenter owns, for exactly the plans they saw.
+func (i *Intake) approve(ctx context.Context, o order) (answer, error) {
+	if strings.TrimSpace(o.cmd.Reason) == "" {
+		r := o.refused(report.BadArguments)
+		r.Detail = `say why: approve --reason "…"`
+		return no(r), nil
+	}
+	rev, runs, err := i.Views.Current(ctx, o.pull)
+	if errors.Is(err, views.ErrNothing) {
+		return no(o.refused(report.Nothing)), nil
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	chosen, unknown, ok := o.named(runs)
+	if !ok {
+		return unknown, nil
+	}
+	ready, a, err := i.ready(ctx, o, rev, chosen)
+	if err != nil || a.refused {
+		return a, err
+	}
+	if a, ok, err := i.may(ctx, o, selected(ready)); err != nil || !ok {
+		return a, err
+	}
+	if o.wrote() {
+		r := o.refused(report.Denied)
+		r.Detail = "who wrote the change cannot override a policy that stops it"
+		return no(r), i.audit(ctx, o, "refused", r.Detail)
+	}
+	overrides, denied, err := i.overrides(ctx, o, ready)
+	if err != nil {
+		return answer{}, err
+	}
+	if len(overrides) == 0 {
+		r := o.refused(report.Nothing)
+		if denied != "" {
+			r = o.refused(report.Denied)
+			r.Detail = denied
+		}
+		return no(r), i.audit(ctx, o, "refused", r.Detail)
+	}
+	at := make([]run.At, len(ready))
+	for n, r := range ready {
+		at[n] = run.At{ID: r.ID, Epoch: r.Epoch}
+	}
+	_, err = i.Store.Advance(ctx, run.Scope{Runs: at}, func(s run.Snapshot) (run.Change, error) {
+		c := run.Change{Action: run.ActOverride, Pull: &o.pull, Overrides: overrides}
+		for _, ov := range overrides {
+			c.Audit = append(c.Audit, run.Audit{
+				Actor: o.by.Login, Action: string(run.ActOverride), Repo: o.repo.ID, Pull: o.pull.ID, Outcome: "done",
+				Detail: fmt.Sprintf("%s/%s on %s: %s", ov.Set, ov.Rule, ov.Resource, ov.Reason),
+			})
+		}
+		return c, nil
+	})
+	return answer{}, err
+}
+
+// wrote says whether the commenter is the author or a contributor of the change.
+func (o order) wrote() bool {
+	if strings.EqualFold(o.by.Login, o.snap.Author.Login) {
+		return true
+	}
+	return slices.ContainsFunc(o.snap.Contributors, func(c string) bool { return strings.EqualFold(c, o.by.Login) })
+}
+
+// overrides makes an override for each soft finding of the runs that the commenter owns; denied says why there are none.
+func (i *Intake) overrides(ctx context.Context, o order, runs []run.Run) (made []run.Override, denied string, err error) {
+	ids := make([]run.ID, len(runs))
+	for n, r := range runs {
+		ids[n] = r.ID
+	}
+	findings, err := i.Store.Findings(ctx, ids...)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, r := range runs {
+		for _, f := range findings[r.ID] {
+			if f.Level == run.Hard && (o.cmd.Policy == "" || o.cmd.Policy == f.Set) {
+				denied = fmt.Sprintf("%s is a hard rule: it cannot be overridden, only fixed", f.Rule)
+			}
+			if f.Level != run.Soft || o.cmd.Policy != "" && o.cmd.Policy != f.Set {
+				continue
+			}
+			owns, err := i.owns(ctx, o, f.Owners)
+			if err != nil {
+				return nil, "", err
+			}
+			if !owns {
+				denied = fmt.Sprintf("policy set %s is owned by %s", f.Set, strings.Join(append(slices.Clone(f.Owners.Users), f.Owners.Teams...), ", "))
+				continue
+			}
+			made = append(made, run.Override{
+				Pull: o.pull.ID, Project: r.Project, Set: f.Set, Rule: f.Rule, Resource: f.Resource, Value: f.Value,
+				Effect: r.EffectDigest, Policy: r.PolicyDigest, Actor: o.by.Login, Reason: o.cmd.Reason, At: i.Now(),
+			})
+		}
+	}
+	return made, denied, nil
+}
+
+func (i *Intake) owns(ctx context.Context, o order, owners run.Owners) (bool, error) {
+	if slices.ContainsFunc(owners.Users, func(u string) bool { return strings.EqualFold(u, o.by.Login) }) {
+		return true, nil
+	}
+	for _, team := range owners.Teams {
+		in, err := o.host.Member(ctx, team, o.by.Login)
+		if err != nil {
+			return false, fmt.Errorf("look up %s in %s: %w", o.by.Login, team, err)
+		}
+		if in {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// cancel ends the runs that the command names.
+func (i *Intake) cancel(ctx context.Context, o order) (answer, error) {
+	_, runs, err := i.Views.Current(ctx, o.pull)
+	if errors.Is(err, views.ErrNothing) {
+		return no(o.refused(report.Nothing)), nil
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	chosen, unknown, ok := o.named(runs)
+	if !ok {
+		return unknown, nil
+	}
+	if a, ok, err := i.may(ctx, o, selected(chosen)); err != nil || !ok {
+		return a, err
+	}
+	var ids []run.ID
+	var at []run.At
+	for _, r := range chosen {
+		if !r.State.Final() && r.State != run.Interrupted {
+			ids, at = append(ids, r.ID), append(at, run.At{ID: r.ID})
+		}
+	}
+	if len(ids) == 0 {
+		return no(o.refused(report.Nothing)), nil
+	}
+	_, err = i.Store.Advance(ctx, run.Scope{Runs: at}, func(s run.Snapshot) (run.Change, error) { return run.Cancel(s, ids, o.by.Login) })
+	return answer{}, err
+}
+
+// unlock frees the holds of the pull request; a run that was interrupted, or could not save its state, is acknowledged when it is named.
+func (i *Intake) unlock(ctx context.Context, o order) (answer, error) {
+	if o.cmd.State != "" {
+		r := o.refused(report.BadArguments)
+		r.Detail = "a backend's own lock is freed with the tool: run `tofu force-unlock " + o.cmd.State + "` in the project's directory"
+		return no(r), nil
+	}
+	_, runs, err := i.Views.Current(ctx, o.pull)
+	if err != nil && !errors.Is(err, views.ErrNothing) {
+		return answer{}, err
+	}
+	chosen, unknown, ok := o.named(runs)
+	if !ok {
+		return unknown, nil
+	}
+	if a, ok, err := i.may(ctx, o, selected(chosen)); err != nil || !ok {
+		return a, err
+	}
+	for _, r := range chosen {
+		if r.State != run.Interrupted && !r.Unsaved {
+			continue
+		}
+		if len(o.cmd.Projects)+len(o.cmd.Dirs) == 0 {
+			reply := o.refused(report.Confirm)
+			reply.Given, reply.Projects = fmt.Sprintf("unlock -p %s", r.Label), []string{r.Label}
+			return no(reply), nil
+		}
+		_, err := i.Store.Advance(ctx, run.Scope{Runs: []run.At{{ID: r.ID, Epoch: r.Epoch}}}, func(s run.Snapshot) (run.Change, error) {
+			return run.Acknowledge(s, r.ID, o.by.Login)
+		})
+		if err != nil {
+			return answer{}, err
+		}
+	}
+	_, err = i.Store.Advance(ctx, run.Scope{Pull: o.pull.ID}, func(s run.Snapshot) (run.Change, error) { return run.Unlock(s, o.by.Login) })
+	return answer{}, err
+}

@@ -1,0 +1,265 @@
+// Package notify posts what people read: the summary comment, statuses, results and answers. It compares what is wanted with what was
+// posted and sends the difference.
+//
+// It promises that a wanted posting is sent until the host takes it or it is given up on for a recorded reason, that a state-like one
+// shows the latest state whatever was missed in between, and that no failed notification fails a run. It renders at the moment it sends.
+package notify
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/planlatch/planlatch/facts"
+	"github.com/planlatch/planlatch/report"
+	"github.com/planlatch/planlatch/run"
+	"github.com/planlatch/planlatch/vcs"
+	"github.com/planlatch/planlatch/views"
+)
+
+// Notifier is the posting loop. Its methods are safe for concurrent use.
+type Notifier struct {
+	Store run.Store
+	Views *views.Viewer
+	Hosts map[string]vcs.Host
+	Log   *slog.Logger
+
+	mu     sync.Mutex
+	active map[int64]bool
+}
+
+const (
+	abreast  = 4                // postings sent at once
+	tick     = time.Second      // covers kicks that got lost
+	firstTry = 2 * time.Second  // wait after the first failure; doubled after each
+	longest  = 10 * time.Minute // between two tries
+	most     = 40               // tries before a posting is dead: about five hours
+)
+
+// Run sends until ctx ends, and returns once nothing is being sent.
+func (n *Notifier) Run(ctx context.Context, kicks <-chan struct{}) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	n.active = map[int64]bool{}
+	free := make(chan struct{}, abreast)
+	every := time.NewTicker(tick)
+	defer every.Stop()
+	again := make(chan struct{}, 1)
+	for {
+		due, err := n.Store.Due(ctx, 10*abreast)
+		if err != nil && ctx.Err() == nil {
+			n.Log.Error("look for postings", "error", err)
+		}
+		for _, p := range due {
+			if !n.take(p.ID) {
+				continue
+			}
+			select {
+			case free <- struct{}{}:
+			case <-ctx.Done():
+				return nil
+			}
+			wg.Go(func() {
+				defer func() {
+					n.let(p.ID)
+					<-free
+					select {
+					case again <- struct{}{}:
+					default:
+					}
+				}()
+				n.post(ctx, p)
+			})
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-kicks:
+		case <-again:
+		case <-every.C:
+		}
+	}
+}
+
+func (n *Notifier) take(id int64) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.active[id] {
+		return false
+	}
+	n.active[id] = true
+	return true
+}
+
+func (n *Notifier) let(id int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.active, id)
+}
+
+// post sends one posting and records how that went.
+func (n *Notifier) post(ctx context.Context, p run.Posting) {
+	sent, stamp, err := n.send(ctx, p)
+	if err == nil {
+		if err = n.Store.Posted(ctx, sent, stamp...); err != nil && ctx.Err() == nil {
+			n.Log.Error("record a posting", "kind", p.Kind, "key", p.Key, "error", err)
+		}
+		return
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	p.Attempts++
+	p.Error = err.Error()
+	p.NextAt = time.Now().Add(delay(p.Attempts, err))
+	p.Dead = p.Attempts >= most || (errors.Is(err, vcs.ErrNotFound) || errors.Is(err, vcs.ErrDenied)) && p.Attempts >= 5
+	n.Log.Warn("a posting was not taken", "kind", p.Kind, "key", p.Key, "attempt", p.Attempts, "dead", p.Dead, "error", err)
+	if err := n.Store.Unposted(ctx, p); err != nil {
+		n.Log.Error("record a failed posting", "kind", p.Kind, "key", p.Key, "error", err)
+	}
+}
+
+func delay(attempts int, err error) time.Duration {
+	var retry *vcs.RetryError
+	if errors.As(err, &retry) && retry.After > 0 {
+		return retry.After
+	}
+	wait := firstTry
+	for range min(attempts-1, 20) {
+		wait = min(2*wait, longest)
+	}
+	return wait
+}
+
+// send renders a posting as things stand and sends what differs from what was posted. It returns the posting as posted, and the runs whose
+// plans people can see from now on.
+func (n *Notifier) send(ctx context.Context, p run.Posting) (run.Posting, []run.ID, error) {
+	repo, err := n.Store.Repo(ctx, p.Repo)
+	if err != nil {
+		return p, nil, err
+	}
+	host, ok := n.Hosts[repo.Host]
+	if !ok {
+		return p, nil, fmt.Errorf("host %q is not configured any more: %w", repo.Host, vcs.ErrNotFound)
+	}
+	to := address{host: host, repo: facts.VCS(repo)}
+	if p.Pull != 0 {
+		if to.pull, err = n.Store.Pull(ctx, p.Pull); err != nil {
+			return p, nil, err
+		}
+	}
+	switch p.Kind {
+	case run.PostSummary:
+		return n.summary(ctx, p, to)
+	case run.PostStatuses:
+		return n.statuses(ctx, p, to)
+	case run.PostReply:
+		sent, err := n.say(ctx, p, to, p.Body)
+		return sent, nil, err
+	}
+	return n.notice(ctx, p, to)
+}
+
+// address is where a posting goes.
+type address struct {
+	host vcs.Host
+	repo vcs.Repo
+	pull run.Pull
+}
+
+// summary edits the one comment of a pull request. A pull request that touches no project has none.
+func (n *Notifier) summary(ctx context.Context, p run.Posting, to address) (run.Posting, []run.ID, error) {
+	view, _, err := n.Views.Pull(ctx, p.Pull)
+	if errors.Is(err, views.ErrNothing) {
+		return p, nil, nil
+	}
+	if err != nil {
+		return p, nil, err
+	}
+	var stamp []run.ID
+	for _, project := range view.Projects {
+		if project.Run.Posted.IsZero() && project.Run.EffectDigest != "" {
+			stamp = append(stamp, project.Run.ID)
+		}
+	}
+	if silent(view) && p.External == "" {
+		return p, stamp, nil
+	}
+	body := report.Summary(view, to.host.Limits().Comment)
+	if digest(body) == p.Digest {
+		return p, stamp, nil
+	}
+	id, err := to.host.Comment(ctx, to.repo, to.pull.Number, p.External, report.SummaryMarker, body)
+	if err != nil {
+		return p, nil, fmt.Errorf("post the summary: %w", err)
+	}
+	p.External, p.Digest = id, digest(body)
+	return p, stamp, nil
+}
+
+// silent says whether a view has nothing that is worth a comment.
+func silent(v report.View) bool {
+	return len(v.Projects) == 0 && len(v.Selection) == 0 && len(v.Problems) == 0
+}
+
+// notice posts what must notify, always as a new comment: an apply's result, a merge that waits, an interruption.
+func (n *Notifier) notice(ctx context.Context, p run.Posting, to address) (run.Posting, []run.ID, error) {
+	r, err := n.Store.Run(ctx, p.Run)
+	if err != nil {
+		return p, nil, err
+	}
+	if to.pull.ID == 0 {
+		return p, nil, nil // nobody to tell here; the statuses do
+	}
+	runs := []run.Run{r}
+	if p.Kind == run.PostResult {
+		var ended bool
+		if runs, ended, err = n.Views.Batch(ctx, r); err != nil || !ended || len(runs) == 0 {
+			return p, nil, err // the last one to end makes it due again
+		}
+	}
+	if p.Kind == run.PostMergeWaits && r.State != run.Planned {
+		return p, nil, nil // it moved on meanwhile
+	}
+	view, err := n.Views.Runs(ctx, runs)
+	if err != nil {
+		return p, nil, err
+	}
+	view.Mention = "@" + to.pull.MergedBy
+	limit := to.host.Limits().Comment - 200
+	var body string
+	switch p.Kind {
+	case run.PostResult:
+		body = report.Result(view, limit)
+	case run.PostMergeWaits:
+		body = report.MergeWaits(view, limit)
+	default:
+		body = report.Interrupted(view, limit)
+	}
+	sent, err := n.say(ctx, p, to, body)
+	return sent, nil, err
+}
+
+// say posts a new comment once: the hidden key finds it again if we died between posting it and writing that down.
+func (n *Notifier) say(ctx context.Context, p run.Posting, to address, body string) (run.Posting, error) {
+	if digest(body) == p.Digest {
+		return p, nil
+	}
+	marker := fmt.Sprintf("<!-- planlatch:said:%s -->", digest(p.Key + "\x00" + body)[:24])
+	id, err := to.host.Comment(ctx, to.repo, to.pull.Number, "", marker, body+"\n"+marker)
+	if err != nil {
+		return p, fmt.Errorf("post a comment: %w", err)
+	}
+	p.External, p.Digest = id, digest(body)
+	return p, nil
+}
+
+func digest(text string) string {
+	h := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(h[:])
+}

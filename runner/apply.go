@@ -1,0 +1,146 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/report"
+	"github.com/planlatch/planlatch/run"
+	"github.com/planlatch/planlatch/views"
+)
+
+func (r *Runner) applyPhase(running run.Run) phase {
+	p := phase{name: "apply", run: running}
+	p.prepare = func(ctx context.Context) (prepared, error) { return r.prepareApply(ctx, running) }
+	p.settle = func(ctx context.Context, e ending) error { return r.settleApply(ctx, p, e) }
+	return p
+}
+
+// judgedFor is how long the gates that were judged at the claim may stand for an apply that has not started.
+const judgedFor = time.Minute
+
+// prepareApply lays out the stored plan file, whose bytes must be the reviewed ones.
+func (r *Runner) prepareApply(ctx context.Context, running run.Run) (prepared, error) {
+	if time.Since(running.ApplyStarted) > judgedFor { // we died between claim and start, and were away
+		gates := r.gates(ctx, running.Waiting())
+		for _, g := range gates {
+			if !g.Holds {
+				return prepared{}, refuse("the server was away before it started, and now a gate is shut: %s", g.Text)
+			}
+		}
+		if len(gates) == 0 {
+			return prepared{}, errors.New("the gates could not be judged again")
+		}
+	}
+	g, err := r.prepareGround(ctx, running, "apply")
+	if err != nil {
+		return prepared{}, err
+	}
+	plan, err := r.Blobs.Get(ctx, running.Blobs[blobPlan])
+	if err != nil {
+		return prepared{}, refuse("the stored plan cannot be read: %v", err)
+	}
+	if digest(plan) != running.PlanDigest {
+		return prepared{}, refuse("the stored plan is not the one that was reviewed: its digest differs")
+	}
+	files := map[string][]byte{filePlan: plan}
+	if key := running.Blobs[blobLock]; key != "" {
+		if files[fileLock], err = r.Blobs.Get(ctx, key); err != nil {
+			return prepared{}, refuse("the stored lock file cannot be read: %v", err)
+		}
+	}
+	dir, err := r.lay(files)
+	if err != nil {
+		return prepared{}, err
+	}
+	var inputs []executor.File
+	for name, data := range files {
+		inputs = append(inputs, executor.File{Name: name, Path: filepath.Join(dir, name), SHA256: digest(data)})
+	}
+	return prepared{spec: r.applySpec(g, inputs), secrets: g.grant.Secrets, done: func() {
+		if err := os.RemoveAll(dir); err != nil {
+			r.complain(ctx, "remove the files of an apply", err)
+		}
+	}}, nil
+}
+
+// settleApply keeps what the apply left, an unsaved state first of all, and writes the outcome.
+func (r *Runner) settleApply(ctx context.Context, p phase, e ending) error {
+	o := run.ApplyOutcome{Blobs: map[string]string{}}
+	kept := views.Kept{}
+	if plan, err := r.keptPlan(ctx, p.run); err == nil && e.failed == "" {
+		var done run.Counts
+		done, kept.Left = report.Completed(e.log, plan)
+		o.Counts = &done
+	}
+	switch {
+	case e.failed != "":
+		o.Reason = "nothing was applied: " + e.failed
+	case e.lost != nil:
+		o.Interrupted, o.Reason = true, "its executor vanished; nobody knows how far it came"
+	case e.result.OK(2):
+		o.Applied = true
+	case report.StalePlan(e.log):
+		o.Stale, o.Reason = true, "the state has moved since the plan; planned again"
+	case killed(e.result):
+		o.Interrupted, o.Reason = true, why(e, 2)
+	default:
+		o.Reason = why(e, 2)
+	}
+	if !o.Applied {
+		kept.Failure = tail(e.log)
+		if lock, ok := report.LockError(e.log); ok {
+			kept.Lock = &lock
+		}
+	}
+	if err := r.keepErrored(ctx, p, e, &o); err != nil {
+		return err
+	}
+	key, err := views.Keep(ctx, r.Blobs, p.run.ID, unique(p.run.Execution), kept)
+	if err != nil {
+		return err
+	}
+	o.Blobs[views.KeptApply] = key
+	return r.settled(ctx, p, func(s run.Snapshot) (run.Change, error) { return run.SettleApply(s, p.run.ID, o) })
+}
+
+// keepErrored stores the state that the tool could not save: the only copy there is.
+func (r *Runner) keepErrored(ctx context.Context, p phase, e ending, o *run.ApplyOutcome) error {
+	if e.failed != "" || e.lost != nil {
+		return nil
+	}
+	state, err := r.output(ctx, e.result, executor.Name(p.run.Execution), fileErrored)
+	if err != nil || len(state) == 0 {
+		return err
+	}
+	key := fmt.Sprintf("runs/%s/%s/errored.tfstate", p.run.ID, unique(p.run.Execution))
+	if err := r.Blobs.Put(ctx, key, state); err != nil {
+		return fmt.Errorf("keep the unsaved state: %w", err)
+	}
+	o.Blobs[blobErrored] = key
+	o.Unsaved, o.Stale, o.Interrupted, o.Applied = true, false, false, false
+	o.Reason = "state not saved: " + o.Reason
+	return nil
+}
+
+// killed says whether a step was ended by a signal, so that nobody knows how far it came.
+func killed(res executor.Result) bool {
+	if res.Ended == executor.EndKilled || res.Ended == executor.EndLost {
+		return true
+	}
+	return len(res.Steps) > 0 && res.Steps[len(res.Steps)-1].Exit < 0
+}
+
+func (r *Runner) keptPlan(ctx context.Context, of run.Run) (report.Plan, error) {
+	key := of.Blobs[views.KeptPlan]
+	if key == "" {
+		return report.Plan{}, errors.New("no plan is kept")
+	}
+	k, err := (&views.Viewer{Blobs: r.Blobs}).Read(ctx, of, views.KeptPlan)
+	return k.Plan, err
+}

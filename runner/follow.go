@@ -1,0 +1,260 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/redact"
+	"github.com/planlatch/planlatch/run"
+)
+
+// phase is one execution of a run: how to start it, and what to make of its end.
+type phase struct {
+	name    string // plan | apply
+	run     run.Run
+	prepare func(ctx context.Context) (prepared, error)
+	settle  func(ctx context.Context, e ending) error
+}
+
+// prepared is an execution ready to start.
+type prepared struct {
+	spec    executor.Spec
+	secrets []string // NAME=value
+	done    func()   // removes what was laid out for it
+}
+
+// ending is how an execution ended.
+type ending struct {
+	result executor.Result
+	lost   error  // executor.ErrLost: it vanished
+	failed string // it never started: why, in one sentence
+	log    string // the redacted log
+}
+
+// refusal is an error that is the project's or the operator's to mend: it ends the run with its text instead of being tried again.
+type refusal struct{ text string }
+
+func (e *refusal) Error() string { return e.text }
+
+func refuse(format string, args ...any) error { return &refusal{fmt.Sprintf(format, args...)} }
+
+// follow brings a running run to its end: it attaches to the execution, or starts it if it never was, and settles. When ctx ends first the
+// execution goes on and the next life of this node follows it.
+func (r *Runner) follow(ctx context.Context, running run.Run) {
+	p := r.planPhase(running)
+	if running.State == run.Applying {
+		p = r.applyPhase(running)
+	}
+	var err error
+	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
+		if err = r.carry(ctx, p); err == nil || errors.Is(err, run.ErrMoved) || ctx.Err() != nil {
+			return
+		}
+		r.complain(ctx, p.name+" of run "+string(running.ID), err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// carry does all that is left to do of a phase. It can be repeated from the start after any error.
+func (r *Runner) carry(ctx context.Context, p phase) error {
+	name := executor.Name(p.run.Execution)
+	e, err := r.attach(ctx, p, name)
+	if errors.Is(err, executor.ErrAbsent) {
+		e, err = r.start(ctx, p, name)
+	}
+	if err != nil {
+		return err
+	}
+	if e.log, err = r.wholeLog(ctx, p.run.ID, p.name); err != nil {
+		return err
+	}
+	if err := p.settle(ctx, e); err != nil {
+		return err
+	}
+	if err := r.Exec.Remove(ctx, name); err != nil {
+		r.complain(ctx, "remove an execution", err)
+	}
+	return nil
+}
+
+// start prepares and starts an execution that never was, and follows it.
+func (r *Runner) start(ctx context.Context, p phase, name executor.Name) (ending, error) {
+	ready, err := p.prepare(ctx)
+	var no *refusal
+	switch {
+	case errors.As(err, &no):
+		return ending{failed: no.text}, nil
+	case err != nil:
+		return ending{}, fmt.Errorf("prepare: %w", err)
+	}
+	defer ready.done()
+	err = r.Exec.Start(ctx, ready.spec, ready.secrets)
+	if err != nil && !errors.Is(err, executor.ErrExists) {
+		if ctx.Err() != nil {
+			return ending{}, err
+		}
+		return ending{failed: "it could not be started: " + err.Error()}, nil
+	}
+	return r.attach(ctx, p, name)
+}
+
+// attach follows an execution to its end and stores its log.
+func (r *Runner) attach(ctx context.Context, p phase, name executor.Name) (ending, error) {
+	from, err := r.Store.LogOffset(ctx, p.run.ID, p.name)
+	if err != nil {
+		return ending{}, err
+	}
+	secrets, err := r.withheld(ctx, p)
+	if err != nil {
+		return ending{}, err
+	}
+	log := newSink(r.Store, p.run.ID, p.name, from, secrets)
+	side, stop := context.WithCancel(ctx)
+	defer stop()
+	r.wg.Go(func() { log.every(side) })
+	r.wg.Go(func() { r.renewing(side, name) })
+	result, err := r.Exec.Attach(ctx, name, log, from)
+	switch {
+	case errors.Is(err, executor.ErrLost):
+		return ending{lost: err}, log.end(ctx)
+	case err != nil:
+		return ending{}, err
+	}
+	return ending{result: result}, log.end(ctx)
+}
+
+// renewing tells an unattended execution that it is wanted, until ctx ends.
+func (r *Runner) renewing(ctx context.Context, name executor.Name) {
+	t := time.NewTicker(renew)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			if err := r.Exec.Renew(ctx, name); err != nil && !errors.Is(err, executor.ErrAbsent) {
+				r.complain(ctx, "renew an execution", err)
+			}
+		}
+	}
+}
+
+// withheld lists every secret that must not appear in the log of a phase: the server's, the grant's and, when applying, what the plan
+// marks sensitive.
+func (r *Runner) withheld(ctx context.Context, p phase) ([]string, error) {
+	secrets := append([]string(nil), r.o.Secrets...)
+	target, err := r.target(ctx, p.run)
+	if err != nil {
+		return nil, err
+	}
+	grant, err := r.o.Grants(ctx, target, p.name)
+	if err != nil {
+		return nil, fmt.Errorf("read provider configurations: %w", err)
+	}
+	for _, pair := range grant.Secrets {
+		if _, value, ok := strings.Cut(pair, "="); ok {
+			secrets = append(secrets, value)
+		}
+	}
+	if p.name == "apply" {
+		planJSON, err := r.Blobs.Get(ctx, p.run.Blobs[blobPlanJSON])
+		if err != nil {
+			return nil, err
+		}
+		sensitive, err := redact.Sensitive(planJSON)
+		if err != nil {
+			return nil, err
+		}
+		secrets = append(secrets, sensitive...)
+	}
+	return secrets, nil
+}
+
+// wholeLog reads the stored, redacted log of a phase.
+func (r *Runner) wholeLog(ctx context.Context, id run.ID, phase string) (string, error) {
+	var log strings.Builder
+	for cursor := int64(0); ; {
+		text, next, err := r.Store.Log(ctx, id, phase, cursor)
+		if err != nil {
+			return "", err
+		}
+		log.Write(text)
+		if next == cursor {
+			return log.String(), nil
+		}
+		cursor = next
+	}
+}
+
+// output reads a whole output of an execution; nil without error if it was not produced.
+func (r *Runner) output(ctx context.Context, res executor.Result, name executor.Name, file string) ([]byte, error) {
+	for _, a := range res.Outputs {
+		if a.Name != file {
+			continue
+		}
+		f, err := r.Exec.Open(ctx, name, file)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", file, err)
+		}
+		defer f.Close()
+		data, err := io.ReadAll(f)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", file, err)
+		}
+		return data, nil
+	}
+	return nil, nil
+}
+
+// why says in one sentence how an execution failed.
+func why(e ending, steps int) string {
+	switch {
+	case e.failed != "":
+		return e.failed
+	case e.lost != nil:
+		return "its executor vanished"
+	case e.result.Ended != executor.EndExit:
+		if e.result.Reason != "" {
+			return e.result.Reason
+		}
+		return "it ended by " + string(e.result.Ended)
+	}
+	for _, s := range e.result.Steps {
+		if !s.OK {
+			return fmt.Sprintf("%s failed (exit code %d)", s.Label, s.Exit)
+		}
+	}
+	if len(e.result.Steps) < steps {
+		return "it ended before its last step"
+	}
+	return ""
+}
+
+// ours refuses to settle a run that is no longer in the phase whose execution ended.
+func ours(s run.Snapshot, p phase) error {
+	if len(s.Runs) == 0 || s.Runs[0].Execution != p.run.Execution || s.Runs[0].State.Final() {
+		return fmt.Errorf("settle %s: %w", p.run.Execution, run.ErrMoved)
+	}
+	return nil
+}
+
+// settled writes the end of a phase, whatever was asked of the run meanwhile.
+func (r *Runner) settled(ctx context.Context, p phase, decide func(run.Snapshot) (run.Change, error)) error {
+	at := p.run
+	at.Epoch = 0
+	return r.advance(ctx, at, func(s run.Snapshot) (run.Change, error) {
+		if err := ours(s, p); err != nil {
+			return run.Change{}, err
+		}
+		return decide(s)
+	})
+}

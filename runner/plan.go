@@ -1,0 +1,336 @@
+package runner
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/facts"
+	"github.com/planlatch/planlatch/policy"
+	"github.com/planlatch/planlatch/redact"
+	"github.com/planlatch/planlatch/report"
+	"github.com/planlatch/planlatch/run"
+	"github.com/planlatch/planlatch/vcs"
+	"github.com/planlatch/planlatch/views"
+)
+
+// The names under which run.Run.Blobs holds the keys of what a phase left.
+const (
+	blobPlan     = "plan"
+	blobPlanJSON = "plan_json"
+	blobLock     = "lock"
+	blobErrored  = "errored_state"
+)
+
+func (r *Runner) planPhase(running run.Run) phase {
+	p := phase{name: "plan", run: running}
+	p.prepare = func(ctx context.Context) (prepared, error) {
+		g, err := r.prepareGround(ctx, running, "plan")
+		if err != nil {
+			return prepared{}, err
+		}
+		return prepared{spec: r.planSpec(g), secrets: g.grant.Secrets, done: func() {}}, nil
+	}
+	p.settle = func(ctx context.Context, e ending) error { return r.settlePlan(ctx, p, e) }
+	return p
+}
+
+// settlePlan reads what a plan left, judges it, keeps it, and writes the outcome.
+func (r *Runner) settlePlan(ctx context.Context, p phase, e ending) error {
+	var o run.PlanOutcome
+	switch {
+	case e.lost != nil || e.result.Ended == executor.EndLost:
+		o.Lost = true
+	case e.failed == "" && e.result.OK(len(r.planSpec(ground{run: p.run}).Steps)):
+		var err error
+		if o, err = r.judged(ctx, p, e); err != nil {
+			return err
+		}
+	default:
+		var err error
+		if o, err = r.failedPlan(ctx, p, e); err != nil {
+			return err
+		}
+	}
+	return r.settled(ctx, p, func(s run.Snapshot) (run.Change, error) { return run.SettlePlan(s, p.run.ID, o) })
+}
+
+func (r *Runner) failedPlan(ctx context.Context, p phase, e ending) (run.PlanOutcome, error) {
+	kept := views.Kept{Failure: tail(e.log)}
+	if lock, ok := report.LockError(e.log); ok {
+		kept.Lock = &lock
+	}
+	key, err := views.Keep(ctx, r.Blobs, p.run.ID, unique(p.run.Execution), kept)
+	if err != nil {
+		return run.PlanOutcome{}, err
+	}
+	return run.PlanOutcome{Failed: why(e, 3), Planned: run.Run{Blobs: map[string]string{views.KeptPlan: key}}}, nil
+}
+
+// left is what a finished plan execution left behind.
+type left struct {
+	plan, planJSON, lock, backend []byte
+}
+
+func (r *Runner) leftovers(ctx context.Context, p phase, e ending) (left, error) {
+	name := executor.Name(p.run.Execution)
+	var l left
+	for file, to := range map[string]*[]byte{filePlan: &l.plan, filePlanJSON: &l.planJSON, fileLock: &l.lock, fileBackend: &l.backend} {
+		var err error
+		if *to, err = r.output(ctx, e.result, name, file); err != nil {
+			return l, err
+		}
+	}
+	return l, nil
+}
+
+// judged turns a successful plan into its outcome: effect, findings, and for a merge whether it may apply by itself.
+func (r *Runner) judged(ctx context.Context, p phase, e ending) (run.PlanOutcome, error) {
+	fail := func(text string) (run.PlanOutcome, error) {
+		e.failed = text
+		return r.failedPlan(ctx, p, e)
+	}
+	l, err := r.leftovers(ctx, p, e)
+	if err != nil {
+		return run.PlanOutcome{}, err
+	}
+	if len(l.plan) == 0 || len(l.planJSON) == 0 {
+		return fail("the tool left no plan")
+	}
+	g, err := r.prepareGround(ctx, p.run, "plan")
+	if err != nil {
+		return run.PlanOutcome{}, err
+	}
+	kept, err := r.read(ctx, p, g, l.planJSON)
+	if err != nil {
+		return fail(err.Error())
+	}
+	planned := p.run
+	planned.Tool, planned.Partial = g.tool.Name+" "+g.tool.Version, len(p.run.Settings.Flags) > 0
+	planned.EffectDigest, planned.Counts = kept.Effect.Digest, kept.Plan.Counts
+	planned.PlanDigest = digest(l.plan)
+	if planned.NoBackend, err = r.forgets(g, l.backend); err != nil {
+		return fail(err.Error())
+	}
+	if planned.InputsDigest, err = facts.Inputs(ctx, r.Git.Repo(g.repo.Host, g.repo.HostID), g.rev.Tree, p.run); err != nil {
+		return run.PlanOutcome{}, err
+	}
+	judgement, err := r.judge(ctx, g, l.planJSON)
+	if err != nil {
+		return run.PlanOutcome{}, err
+	}
+	planned.PolicyDigest, kept.NoPolicy = judgement.Digest, len(judgement.Sets) == 0
+	if planned.Blobs, err = r.keep(ctx, p, l, kept); err != nil {
+		return run.PlanOutcome{}, err
+	}
+	o := run.PlanOutcome{Unchanged: kept.Effect.Empty, Planned: planned, Findings: judgement.Findings}
+	if p.run.Kind == run.KindMerge && !o.Unchanged {
+		if o.Confirm, o.Waits, err = r.standsForMerge(ctx, g, planned, judgement.Findings); err != nil {
+			return run.PlanOutcome{}, err
+		}
+	}
+	return o, nil
+}
+
+// read turns plan JSON into what is shown of it, with every secret withheld, and its effect.
+func (r *Runner) read(ctx context.Context, p phase, g ground, planJSON []byte) (views.Kept, error) {
+	effect, err := run.EffectOf(bytes.NewReader(planJSON), r.o.EffectKey, p.run.Settings.EffectIgnore)
+	if err != nil {
+		return views.Kept{}, err
+	}
+	secrets, err := r.withheld(ctx, p)
+	if err != nil {
+		return views.Kept{}, err
+	}
+	sensitive, err := redact.Sensitive(planJSON)
+	if err != nil {
+		return views.Kept{}, err
+	}
+	plan, err := report.ReadPlan(planJSON, report.ReadOptions{Locate: locate(g.tree, p.run.Dir), Redact: redact.String(append(secrets, sensitive...))})
+	if err != nil {
+		return views.Kept{}, err
+	}
+	return views.Kept{Plan: plan, Effect: effect}, nil
+}
+
+// keep stores what apply, page and report need later.
+func (r *Runner) keep(ctx context.Context, p phase, l left, kept views.Kept) (map[string]string, error) {
+	dir := fmt.Sprintf("runs/%s/%s/", p.run.ID, unique(p.run.Execution))
+	blobs := map[string]string{}
+	for name, data := range map[string][]byte{blobPlan: l.plan, blobPlanJSON: l.planJSON, blobLock: l.lock} {
+		if len(data) == 0 {
+			continue
+		}
+		if err := r.Blobs.Put(ctx, dir+name, data); err != nil {
+			return nil, fmt.Errorf("keep the plan: %w", err)
+		}
+		blobs[name] = dir + name
+	}
+	key, err := views.Keep(ctx, r.Blobs, p.run.ID, unique(p.run.Execution), kept)
+	if err != nil {
+		return nil, err
+	}
+	blobs[views.KeptPlan] = key
+	return blobs, nil
+}
+
+// unique makes a blob key of an execution new every time: a settle that is repeated after a kill must not meet the half-written blobs of
+// the first try, and blobs are immutable.
+func unique(execution string) string {
+	return fmt.Sprintf("%s-%x", execution, time.Now().UnixNano())
+}
+
+// forgets says whether nothing would remember what an apply creates: the state is local, and not inside a bind that runs may write.
+func (r *Runner) forgets(g ground, backend []byte) (bool, error) {
+	if len(backend) == 0 {
+		return true, nil // no backend block: local state in the run's own directory
+	}
+	var resolved struct {
+		Backend struct {
+			Type   string          `json:"type"`
+			Config json.RawMessage `json:"config"`
+		} `json:"backend"`
+	}
+	if err := json.Unmarshal(backend, &resolved); err != nil {
+		return false, fmt.Errorf("read the backend that init resolved: %w", err)
+	}
+	switch resolved.Backend.Type {
+	case "":
+		return true, nil
+	case "local":
+		var local struct {
+			Path string `json:"path"`
+		}
+		if err := json.Unmarshal(resolved.Backend.Config, &local); err != nil {
+			return false, fmt.Errorf("read the path of the local backend: %w", err)
+		}
+		return !r.writable(g, local.Path), nil
+	}
+	return false, nil
+}
+
+func (r *Runner) writable(g ground, path string) bool {
+	for _, b := range r.o.Binds(facts.Target(g.repo, g.run), "apply") {
+		rel, err := filepath.Rel(b.Path, path)
+		if b.Write && filepath.IsAbs(path) && err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
+			return true
+		}
+	}
+	return false
+}
+
+// judge asks policy what it thinks of a plan. It never fails open: policy turns its own faults into findings.
+func (r *Runner) judge(ctx context.Context, g ground, planJSON []byte) (policy.Judgement, error) {
+	in := policy.Input{
+		Target: facts.Target(g.repo, g.run), Plan: planJSON,
+		Context: policy.Context{Environment: g.run.Settings.Environment, Kind: g.run.Kind, Project: g.run.Label, Now: time.Now()},
+	}
+	if g.run.Pull != 0 {
+		pull, err := r.Store.Pull(ctx, g.run.Pull)
+		if err != nil {
+			return policy.Judgement{}, err
+		}
+		in.Context.Pull = &policy.Pull{Number: pull.Number, Author: pull.Author, Title: pull.Title, Draft: pull.Draft}
+	}
+	return r.Policy.Judge(ctx, in), ctx.Err()
+}
+
+// standsForMerge decides whether a merged plan applies by itself (semantics 21), and who stands for it; else why it waits.
+func (r *Runner) standsForMerge(ctx context.Context, g ground, planned run.Run, findings []run.Finding) (confirm, waits string, err error) {
+	if planned.Settings.Apply != run.ApplyAfterMerge {
+		return "", fmt.Sprintf("merged before it was applied; apply: %s waits for a person", planned.Settings.Apply), nil
+	}
+	if g.run.Reviewed == "" {
+		return "", "it was not planned before the merge", nil
+	}
+	reviewed, err := r.Store.Run(ctx, g.run.Reviewed)
+	if err != nil {
+		return "", "", err
+	}
+	pull, err := r.Store.Pull(ctx, g.run.Pull)
+	if err != nil {
+		return "", "", err
+	}
+	snap, err := r.Facts.Snapshot(ctx, g.repo, pull)
+	if err != nil {
+		return "", "", err
+	}
+	if reviewed.Posted.IsZero() || reviewed.Posted.After(snap.MergedAt) {
+		return "", "its plan was not posted before the merge", nil
+	}
+	if reviewed.EffectDigest != planned.EffectDigest {
+		return "", "the merged plan differs from the reviewed one", nil
+	}
+	moments, err := r.Facts.Moments(ctx, time.Now(), pull, &snap, []run.Run{reviewed})
+	if err != nil {
+		return "", "", err
+	}
+	m := moments[0]
+	m.Merged, m.HeldBy = true, ""
+	m.Run.State = run.Planned // as it was at the merge; it was superseded by it
+	for _, gate := range run.Gates(m) {
+		if !gate.Holds {
+			return "", "when it was merged it was not " + string(gate.Name) + ": " + gate.Text, nil
+		}
+	}
+	if v := run.Judge(planned, findings, m.Overrides); v != run.VerdictPass && v != run.VerdictWarn {
+		return "", "policy stops the merged plan", nil
+	}
+	return r.whoMay(ctx, g, m, snap)
+}
+
+// whoMay finds the merger, or else a counted approver, with permission to apply.
+func (r *Runner) whoMay(ctx context.Context, g ground, m run.Moment, snap vcs.Pull) (confirm, waits string, err error) {
+	for _, person := range append([]string{snap.MergedBy.Login}, run.Approvers(m)...) {
+		if person == "" {
+			continue
+		}
+		ok, err := r.o.Permitted(ctx, g.repo, person, "apply", facts.Target(g.repo, g.run))
+		if err != nil {
+			return "", "", err
+		}
+		if ok {
+			return person, "", nil
+		}
+	}
+	return "", "neither who merged it nor who approved it may apply", nil
+}
+
+func digest(data []byte) string {
+	h := sha256.Sum256(data)
+	return hex.EncodeToString(h[:])
+}
+
+// tail keeps the end of a log, where the error stands.
+func tail(log string) string {
+	const most = 64 << 10
+	if len(log) > most {
+		return log[len(log)-most:]
+	}
+	return log
+}
+
+// lay writes private files for an execution into a fresh directory and returns it.
+func (r *Runner) lay(files map[string][]byte) (string, error) {
+	if err := os.MkdirAll(filepath.Join(r.o.Dir, "inputs"), 0o700); err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp(filepath.Join(r.o.Dir, "inputs"), "run-")
+	if err != nil {
+		return "", err
+	}
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			return "", err
+		}
+	}
+	return dir, nil
+}

@@ -1,0 +1,236 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+
+	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/facts"
+	"github.com/planlatch/planlatch/project"
+	"github.com/planlatch/planlatch/run"
+	"github.com/planlatch/planlatch/selector"
+	"github.com/planlatch/planlatch/tool"
+)
+
+// The files of an execution, relative to the project directory.
+const (
+	filePlan     = "tfplan"
+	filePlanJSON = "plan.json"
+	fileLock     = ".terraform.lock.hcl"
+	fileBackend  = ".terraform/terraform.tfstate" // where init writes the backend it resolved
+	fileErrored  = "errored.tfstate"              // where the tool leaves a state it could not save
+)
+
+// ground is what both phases of a run stand on: its place in the world, its source and its tool.
+type ground struct {
+	run    run.Run
+	repo   run.Repo
+	rev    run.Revision
+	tree   string // extracted source on this machine
+	tool   tool.Tool
+	config string // CLI configuration
+	grant  Grant
+}
+
+// prepareGround fetches what is missing and resolves the tool. Errors that the project can mend are refusals.
+func (r *Runner) prepareGround(ctx context.Context, of run.Run, phase string) (ground, error) {
+	g := ground{run: of}
+	var err error
+	if g.repo, err = r.Store.Repo(ctx, of.Repo); err != nil {
+		return g, err
+	}
+	if g.rev, err = r.Store.Revision(ctx, of.Revision); err != nil {
+		return g, err
+	}
+	if g.tree, err = r.source(ctx, g.repo, g.rev); err != nil {
+		return g, err
+	}
+	want := tool.Want{Name: of.Settings.Tool, Version: of.Settings.Version, Required: of.Settings.Required}
+	if of.Tool != "" { // an apply runs the very tool that planned
+		if want, err = exactly(of.Tool); err != nil {
+			return g, err
+		}
+	}
+	if g.tool, err = r.Tools.Resolve(ctx, want); err != nil {
+		return g, refuse("%v", err)
+	}
+	if g.grant, err = r.o.Grants(ctx, facts.Target(g.repo, of), phase); err != nil {
+		return g, refuse("provider configurations: %v", err)
+	}
+	g.config, err = r.cliConfig()
+	return g, err
+}
+
+// exactly reads back the tool a plan was made with: "tofu 1.12.6".
+func exactly(label string) (tool.Want, error) {
+	var w tool.Want
+	if n, err := fmt.Sscanf(label, "%s %s", &w.Name, &w.Version); n != 2 || err != nil {
+		return w, refuse("the plan does not say which tool made it: %q", label)
+	}
+	return w, nil
+}
+
+// source returns the extracted tree of a revision, shared by all its runs.
+func (r *Runner) source(ctx context.Context, repo run.Repo, rev run.Revision) (string, error) {
+	m := r.Git.Repo(repo.Host, repo.HostID)
+	dir := filepath.Join(r.o.Dir, "trees", rev.Tree)
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	if ok, err := m.Has(ctx, rev.Tree); err != nil {
+		return "", err
+	} else if !ok { // a mirror that was lost or lives on another node: fetch and merge again
+		if err := r.refetch(ctx, repo, rev); err != nil {
+			return "", err
+		}
+	}
+	if err := m.Export(ctx, rev.Tree, dir); err != nil {
+		return "", fmt.Errorf("extract the source: %w", err)
+	}
+	return dir, nil
+}
+
+func (r *Runner) refetch(ctx context.Context, repo run.Repo, rev run.Revision) error {
+	host, ok := r.Facts.Hosts[repo.Host]
+	if !ok {
+		return refuse("host %q is not configured any more", repo.Host)
+	}
+	remote, err := host.Remote(ctx, facts.VCS(repo))
+	if err != nil {
+		return fmt.Errorf("ask for access to %s: %w", repo.Name, err)
+	}
+	refs := []string{"refs/heads/" + rev.Branch}
+	if rev.Pull != 0 {
+		pull, err := r.Store.Pull(ctx, rev.Pull)
+		if err != nil {
+			return err
+		}
+		refs = append(refs, host.HeadRef(pull.Number))
+	}
+	m := r.Git.Repo(repo.Host, repo.HostID)
+	if err := m.Fetch(ctx, remote, refs...); err != nil {
+		return fmt.Errorf("fetch %s: %w", repo.Name, err)
+	}
+	if rev.Kind == run.KindMerge {
+		return nil
+	}
+	merged, err := m.Merge(ctx, rev.Base, rev.Head)
+	if err != nil {
+		return fmt.Errorf("merge %s into %s again: %w", rev.Head, rev.Base, err)
+	}
+	if merged.Tree != rev.Tree {
+		return refuse("the merge of %s into %s gives another tree than before", rev.Head, rev.Base)
+	}
+	return nil
+}
+
+// cliConfig returns the CLI configuration of every run: providers come from their registries and from nowhere in the repository
+// (semantics 34: a terraform.d/plugins directory would be executed without it).
+func (r *Runner) cliConfig() (string, error) {
+	file := filepath.Join(r.o.Dir, "cli", "tofu.rc")
+	const text = "provider_installation {\n  direct {}\n}\ndisable_checkpoint = true\n"
+	if old, err := os.ReadFile(file); err == nil && string(old) == text {
+		return file, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return "", err
+	}
+	fresh := file + ".new"
+	if err := os.WriteFile(fresh, []byte(text), 0o644); err != nil { //nolint:gosec // read by runs, holds no secret
+		return "", err
+	}
+	return file, os.Rename(fresh, file)
+}
+
+// base is the part of a Spec that both phases share.
+func (r *Runner) base(g ground, phase string) executor.Spec {
+	target := facts.Target(g.repo, g.run)
+	env := []string{
+		"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "TF_IN_AUTOMATION=1", "TF_INPUT=0", "CHECKPOINT_DISABLE=1",
+		"TF_CLI_CONFIG_FILE=" + g.config,
+	}
+	if g.run.Work != "default" {
+		env = append(env, "TF_WORKSPACE="+g.run.Work)
+	}
+	env = append(env, r.o.Environment...)
+	env = append(env, g.grant.Values...)
+	binds := []executor.Bind{{Path: g.tool.Path}, {Path: g.config}}
+	return executor.Spec{
+		Name:    executor.Name(g.run.Execution),
+		Source:  executor.Source{Dir: g.tree, Work: g.run.Dir},
+		Env:     env,
+		Binds:   append(binds, r.o.Binds(target, phase)...),
+		Network: r.o.Network,
+		Limits:  r.o.Limits,
+	}
+}
+
+func initStep(g ground) executor.Step {
+	argv := []string{g.tool.Path, "init", "-input=false", "-no-color"}
+	for _, c := range g.run.Settings.BackendConfig {
+		argv = append(argv, "-backend-config="+c)
+	}
+	return executor.Step{Label: "init", Argv: argv}
+}
+
+// planSpec is init, plan and show in one execution. show follows a plan that found changes (2) and one that found none (0) alike.
+func (r *Runner) planSpec(g ground) executor.Spec {
+	s := r.base(g, "plan")
+	plan := []string{g.tool.Path, "plan", "-input=false", "-no-color", "-detailed-exitcode", "-lock-timeout=1m", "-out=" + filePlan}
+	for _, f := range g.run.Settings.VarFiles {
+		plan = append(plan, "-var-file="+f)
+	}
+	if g.run.Settings.Destroy {
+		plan = append(plan, "-destroy")
+	}
+	plan = append(plan, g.run.Settings.Flags...)
+	s.Steps = []executor.Step{
+		initStep(g),
+		{Label: "plan", Argv: plan, OK: []int{0, 2}},
+		{Label: "show", Argv: []string{g.tool.Path, "show", "-json", filePlan}, Stdout: filePlanJSON},
+	}
+	s.Outputs = []string{filePlan, filePlanJSON, fileLock, fileBackend}
+	s.Limits.Wall, s.Grace, s.Unattended = r.o.PlanTimeout, r.o.PlanGrace, unattended
+	return s
+}
+
+// applySpec is init and apply of the stored plan file, and nothing else.
+func (r *Runner) applySpec(g ground, inputs []executor.File) executor.Spec {
+	s := r.base(g, "apply")
+	s.Inputs = inputs
+	s.Steps = []executor.Step{
+		initStep(g),
+		{Label: "apply", Argv: []string{g.tool.Path, "apply", "-input=false", "-no-color", "-lock-timeout=1m", filePlan}},
+	}
+	s.Outputs = []string{fileErrored}
+	s.Limits.Wall, s.Grace = r.o.ApplyTimeout, r.o.ApplyGrace
+	return s
+}
+
+// target is what selectors match a run by.
+func (r *Runner) target(ctx context.Context, of run.Run) (selector.Target, error) {
+	repo, err := r.Store.Repo(ctx, of.Repo)
+	if err != nil {
+		return selector.Target{}, err
+	}
+	return facts.Target(repo, of), nil
+}
+
+// locate finds where resources stand in the source, as report wants it.
+func locate(tree, dir string) func(address string) (string, int, bool) {
+	positions, err := project.Positions(os.DirFS(tree), dir)
+	if err != nil {
+		return nil // a plan is worth reading without line numbers
+	}
+	return func(address string) (string, int, bool) {
+		p, ok := positions[address]
+		return path.Clean(p.File), p.Line, ok
+	}
+}

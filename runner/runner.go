@@ -1,0 +1,341 @@
+// Package runner executes runs on this node: it claims them, prepares their source and tool, starts their named execution, follows it, and
+// settles what became of it.
+//
+// It promises that an execution starts only after its claim is committed, that a run which was running when the process died is found
+// again by its execution's name and followed to its end, and that a plan or apply settles exactly once. It leaves to callers which runs
+// exist and which may apply. One Runner per process; its methods are safe for concurrent use.
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/facts"
+	"github.com/planlatch/planlatch/git"
+	"github.com/planlatch/planlatch/policy"
+	"github.com/planlatch/planlatch/run"
+	"github.com/planlatch/planlatch/selector"
+	"github.com/planlatch/planlatch/tool"
+	"github.com/planlatch/planlatch/views"
+)
+
+// Parts are what a Runner works with.
+type Parts struct {
+	Store  run.Store
+	Exec   executor.Executor
+	Git    *git.Mirrors
+	Facts  *facts.Gatherer
+	Tools  Tools
+	Policy *policy.Engine
+	Blobs  views.Blobs
+	Log    *slog.Logger
+}
+
+// Tools finds the binary that a project asks for.
+type Tools interface {
+	Resolve(ctx context.Context, w tool.Want) (tool.Tool, error)
+}
+
+// Options are the node's own rules.
+type Options struct {
+	Node         run.Node
+	Workers      int    // runs at once
+	Dir          string // extracted trees and files handed to executions
+	PlanTimeout  time.Duration
+	ApplyTimeout time.Duration
+	PlanGrace    time.Duration
+	ApplyGrace   time.Duration
+	NodeTimeout  time.Duration // after which another node's silence counts as its end
+	Limits       executor.Limits
+	Network      executor.Network
+	Environment  []string // NAME=value, passed through from the server
+	EffectKey    []byte   // under which sensitive values enter effect digests
+	Secrets      []string // of the server itself, withheld from every log
+
+	// Grants returns what a project's provider configurations give it in a phase.
+	Grants func(ctx context.Context, t selector.Target, phase string) (Grant, error)
+	// Binds returns the extra paths a project may see in a phase.
+	Binds func(t selector.Target, phase string) []executor.Bind
+	// Permitted says whether a user may use a command on a project now.
+	Permitted func(ctx context.Context, repo run.Repo, user, command string, t selector.Target) (bool, error)
+}
+
+// Grant is what provider configurations add to a run's environment, as NAME=value.
+type Grant struct {
+	Values  []string
+	Secrets []string
+}
+
+// Runner is one node's hands.
+type Runner struct {
+	Parts
+	o Options
+
+	mu     sync.Mutex
+	active map[run.ID]bool
+	wg     sync.WaitGroup
+	free   chan struct{} // a token per idle worker
+	wake   chan struct{} // a run ended here
+}
+
+// New returns a Runner that does nothing until Run.
+func New(p Parts, o Options) *Runner {
+	r := &Runner{Parts: p, o: o, active: map[run.ID]bool{}, free: make(chan struct{}, o.Workers), wake: make(chan struct{}, 1)}
+	for range o.Workers {
+		r.free <- struct{}{}
+	}
+	return r
+}
+
+const (
+	tick  = time.Second
+	beat  = 5 * time.Second
+	renew = 10 * time.Second
+	// unattended is how long a plan goes on when no server renews it: long enough for a restart, short enough that a re-plan elsewhere
+	// does not overlap.
+	unattended = time.Minute
+)
+
+// Run works until ctx ends, then lets go of what is running, which goes on without us, and returns once nothing of ours does.
+// kicks wakes it early.
+func (r *Runner) Run(ctx context.Context, kicks <-chan struct{}) error {
+	defer r.wg.Wait()
+	every := time.NewTicker(tick)
+	defer every.Stop()
+	var beaten, adopted time.Time
+	for {
+		now := time.Now()
+		if now.Sub(beaten) >= beat {
+			if err := r.Store.Beat(ctx, r.o.Node); err != nil {
+				r.complain(ctx, "beat", err)
+			} else {
+				beaten = now
+			}
+		}
+		if now.Sub(adopted) >= tick { // stops and strays need no more than a look per second
+			adopted = now
+			if err := r.watch(ctx); err != nil {
+				r.complain(ctx, "watch running executions", err)
+			}
+		}
+		if err := r.claim(ctx); err != nil {
+			r.complain(ctx, "claim runs", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-kicks:
+		case <-r.wake:
+		case <-every.C:
+		}
+	}
+}
+
+func (r *Runner) complain(ctx context.Context, doing string, err error) {
+	if ctx.Err() == nil {
+		r.Log.Error(doing, "error", err)
+	}
+}
+
+// watch follows running runs of this node that nobody follows, passes on requests to stop, and settles runs of nodes that are gone.
+func (r *Runner) watch(ctx context.Context) error {
+	owned, err := r.Store.Owned(ctx, r.o.Node.ID)
+	if err != nil {
+		return err
+	}
+	for _, running := range owned {
+		if running.Stop != "" {
+			r.stop(ctx, running)
+		}
+		if r.hold(running.ID) {
+			r.Log.Info("following a run again", "run", running.ID, "state", running.State)
+			r.go_(func() { r.follow(ctx, running) }, running.ID, false)
+		}
+	}
+	orphans, err := r.Store.Orphans(ctx, r.o.NodeTimeout)
+	if err != nil {
+		return err
+	}
+	for _, o := range orphans {
+		if o.Node != r.o.Node.ID {
+			r.orphaned(ctx, o)
+		}
+	}
+	return nil
+}
+
+// orphaned settles a run whose node is gone: a plan is planned again, an apply waits for a person, because it may still run over there.
+func (r *Runner) orphaned(ctx context.Context, o run.Run) {
+	err := r.advance(ctx, o, func(s run.Snapshot) (run.Change, error) {
+		if o.State == run.Planning {
+			return run.SettlePlan(s, o.ID, run.PlanOutcome{Lost: true})
+		}
+		return run.SettleApply(s, o.ID, run.ApplyOutcome{Interrupted: true, Reason: fmt.Sprintf("node %s is unreachable; the apply may still run there", o.Node)})
+	})
+	if err != nil && !errors.Is(err, run.ErrMoved) {
+		r.complain(ctx, "settle a run of a lost node", err)
+	}
+}
+
+// stop passes a request to end on to the execution: an interrupt, and a kill once the grace is over.
+func (r *Runner) stop(ctx context.Context, running run.Run) {
+	grace := r.o.PlanGrace
+	if running.State == run.Applying {
+		grace = r.o.ApplyGrace
+	}
+	kill := !running.Deadline.IsZero() && time.Now().After(running.Deadline)
+	if !kill { // the deadline of a stopped run becomes the end of its grace, once
+		limit := time.Now().Add(grace)
+		if running.Deadline.After(limit) {
+			err := r.advance(ctx, running, func(s run.Snapshot) (run.Change, error) {
+				shortened := s.Runs[0]
+				shortened.Deadline = limit
+				return run.Change{Action: run.ActStop, Runs: []run.Run{shortened}}, nil
+			})
+			if err != nil {
+				r.complain(ctx, "shorten the deadline of a stopped run", err)
+			}
+		}
+	}
+	err := r.Exec.Cancel(ctx, executor.Name(running.Execution), kill)
+	if err != nil && !errors.Is(err, executor.ErrAbsent) {
+		r.complain(ctx, "cancel an execution", err)
+	}
+}
+
+// claim takes runs from the queue while there are idle workers.
+func (r *Runner) claim(ctx context.Context) error {
+	if len(r.free) == 0 {
+		return nil
+	}
+	next, err := r.Store.Next(ctx, 4*r.o.Workers)
+	if err != nil {
+		return err
+	}
+	for _, waiting := range next {
+		select {
+		case <-r.free:
+		default:
+			return nil
+		}
+		if !r.hold(waiting.ID) {
+			r.free <- struct{}{}
+			continue
+		}
+		r.go_(func() { r.take(ctx, waiting) }, waiting.ID, true)
+	}
+	return nil
+}
+
+// hold marks a run as followed here; false if it is already.
+func (r *Runner) hold(id run.ID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.active[id] {
+		return false
+	}
+	r.active[id] = true
+	return true
+}
+
+// go_ runs f for a held run and lets go of it afterwards, and of the worker if it took one.
+func (r *Runner) go_(f func(), id run.ID, worker bool) {
+	r.wg.Go(func() {
+		defer func() {
+			r.mu.Lock()
+			delete(r.active, id)
+			r.mu.Unlock()
+			if worker {
+				r.free <- struct{}{}
+			}
+			select {
+			case r.wake <- struct{}{}:
+			default:
+			}
+		}()
+		f()
+	})
+}
+
+// take claims a waiting run and follows it. Losing the race for it is no news.
+func (r *Runner) take(ctx context.Context, waiting run.Run) {
+	var claimed run.Run
+	var err error
+	if waiting.State == run.Confirmed {
+		claimed, err = r.claimApply(ctx, waiting)
+	} else {
+		claimed, err = r.advanced(ctx, waiting, func(s run.Snapshot) (run.Change, error) {
+			return run.ClaimPlan(s, waiting.ID, run.Owner{Node: r.o.Node.ID, Deadline: s.Now.Add(r.o.PlanTimeout)})
+		})
+	}
+	switch {
+	case errors.Is(err, run.ErrMoved):
+	case err != nil:
+		r.complain(ctx, "claim a run", err)
+	case claimed.State.Running():
+		r.follow(ctx, claimed)
+	}
+}
+
+// claimApply judges the gates on a fresh snapshot and claims, or sends the run back with the reason.
+func (r *Runner) claimApply(ctx context.Context, waiting run.Run) (run.Run, error) {
+	gates := r.gates(ctx, waiting)
+	return r.advanced(ctx, waiting, func(s run.Snapshot) (run.Change, error) {
+		return run.ClaimApply(s, waiting.ID, gates, run.Owner{Node: r.o.Node.ID, Deadline: s.Now.Add(r.o.ApplyTimeout)})
+	})
+}
+
+// gates judges a confirmed run now. When the facts cannot be had there are no gates, which is a no.
+func (r *Runner) gates(ctx context.Context, waiting run.Run) []run.Gate {
+	m, err := r.moment(ctx, waiting)
+	if err != nil {
+		r.complain(ctx, "judge the gates of a run", err)
+		return nil
+	}
+	return run.Gates(m)
+}
+
+func (r *Runner) moment(ctx context.Context, of run.Run) (run.Moment, error) {
+	var pull run.Pull
+	if of.Pull != 0 {
+		var err error
+		if pull, err = r.Store.Pull(ctx, of.Pull); err != nil {
+			return run.Moment{}, err
+		}
+	}
+	repo, err := r.Store.Repo(ctx, of.Repo)
+	if err != nil {
+		return run.Moment{}, err
+	}
+	snap, err := r.Facts.Settled(ctx, repo, pull)
+	if err != nil {
+		return run.Moment{}, err
+	}
+	moments, err := r.Facts.Moments(ctx, time.Now(), pull, &snap, []run.Run{of})
+	if err != nil {
+		return run.Moment{}, err
+	}
+	return moments[0], nil
+}
+
+// advance writes one decision about one run as this node last saw it.
+func (r *Runner) advance(ctx context.Context, seen run.Run, decide func(run.Snapshot) (run.Change, error)) error {
+	_, err := r.advanced(ctx, seen, decide)
+	return err
+}
+
+func (r *Runner) advanced(ctx context.Context, seen run.Run, decide func(run.Snapshot) (run.Change, error)) (run.Run, error) {
+	res, err := r.Store.Advance(ctx, run.Scope{Runs: []run.At{{ID: seen.ID, Epoch: seen.Epoch}}}, decide)
+	if err != nil {
+		return run.Run{}, err
+	}
+	if len(res.Runs) == 0 {
+		return seen, nil
+	}
+	return res.Runs[0], nil
+}

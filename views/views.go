@@ -1,0 +1,310 @@
+// Package views gathers what report renders: one look at the store, the stored plans and the gates of a pull request or a run.
+//
+// It promises that comment, statuses and page of one moment are made from the same values. It writes nothing but the [Kept] part of a run,
+// which the runner hands it when a phase settles. A Viewer is safe for concurrent use.
+package views
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/planlatch/planlatch/facts"
+	"github.com/planlatch/planlatch/report"
+	"github.com/planlatch/planlatch/run"
+	"github.com/planlatch/planlatch/vcs"
+)
+
+// Blobs reads and writes sealed objects.
+type Blobs interface {
+	Get(ctx context.Context, key string) ([]byte, error)
+	Put(ctx context.Context, key string, data []byte) error
+}
+
+// Kept is what a settled phase leaves for renderings, redacted already. Its key is in run.Run.Blobs under KeptPlan or KeptApply.
+type Kept struct {
+	Plan     report.Plan
+	Effect   run.Effect
+	Failure  string           `json:",omitempty"` // redacted tail of the log of a phase that failed
+	Lock     *report.LockInfo `json:",omitempty"`
+	Left     []string         `json:",omitempty"` // apply: addresses it did not get to
+	NoPolicy bool             `json:",omitempty"`
+}
+
+// The names under which run.Run.Blobs holds the key of a Kept.
+const (
+	KeptPlan  = "view"
+	KeptApply = "view_apply"
+)
+
+// Keep stores what renderings of a run need and returns its key.
+func Keep(ctx context.Context, b Blobs, id run.ID, phase string, k Kept) (string, error) {
+	data, err := json.Marshal(k)
+	if err != nil {
+		return "", fmt.Errorf("encode what is shown of a run: %w", err)
+	}
+	key := fmt.Sprintf("runs/%s/%s.json", id, phase)
+	if err := b.Put(ctx, key, data); err != nil {
+		return "", err
+	}
+	return key, nil
+}
+
+// Look is how a repository wants to be reported.
+type Look struct {
+	Prefix   string
+	Mode     run.ApplyMode
+	Style    report.Style
+	Statuses int // per-project statuses up to this number
+}
+
+// Viewer gathers views.
+type Viewer struct {
+	Store run.Store
+	Facts *facts.Gatherer
+	Blobs Blobs
+	Look  func(host, repo string) Look
+	Link  func(id run.ID, log bool) string // the address of a run's page; nil: no links
+	URL   string
+}
+
+// Read returns what is kept of a run's phase; a zero Kept when there is nothing.
+func (v *Viewer) Read(ctx context.Context, r run.Run, name string) (Kept, error) {
+	key := r.Blobs[name]
+	if key == "" {
+		return Kept{}, nil
+	}
+	data, err := v.Blobs.Get(ctx, key)
+	if err != nil {
+		return Kept{}, fmt.Errorf("read what is shown of run %s: %w", r.ID, err)
+	}
+	var k Kept
+	if err := json.Unmarshal(data, &k); err != nil {
+		return Kept{}, fmt.Errorf("decode what is shown of run %s: %w", r.ID, err)
+	}
+	return k, nil
+}
+
+// ErrNothing says that nothing of a pull request was looked at yet.
+var ErrNothing = errors.New("nothing was looked at yet")
+
+// Pull returns the view of a pull request as it stands. The snapshot its gates were judged on is returned with it; it is nil when the
+// host could not be asked, and then every gate that needs it is shut. Error: ErrNothing.
+func (v *Viewer) Pull(ctx context.Context, id run.PullID) (report.View, *vcs.Pull, error) {
+	pull, err := v.Store.Pull(ctx, id)
+	if err != nil {
+		return report.View{}, nil, err
+	}
+	repo, err := v.Store.Repo(ctx, pull.Repo)
+	if err != nil {
+		return report.View{}, nil, err
+	}
+	rev, runs, err := v.Current(ctx, pull)
+	if err != nil {
+		return report.View{}, nil, err
+	}
+	var snap *vcs.Pull
+	if p, err := v.Facts.Snapshot(ctx, repo, pull); err == nil {
+		snap = &p
+	}
+	view, err := v.of(ctx, repo, pull, rev, runs, snap)
+	return view, snap, err
+}
+
+// Current returns the revision that counts for a pull request and the latest run of each of its projects: before the merge the newest
+// change, after it the merge, with what had been applied before. Error: ErrNothing.
+func (v *Viewer) Current(ctx context.Context, pull run.Pull) (run.Revision, []run.Run, error) {
+	change, err := v.Store.LatestRevision(ctx, pull.ID, run.KindChange)
+	if err != nil && !errors.Is(err, run.ErrNotFound) {
+		return run.Revision{}, nil, err
+	}
+	if pull.State == string(vcs.PullMerged) {
+		merge, err := v.Store.LatestRevision(ctx, pull.ID, run.KindMerge)
+		switch {
+		case err == nil:
+			runs, err := v.latest(ctx, merge.ID)
+			if err != nil {
+				return run.Revision{}, nil, err
+			}
+			before, err := v.latest(ctx, change.ID)
+			if err != nil {
+				return run.Revision{}, nil, err
+			}
+			return merge, append(runs, appliedBefore(runs, before)...), nil
+		case !errors.Is(err, run.ErrNotFound):
+			return run.Revision{}, nil, err
+		}
+	}
+	if change.ID == 0 {
+		return run.Revision{}, nil, ErrNothing
+	}
+	runs, err := v.latest(ctx, change.ID)
+	return change, runs, err
+}
+
+// latest lists the newest run of each project of a revision.
+func (v *Viewer) latest(ctx context.Context, rev run.RevisionID) ([]run.Run, error) {
+	if rev == 0 {
+		return nil, nil
+	}
+	all, err := v.Store.Runs(ctx, run.Filter{Revision: rev})
+	if err != nil {
+		return nil, err
+	}
+	var runs []run.Run
+	seen := map[run.ProjectID]bool{}
+	for _, r := range all {
+		if !seen[r.Project] {
+			seen[r.Project] = true
+			runs = append(runs, r)
+		}
+	}
+	return runs, nil
+}
+
+// appliedBefore picks the runs whose projects no merge run covers and that had begun to apply when the pull request was merged.
+func appliedBefore(merge, before []run.Run) []run.Run {
+	covered := map[run.ProjectID]bool{}
+	for _, r := range merge {
+		covered[r.Project] = true
+	}
+	var runs []run.Run
+	for _, r := range before {
+		if !covered[r.Project] && !r.ApplyStarted.IsZero() {
+			runs = append(runs, r)
+		}
+	}
+	return runs
+}
+
+func (v *Viewer) of(ctx context.Context, repo run.Repo, pull run.Pull, rev run.Revision, runs []run.Run, snap *vcs.Pull) (report.View, error) {
+	look := v.Look(repo.Host, repo.Name)
+	view := report.View{
+		Pull: pull, Repo: repo, Kind: rev.Kind, Head: rev.Head, Base: rev.Base, BaseBranch: rev.Branch, Selection: rev.Selection,
+		Problems: rev.Problems, Conflict: rev.Tree == "" && len(rev.Problems) > 0 && rev.Problems[0].Key == ConflictKey, Notes: rev.Notes,
+		Prefix: look.Prefix, Mode: look.Mode, Style: look.Style, URL: v.URL, Known: rev.Known,
+	}
+	moments, err := v.Facts.Moments(ctx, time.Now(), pull, snap, runs)
+	if err != nil {
+		return view, err
+	}
+	for _, m := range moments {
+		p, err := v.project(ctx, m)
+		if err != nil {
+			return view, err
+		}
+		if m.Pause != nil && view.Banner == "" {
+			view.Banner = fmt.Sprintf("paused by %s: %s", m.Pause.Actor, m.Pause.Reason)
+		}
+		view.Projects = append(view.Projects, p)
+	}
+	return view, nil
+}
+
+// ConflictKey marks the problem of a revision whose head and base do not merge.
+const ConflictKey = "conflict"
+
+// Run returns the view of one run alone, as its page shows it.
+func (v *Viewer) Run(ctx context.Context, id run.ID) (report.View, error) {
+	r, err := v.Store.Run(ctx, id)
+	if err != nil {
+		return report.View{}, err
+	}
+	return v.Runs(ctx, []run.Run{r})
+}
+
+// Runs returns the view of some runs of one revision.
+func (v *Viewer) Runs(ctx context.Context, runs []run.Run) (report.View, error) {
+	first := runs[0]
+	repo, err := v.Store.Repo(ctx, first.Repo)
+	if err != nil {
+		return report.View{}, err
+	}
+	rev, err := v.Store.Revision(ctx, first.Revision)
+	if err != nil {
+		return report.View{}, err
+	}
+	var pull run.Pull
+	var snap *vcs.Pull
+	if first.Pull != 0 {
+		if pull, err = v.Store.Pull(ctx, first.Pull); err != nil {
+			return report.View{}, err
+		}
+		if slices.ContainsFunc(runs, func(r run.Run) bool { return !r.State.Final() }) {
+			if p, err := v.Facts.Snapshot(ctx, repo, pull); err == nil {
+				snap = &p
+			}
+		}
+	}
+	return v.of(ctx, repo, pull, rev, runs, snap)
+}
+
+// Batch returns the runs whose results belong into one comment with r's, and whether all of them have ended.
+func (v *Viewer) Batch(ctx context.Context, r run.Run) (runs []run.Run, ended bool, err error) {
+	all, err := v.Store.Runs(ctx, run.Filter{Revision: r.Revision})
+	if err != nil {
+		return nil, false, err
+	}
+	ended = true
+	for _, other := range all {
+		switch {
+		case !other.ApplyStarted.IsZero() && run.Batch(other) == run.Batch(r):
+			runs = append(runs, other)
+			ended = ended && !other.State.Running()
+		case other.State == run.Confirmed && run.Batch(other) == run.Batch(r), // still to come
+			r.Kind == run.KindMerge && other.Cause == r.Cause && (other.State == run.Queued || other.State == run.Planning):
+			ended = false
+		}
+	}
+	return runs, ended, nil
+}
+
+func (v *Viewer) project(ctx context.Context, m run.Moment) (report.Project, error) {
+	r := m.Run
+	p := report.Project{Run: r, Findings: m.Findings, Overrides: m.Overrides, HeldBy: m.HeldBy}
+	plan, err := v.Read(ctx, r, KeptPlan)
+	if err != nil {
+		return p, err
+	}
+	apply, err := v.Read(ctx, r, KeptApply)
+	if err != nil {
+		return p, err
+	}
+	p.Plan, p.Failure, p.Lock, p.NoPolicy = plan.Plan, plan.Failure, plan.Lock, plan.NoPolicy
+	if r.Blobs[KeptApply] != "" {
+		p.Failure, p.Lock, p.Left = apply.Failure, apply.Lock, apply.Left
+	}
+	switch r.State {
+	case run.Planned, run.Confirmed:
+		p.Gates = run.Gates(m)
+	}
+	if r.State == run.Queued || r.State == run.Confirmed {
+		if p.Position, err = v.Store.Position(ctx, r.ID); err != nil && !errors.Is(err, run.ErrNotFound) {
+			return p, err
+		}
+	}
+	if r.Kind == run.KindMerge && r.Reviewed != "" {
+		if p.Reviewed, err = v.reviewed(ctx, r.Reviewed); err != nil {
+			return p, err
+		}
+	}
+	if v.Link != nil {
+		p.RunURL, p.LogURL = v.Link(r.ID, false), v.Link(r.ID, true)
+	}
+	return p, nil
+}
+
+func (v *Viewer) reviewed(ctx context.Context, id run.ID) (*report.Reviewed, error) {
+	r, err := v.Store.Run(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := v.Read(ctx, r, KeptPlan)
+	if err != nil {
+		return nil, err
+	}
+	return &report.Reviewed{Run: r, Plan: kept.Plan}, nil
+}
