@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	sdk "code.gitea.io/sdk/gitea"
@@ -23,8 +24,9 @@ func (h *Host) Remote(_ context.Context, r vcs.Repo) (vcs.Remote, error) {
 // HeadRef is Gitea's own name for the head of a pull request.
 func (h *Host) HeadRef(number int) string { return fmt.Sprintf("refs/pull/%d/head", number) }
 
-// Permission asks for the permission of one person, teams and public reading included. Gitea tells it to administrators of the
-// repository only.
+// Permission asks for the permission of one person, and then for the teams of an organization's repository: Gitea's own answer leaves out
+// what a team may do by its units, which is all that a team may do unless it administers. Gitea answers administrators of the repository
+// only, and about teams its owners and members.
 func (h *Host) Permission(ctx context.Context, r vcs.Repo, login string) (vcs.Permission, error) {
 	level, err := h.permission(ctx, r, login)
 	if err != nil {
@@ -53,15 +55,51 @@ func (h *Host) permission(ctx context.Context, r vcs.Repo, login string) (vcs.Pe
 	case err != nil:
 		return vcs.PermissionNone, err
 	}
-	switch got.Permission {
+	level := levelOf(string(got.Permission))
+	if level == vcs.PermissionAdmin {
+		return level, nil
+	}
+	return h.throughTeams(ctx, owner, repo, login, level)
+}
+
+// throughTeams raises level by what the teams that login is in may do in the repository.
+func (h *Host) throughTeams(ctx context.Context, owner, repo, login string, level vcs.Permission) (vcs.Permission, error) {
+	teams, resp, err := h.api(ctx).GetRepoTeams(owner, repo)
+	if err = explain(ctx, resp, err); err != nil {
+		if status(err) == http.StatusMethodNotAllowed { // the owner is no organization
+			return level, nil
+		}
+		return vcs.PermissionNone, fmt.Errorf("teams: %w", err)
+	}
+	for _, t := range teams {
+		if t == nil {
+			continue
+		}
+		gives := max(levelOf(string(t.Permission)), levelOf(t.UnitsMap[string(sdk.RepoUnitCode)]))
+		if gives <= level {
+			continue
+		}
+		in, err := h.inTeam(ctx, t.ID, login)
+		if err != nil {
+			return vcs.PermissionNone, fmt.Errorf("team %s: make our account an owner of the organization: %w", t.Name, err)
+		}
+		if in {
+			level = gives
+		}
+	}
+	return level, nil
+}
+
+func levelOf(word string) vcs.Permission {
+	switch sdk.AccessMode(word) {
 	case sdk.AccessModeOwner, sdk.AccessModeAdmin:
-		return vcs.PermissionAdmin, nil
+		return vcs.PermissionAdmin
 	case sdk.AccessModeWrite:
-		return vcs.PermissionWrite, nil
+		return vcs.PermissionWrite
 	case sdk.AccessModeRead:
-		return vcs.PermissionRead, nil
+		return vcs.PermissionRead
 	default:
-		return vcs.PermissionNone, nil
+		return vcs.PermissionNone
 	}
 }
 
@@ -96,14 +134,26 @@ func (h *Host) member(ctx context.Context, org, name, login string) (bool, error
 		if t == nil || !strings.EqualFold(t.Name, name) {
 			continue
 		}
-		who, resp, err := h.api(ctx).GetTeamMember(t.ID, login)
-		err = explain(ctx, resp, err)
-		if errors.Is(err, vcs.ErrNotFound) {
-			return false, nil
-		}
-		return err == nil && who != nil && strings.EqualFold(who.UserName, login), err
+		return h.inTeam(ctx, t.ID, login)
 	}
 	return false, nil
+}
+
+// inTeam asks for one member. Gitea also answers "not found" about a team that our account may not look into.
+func (h *Host) inTeam(ctx context.Context, team int64, login string) (bool, error) {
+	who, resp, err := h.api(ctx).GetTeamMember(team, login)
+	err = explain(ctx, resp, err)
+	if err == nil {
+		return who != nil && strings.EqualFold(who.UserName, login), nil
+	}
+	if !errors.Is(err, vcs.ErrNotFound) {
+		return false, err
+	}
+	_, resp, err = h.api(ctx).GetTeam(team)
+	if err = explain(ctx, resp, err); errors.Is(err, vcs.ErrNotFound) {
+		err = fmt.Errorf("%w: the team is hidden from our account", vcs.ErrDenied)
+	}
+	return false, err
 }
 
 // Self returns the account of our token. It is asked for once.

@@ -93,18 +93,18 @@ func (h *Host) reviewBodies(ctx context.Context, owner, repo string, number int)
 // Comment edits the comment known if it is on this pull request and ours, else our newest one with marker, else creates one. The author
 // is asked for each time, because any account that may write could overwrite anyone's words.
 func (h *Host) Comment(ctx context.Context, r vcs.Repo, number int, known, marker, body string) (string, error) {
-	id, err := h.comment(ctx, r, number, known, marker, body)
+	var id int64
+	err := h.writing(ctx, r, func(owner, repo string) (err error) {
+		id, err = h.comment(ctx, owner, repo, number, known, marker, body)
+		return err
+	})
 	if err != nil {
 		return "", fmt.Errorf("%s: comment on %s#%d: %w", h.name, r.Name, number, h.orMissing(ctx, r, number, err))
 	}
 	return commentID(id), nil
 }
 
-func (h *Host) comment(ctx context.Context, r vcs.Repo, number int, known, marker, body string) (int64, error) {
-	owner, repo, err := split(r.Name)
-	if err != nil {
-		return 0, err
-	}
+func (h *Host) comment(ctx context.Context, owner, repo string, number int, known, marker, body string) (int64, error) {
 	own, err := h.ownComment(ctx, owner, repo, number, known, marker)
 	if err != nil {
 		return 0, err
@@ -176,17 +176,14 @@ func (h *Host) React(ctx context.Context, r vcs.Repo, number int, comment string
 	if strings.HasPrefix(comment, reviewPrefix) {
 		return nil
 	}
-	if err := h.react(ctx, r, comment, with); err != nil {
+	err := h.writing(ctx, r, func(owner, repo string) error { return h.react(ctx, owner, repo, comment, with) })
+	if err != nil {
 		return fmt.Errorf("%s: react to comment %s of %s#%d: %w", h.name, comment, r.Name, number, err)
 	}
 	return nil
 }
 
-func (h *Host) react(ctx context.Context, r vcs.Repo, comment string, with vcs.Reaction) error {
-	owner, repo, err := split(r.Name)
-	if err != nil {
-		return err
-	}
+func (h *Host) react(ctx context.Context, owner, repo, comment string, with vcs.Reaction) error {
 	id, err := strconv.ParseInt(comment, 10, 64)
 	if err != nil || id <= 0 {
 		return fmt.Errorf("no such id: %w", vcs.ErrNotFound)

@@ -36,6 +36,29 @@ func (h *Host) repo(ctx context.Context, name string) (vcs.Repo, error) {
 	return r, nil
 }
 
+// writing calls f with owner and name, and once more with the new ones where the repository was renamed since r was read.
+func (h *Host) writing(ctx context.Context, r vcs.Repo, f func(owner, repo string) error) error {
+	owner, repo, err := split(r.Name)
+	if err != nil {
+		return err
+	}
+	err = f(owner, repo)
+	if status(err)/100 != 3 {
+		return err
+	}
+	now, err := h.repo(ctx, r.Name)
+	if err != nil {
+		return err
+	}
+	if r.ID != "" && now.ID != r.ID {
+		return fmt.Errorf("%s is now another repository: %w", r.Name, vcs.ErrNotFound)
+	}
+	if owner, repo, err = split(now.Name); err != nil {
+		return err
+	}
+	return f(owner, repo)
+}
+
 // List returns the repositories that our account owns or works in, through teams too; for an administrator of the whole host, all of
 // them. What is merely public is not listed: on a public host that is everything.
 func (h *Host) List(ctx context.Context) ([]vcs.Repo, error) {

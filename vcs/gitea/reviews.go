@@ -50,33 +50,37 @@ func lastWords(reviews []*sdk.PullReview, events []event) []vcs.Review {
 	}
 	reviews = append([]*sdk.PullReview(nil), reviews...)
 	sort.SliceStable(reviews, func(i, j int) bool { return reviews[i].ID < reviews[j].ID })
-	last := map[string]vcs.Review{}
+	type word struct {
+		vcs.Review
+		said *sdk.PullReview
+	}
+	last := map[string]*word{}
 	for _, r := range reviews {
 		who := person(r.Reviewer)
 		if who.ID == "" { // a team that was asked, or a deleted account
 			continue
 		}
-		earlier, had := last[who.ID]
+		earlier := last[who.ID]
 		if r.State == sdk.ReviewStateRequestReview {
-			if had && earlier.State == vcs.ReviewApproved {
-				earlier.State = vcs.ReviewDismissed
-				last[who.ID] = earlier
+			if earlier != nil {
+				earlier.State = askedAgain(earlier.State, earlier.said, r)
 			}
 			continue
 		}
 		state, ok := reviewState(r)
-		if !ok || had && state == vcs.ReviewCommented && earlier.State != vcs.ReviewCommented {
+		remark := r.State == sdk.ReviewStateComment
+		if !ok || remark && earlier != nil && earlier.said.State != sdk.ReviewStateComment {
 			continue
 		}
 		at, ok := submitted[r.ID]
 		if !ok {
 			at = r.Submitted.UTC() // of a review begun and sent later this is when it was begun
 		}
-		last[who.ID] = vcs.Review{Author: who, State: state, Commit: r.CommitID, At: at}
+		last[who.ID] = &word{Review: vcs.Review{Author: who, State: state, Commit: r.CommitID, At: at}, said: r}
 	}
 	out := make([]vcs.Review, 0, len(last))
-	for _, r := range last {
-		out = append(out, r)
+	for _, w := range last {
+		out = append(out, w.Review)
 	}
 	sort.Slice(out, func(i, j int) bool {
 		if !out[i].At.Equal(out[j].At) {
@@ -87,9 +91,21 @@ func lastWords(reviews []*sdk.PullReview, events []event) []vcs.Review {
 	return out
 }
 
+// askedAgain is what a review still says once its author was asked for another. Gitea takes "official" from the review and gives it to
+// the request, so the request tells whether the review counted.
+func askedAgain(state vcs.ReviewState, said, request *sdk.PullReview) vcs.ReviewState {
+	switch {
+	case said.State == sdk.ReviewStateApproved:
+		return vcs.ReviewDismissed
+	case said.State == sdk.ReviewStateRequestChanges && !said.Dismissed && request.Official:
+		return vcs.ReviewChanges
+	}
+	return state
+}
+
 // reviewState reads a review. One that is not official came from somebody who may not write, or whom the branch's rule does not name:
-// it is an opinion, neither approval nor veto. Gitea takes "official" from a person's earlier reviews when they review again, and that is
-// right, because only the last one is read.
+// it is an opinion, neither approval nor veto. Gitea takes "official" from a person's earlier reviews when they review again, and that
+// does no harm, because only the last one is read.
 func reviewState(r *sdk.PullReview) (vcs.ReviewState, bool) {
 	switch r.State {
 	case sdk.ReviewStateApproved, sdk.ReviewStateRequestChanges:

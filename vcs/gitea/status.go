@@ -17,17 +17,14 @@ const descriptionLimit = 255
 
 // SetStatus sets one status; Gitea shows the latest of a context.
 func (h *Host) SetStatus(ctx context.Context, r vcs.Repo, sha string, s vcs.Status) error {
-	if err := h.setStatus(ctx, r, sha, s); err != nil {
+	err := h.writing(ctx, r, func(owner, repo string) error { return h.setStatus(ctx, owner, repo, sha, s) })
+	if err != nil {
 		return fmt.Errorf("%s: set status %s on %s@%.8s: %w", h.name, s.Context, r.Name, sha, err)
 	}
 	return nil
 }
 
-func (h *Host) setStatus(ctx context.Context, r vcs.Repo, sha string, s vcs.Status) error {
-	owner, repo, err := split(r.Name)
-	if err != nil {
-		return err
-	}
+func (h *Host) setStatus(ctx context.Context, owner, repo, sha string, s vcs.Status) error {
 	if !commitID.MatchString(sha) {
 		return fmt.Errorf("commit %q: %w", sha, vcs.ErrNotFound)
 	}

@@ -36,6 +36,15 @@ func newHTTP(from *http.Client, base *url.URL, token string) *http.Client {
 		}
 	}
 	c.Transport = &transport{inner: inner, base: base, token: token}
+	c.CheckRedirect = func(_ *http.Request, via []*http.Request) error {
+		switch {
+		case via[0].Method != http.MethodGet:
+			return http.ErrUseLastResponse // what was renamed is moved with 301, which would make a read of a write: see writing
+		case len(via) >= 5:
+			return errors.New("more than 5 redirects")
+		}
+		return nil
+	}
 	return &c
 }
 
@@ -125,6 +134,8 @@ func explain(ctx context.Context, resp *sdk.Response, err error) error {
 	switch code := resp.StatusCode; {
 	case code/100 == 2:
 		return &vcs.RetryError{Err: fmt.Errorf("the answer cannot be read: %w", err)}
+	case code/100 == 3:
+		return fmt.Errorf("moved: %w: %w", vcs.ErrNotFound, answer)
 	case code == http.StatusTooManyRequests, code >= 500, code == http.StatusForbidden && named:
 		return &vcs.RetryError{After: after, Err: answer}
 	case code == http.StatusUnauthorized, code == http.StatusForbidden, code == http.StatusLocked, code == http.StatusUnavailableForLegalReasons:
