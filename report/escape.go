@@ -69,6 +69,9 @@ const textMax = 600
 // who write policy messages expect; nothing else of Markdown has an effect. It may stand first in the item of a list, but not first in a line.
 func prose(s string) string {
 	s = shorten(strings.TrimSpace(s), textMax)
+	if s == "" { // a list item without a text would make a heading of the line before
+		return "(nothing said)"
+	}
 	if blockStart.MatchString(s) {
 		return gap + spans(s)
 	}

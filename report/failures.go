@@ -65,7 +65,14 @@ func (p Project) lock() (LockInfo, bool) {
 
 // lockWords says who holds a backend's lock, for how long, and the way out.
 func (v View) lockWords(l LockInfo, p Project) string {
+	if strings.HasSuffix(strings.ToLower(l.Who), "@planlatch-"+strings.ToLower(string(p.Run.ID))) {
+		l = LockInfo{Message: l.Message, Session: l.Session} // the backend told of our own attempt, not of the holder
+	}
 	text := "its state is locked"
+	if l.Session {
+		return text + " by another PostgreSQL session, which the backend does not name. If its holder is still at work, wait and say " +
+			v.command("plan -p", p.Run.Label) + ". The lock ends with that session: find it in " + code("pg_locks") + " (advisory) and " + code("pg_stat_activity") + "."
+	}
 	if l.Who != "" {
 		text += " by " + code(l.Who)
 	}

@@ -74,7 +74,11 @@ func errorBlocks(log string) [][]string {
 	}
 	for _, raw := range strings.Split(log, "\n") {
 		frame := strings.HasPrefix(raw, "│")
-		l := strings.TrimRight(strings.TrimPrefix(strings.TrimPrefix(raw, "│"), " "), " \t")
+		l := raw
+		if frame {
+			l = strings.TrimPrefix(strings.TrimPrefix(l, "│"), " ")
+		}
+		l = strings.TrimRight(l, " \t")
 		switch {
 		case strings.HasPrefix(raw, "╷"), strings.HasPrefix(raw, "╵"), in && framed && !frame:
 			end()
@@ -109,31 +113,39 @@ func StalePlan(log string) bool {
 	})
 }
 
-// LockError finds the tool's complaint that the backend's own lock is held, and what the backend says of it. Local, s3, pg and http
-// backends name ID, holder and time; some name less.
+// LockError finds the tool's complaint that the backend's own lock is held, and what the backend says of it. Local, s3 and http backends
+// name ID, holder and time. The pg backend prints what our own attempt would have written (seen on 1.12.6), which would send people after
+// the wrong process: nothing of it is kept but the message.
 func LockError(log string) (LockInfo, bool) {
 	for _, block := range errorBlocks(Clean(log)) {
 		if !strings.HasPrefix(block[0], "Error: Error acquiring the state lock") && !strings.HasPrefix(block[0], "Error: Error locking state") {
 			continue
 		}
 		var info LockInfo
+		var message []string
 		inInfo := false
 		for _, l := range block[1:] {
 			trimmed := strings.TrimSpace(l)
-			if message, ok := strings.CutPrefix(trimmed, "Error message:"); ok {
-				info.Message = strings.TrimSpace(message)
-			}
 			inInfo = inInfo || trimmed == "Lock Info:"
 			key, value, ok := strings.Cut(trimmed, ":")
-			if !inInfo || !ok {
-				continue
+			switch {
+			case !inInfo:
+				message = append(message, strings.TrimSpace(strings.TrimPrefix(trimmed, "Error message:")))
+			case ok:
+				info.set(key, strings.TrimSpace(value))
 			}
-			info.set(key, strings.TrimSpace(value))
+		}
+		info.Message = strings.TrimSpace(strings.Join(message, " "))
+		if session.MatchString(info.Message) {
+			info = LockInfo{Message: info.Message, Session: true}
 		}
 		return info, true
 	}
 	return LockInfo{}, false
 }
+
+// session is how the pg backend complains.
+var session = regexp.MustCompile(`^(?:Workspace is already locked|Already locked for workspace creation)`)
 
 // createdLayout is how the tools print the time of a lock.
 const createdLayout = "2006-01-02 15:04:05.999999999 -0700 MST"

@@ -108,7 +108,8 @@ func (r Reply) Text() string {
 	case Confirm:
 		text = "This needs a confirmation." + detail(r.Detail) + " To go on, say " + code(r.Given) + "."
 	default:
-		text = "Not done: something on our side failed." + detail(r.Detail) + " Please try again; the log of the server knows more."
+		text = "Not done: something on our side failed" + strings.Replace(detail(r.Detail), " ", ": ", 1)
+		text = strings.TrimSuffix(text, ".") + ". Please try again; the log of the server knows more."
 	}
 	return strings.TrimRight(clip(text, replyMax), "\n") + "\n"
 }
@@ -210,7 +211,7 @@ func Explain(v View, limit int) string {
 				text += fmt.Sprintf("\n  - … and %s more reasons", number(len(s.Reasons)-i))
 				break
 			}
-			text += "\n  - because " + prose(reason)
+			text += "\n  - " + prose(reason)
 		}
 		lines = append(lines, text)
 	}

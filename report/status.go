@@ -44,6 +44,23 @@ func Statuses(v View, perProject int) []vcs.Status {
 	return out
 }
 
+// Worst joins the statuses of several views of one commit, such as a head that is in two open pull requests: for each context the worst,
+// and of equals the first. Contexts keep their order.
+func Worst(lists ...[]vcs.Status) []vcs.Status {
+	rank := map[vcs.StatusState]int{vcs.StatusSuccess: 0, vcs.StatusPending: 1, vcs.StatusFailure: 2, vcs.StatusError: 3}
+	var out []vcs.Status
+	for _, s := range slices.Concat(lists...) {
+		i := slices.IndexFunc(out, func(o vcs.Status) bool { return o.Context == s.Context })
+		switch {
+		case i < 0:
+			out = append(out, s)
+		case rank[s.State] > rank[out[i].State]:
+			out[i] = s
+		}
+	}
+	return out
+}
+
 func status(context string, state vcs.StatusState, text, url string) vcs.Status {
 	text = line(text)
 	if runes := []rune(text); len(runes) > descriptionMax {

@@ -79,4 +79,5 @@ type LockInfo struct {
 	Version   string // of the tool
 	Created   time.Time
 	Message   string // the backend's own words
+	Session   bool   `json:",omitempty"` // a PostgreSQL session holds it: it ends with that session, and has no id
 }

@@ -1,0 +1,46 @@
+package report_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/planlatch/planlatch/report"
+	"github.com/planlatch/planlatch/run"
+)
+
+func TestReplies(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	for _, r := range []report.Reply{
+		{Code: report.NotReady, Projects: []string{"prod/network"}, Gates: []run.Gate{{Text: "approved by someone other than the author"}, {Text: "policy passes", Holds: true}}},
+		{Code: report.UnknownCommand, Given: "planlach plan", Suggestion: "plan"},
+		{Code: report.BadArguments, Command: "plan", Given: "--at", Detail: "--at needs a commit"},
+		{Code: report.UnknownProject, Given: "prod/netwrok", Suggestion: "prod/network"},
+		{Code: report.RefusedFlag, Command: "plan", Given: "-chdir=/etc"},
+		{Code: report.Stale, Projects: []string{"prod/network"}, Detail: "`main` moved to `9f8e7d6` and touches `modules/vpc/main.tf`, which it uses."},
+		{Code: report.NotSeen, Projects: []string{"prod/network"}, SHA: headSHA},
+		{Code: report.Denied, Projects: []string{"prod/network"}, Detail: "applying prod/** needs membership in acme/prod-approvers"},
+		{Code: report.Nothing, Command: "apply", Detail: "No project of this pull request has a plan with changes."},
+		{Code: report.Busy, Projects: []string{"prod/network"}},
+		{Code: report.Held, Projects: []string{"prod/network"}, HeldBy: "#12"},
+		{Code: report.Paused, Detail: "By carol: release freeze"},
+		{Code: report.Unsaved, Projects: []string{"prod/network"}},
+		{Code: report.ShadowMode, Projects: []string{"prod/network"}},
+		{Code: report.Untrusted, SHA: headSHA},
+		{Code: report.Away, Given: "planlatch apply"},
+		{Code: report.Confirm, Command: "unlock", Detail: "The lock 1f408c12 is held by root@vm", Given: "planlatch unlock --state 1f408c12 -p prod/network --yes"},
+		{Code: report.Broken, Prefix: "infra", Detail: "the host did not answer"},
+		{Code: "from a later release"},
+	} {
+		fmt.Fprintf(&b, "== %s\n%s\n", r.Code, r.Text())
+	}
+	golden(t, "replies.md", b.String())
+	golden(t, "help.md", report.Help("planlatch"))
+}
+
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	all := stories(t)
+	golden(t, "explain.md", report.Explain(all["skipped"], githubLimit)+"\n== none\n"+report.Explain(view(), githubLimit))
+}
