@@ -86,7 +86,7 @@ func (v View) lockWords(l LockInfo, p Project) string {
 		text += " (" + code(strings.ToLower(op)) + ")"
 	}
 	text += "."
-	if l.Who == "" && l.Message != "" {
+	if l.Who == "" && l.Message != "" && v.Style != StyleSummary {
 		text += " The backend says: " + prose(l.Message) + "."
 	}
 	if !lockID(l.ID) {
@@ -141,7 +141,7 @@ func (v View) addDetails(p *page, gs []group) {
 			title += " (partial)"
 		}
 		title += ": " + doneWords(g.Plan.Counts)
-		p.add(block{title: title, language: "diff", lines: lines, after: strings.Join(append(planNotes(g.Plan), runLinks(g.Project)), "\n")})
+		p.add(block{title: title, language: "diff", lines: lines, after: strings.Join(append(planNotes(g.Plan, v.Style != StyleSummary), runLinks(g.Project)), "\n")})
 		if len(g.others) > 0 {
 			p.add(block{title: "the " + number(len(g.names)) + " projects with this diff: " + summaryText(g.names[0]) + " …", language: "text", lines: g.names})
 		}
@@ -156,9 +156,13 @@ func (v View) addDetails(p *page, gs []group) {
 	}
 }
 
-// planNotes is what a plan says besides its changes.
-func planNotes(p Plan) []string {
+// planNotes is what a plan says besides its changes. Warnings may quote values.
+func planNotes(p Plan, values bool) []string {
 	var out []string
+	if n := len(p.Warnings); n > 0 && !values {
+		out = append(out, "- ⚠️ "+count(n, "warning", "warnings")+", see the full output")
+		p.Warnings = nil
+	}
 	for i, w := range p.Warnings {
 		if i == findingsMax {
 			out = append(out, fmt.Sprintf("- … and %s more warnings", number(len(p.Warnings)-i)))

@@ -110,3 +110,20 @@ func TestAHugePlanIsCutAtALine(t *testing.T) {
 		}
 	}
 }
+
+func TestSummaryStyleShowsNoValue(t *testing.T) {
+	t.Parallel()
+	all := stories(t)
+	for _, name := range []string{"everything", "three", "plan_failed", "apply_failed", "unsaved", "interrupted", "merge_differs", "lock_held"} {
+		v := all[name]
+		v.Style = report.StyleSummary
+		for rendering, body := range map[string]string{"Summary": report.Summary(v, githubLimit), "Result": report.Result(v, githubLimit),
+			"MergeWaits": report.MergeWaits(v, githubLimit), "Interrupted": report.Interrupted(v, githubLimit)} {
+			for _, value := range []string{"payments", "10.0.", "4711", "old.example.com", "line two", "does not answer", "absent.txt", "no such subnet", "Still destroying", "would be replaced"} {
+				if strings.Contains(body, value) {
+					t.Errorf("%s of %s shows %q:\n%s", rendering, name, value, body)
+				}
+			}
+		}
+	}
+}

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Makes plans/*.json and logs/*.txt with the real tool. Run it after raising the pinned version and read the difference like code.
+# lock_http, lock_pg and lock_s3 were recorded once against a server that holds the lock; the end-to-end suite meets the real ones.
 # Usage: report/testdata/make.sh
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
