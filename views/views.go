@@ -67,7 +67,7 @@ type Viewer struct {
 	Facts *facts.Gatherer
 	Blobs Blobs
 	Look  func(host, repo string) Look
-	Link  func(id run.ID, log bool) string // the address of a run's page; nil: no links
+	Link  func(repo run.Repo, id run.ID, log bool) string // the address of a run's page; nil: no links
 	URL   string
 }
 
@@ -192,7 +192,7 @@ func (v *Viewer) of(ctx context.Context, repo run.Repo, pull run.Pull, rev run.R
 		return view, err
 	}
 	for _, m := range moments {
-		p, err := v.project(ctx, m)
+		p, err := v.project(ctx, repo, m)
 		if err != nil {
 			return view, err
 		}
@@ -262,7 +262,7 @@ func (v *Viewer) Batch(ctx context.Context, r run.Run) (runs []run.Run, ended bo
 	return runs, ended, nil
 }
 
-func (v *Viewer) project(ctx context.Context, m run.Moment) (report.Project, error) {
+func (v *Viewer) project(ctx context.Context, repo run.Repo, m run.Moment) (report.Project, error) {
 	r := m.Run
 	p := report.Project{Run: r, Findings: m.Findings, Overrides: m.Overrides, HeldBy: m.HeldBy}
 	plan, err := v.Read(ctx, r, KeptPlan)
@@ -292,7 +292,7 @@ func (v *Viewer) project(ctx context.Context, m run.Moment) (report.Project, err
 		}
 	}
 	if v.Link != nil {
-		p.RunURL, p.LogURL = v.Link(r.ID, false), v.Link(r.ID, true)
+		p.RunURL, p.LogURL = v.Link(repo, r.ID, false), v.Link(repo, r.ID, true)
 	}
 	return p, nil
 }
