@@ -114,7 +114,10 @@ func (i *Intake) event(ctx context.Context, name string, d run.Delivery, e vcs.E
 		}
 		return i.review(ctx, p, e.Number)
 	case vcs.EventComment:
-		if !strings.HasPrefix(d.ID, commentPrefix) {
+		if e.Comment == nil {
+			return "ignored: comment without a body", nil
+		}
+		if d.ID != commentKey(e) { // as the host delivered it, under whatever id
 			return "comment kept", i.keepComment(ctx, name, e)
 		}
 		return i.comment(ctx, p, e)
@@ -126,8 +129,14 @@ func (i *Intake) event(ctx context.Context, name string, d run.Delivery, e vcs.E
 	return "ignored: kind " + string(e.Kind), nil
 }
 
-// commentPrefix begins the delivery ids under which comments are handled: one per comment, however often it was delivered or found.
-const commentPrefix = "comment."
+// commentKey is the delivery id under which a comment is handled: one per comment, however often it was delivered or found.
+func commentKey(e vcs.Event) string {
+	kind := "c"
+	if e.Comment.Review {
+		kind = "r"
+	}
+	return "comment." + e.Repo.ID + "." + kind + e.Comment.ID
+}
 
 // keepComment stores a comment as a delivery of its own, so that a webhook and a reconcile that both saw it make one command.
 func (i *Intake) keepComment(ctx context.Context, host string, e vcs.Event) error {
@@ -136,13 +145,7 @@ func (i *Intake) keepComment(ctx context.Context, host string, e vcs.Event) erro
 	if err != nil {
 		return err
 	}
-	kind := "c"
-	if e.Comment.Review {
-		kind = "r"
-	}
-	_, err = i.Store.Deliver(ctx, run.Delivery{
-		Host: host, ID: commentPrefix + e.Repo.ID + "." + kind + e.Comment.ID, Event: body, Received: i.Now(),
-	})
+	_, err = i.Store.Deliver(ctx, run.Delivery{Host: host, ID: commentKey(e), Event: body, Received: i.Now()})
 	return err
 }
 

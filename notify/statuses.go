@@ -57,25 +57,15 @@ func (n *Notifier) wanted(ctx context.Context, p run.Posting, to address, set ma
 			pulls = append(pulls, other)
 		}
 	}
-	var wanted []vcs.Status
-	place := map[string]int{}
+	var lists [][]vcs.Status
 	for _, pull := range pulls {
 		statuses, err := n.of(ctx, p, pull, set)
 		if err != nil {
 			return nil, err
 		}
-		for _, s := range statuses {
-			i, known := place[s.Context]
-			switch {
-			case !known:
-				place[s.Context] = len(wanted)
-				wanted = append(wanted, s)
-			case worse(s.State, wanted[i].State):
-				wanted[i] = s
-			}
-		}
+		lists = append(lists, statuses)
 	}
-	return wanted, nil
+	return report.Worst(lists...), nil
 }
 
 // of lists the statuses that one pull request gives a commit.
@@ -118,11 +108,6 @@ func passed(set map[string]vcs.Status, but []vcs.Status, why string) []vcs.Statu
 		}
 	}
 	return out
-}
-
-func worse(a, b vcs.StatusState) bool {
-	rank := map[vcs.StatusState]int{vcs.StatusSuccess: 0, vcs.StatusPending: 1, vcs.StatusFailure: 2, vcs.StatusError: 3}
-	return rank[a] > rank[b]
 }
 
 // isApply says whether a context is about applies, in shadow mode too.

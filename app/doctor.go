@@ -1,0 +1,241 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"path/filepath"
+	"slices"
+
+	"github.com/planlatch/planlatch/blob"
+	"github.com/planlatch/planlatch/config"
+	"github.com/planlatch/planlatch/executor/local"
+	"github.com/planlatch/planlatch/git"
+	"github.com/planlatch/planlatch/store"
+	"github.com/planlatch/planlatch/tool"
+	"github.com/planlatch/planlatch/vcs"
+)
+
+type doctorCmd struct {
+	Config string `required:"" type:"path" help:"Path of server.yaml." placeholder:"server.yaml"`
+}
+
+// Run checks everything a server needs and names each fix. It exits with 1 if something would keep the server from working.
+func (c *doctorCmd) Run(ctx context.Context, t *terminal) error {
+	d := &doctor{t: t}
+	cfg, err := config.Load(c.Config, t.lookup)
+	if err != nil {
+		d.bad("configuration", err, "")
+		return d.verdict()
+	}
+	d.good("configuration", "%s", c.Config)
+	for _, check := range []func(context.Context, *config.Config){
+		d.data, d.port, d.database, d.blobs, d.git, d.tools, d.policies, d.sandbox, d.hosts, d.credentials,
+	} {
+		check(ctx, cfg)
+	}
+	return d.verdict()
+}
+
+type doctor struct {
+	t     *terminal
+	ill   int
+	store *store.Store
+}
+
+func (d *doctor) good(what, format string, args ...any) {
+	fmt.Fprintf(d.t.out, "ok    %-14s %s\n", what, fmt.Sprintf(format, args...))
+}
+
+func (d *doctor) warn(what, text, fix string) {
+	fmt.Fprintf(d.t.out, "warn  %-14s %s\n", what, text)
+	d.fix(fix)
+}
+
+func (d *doctor) bad(what string, err error, fix string) {
+	d.ill++
+	fmt.Fprintf(d.t.out, "FAIL  %-14s %v\n", what, err)
+	d.fix(fix)
+}
+
+func (d *doctor) fix(fix string) {
+	if fix != "" {
+		fmt.Fprintf(d.t.out, "      %-14s fix: %s\n", "", fix)
+	}
+}
+
+func (d *doctor) verdict() error {
+	if d.ill == 0 {
+		return nil
+	}
+	return &coded{exitNo, fmt.Errorf("%d checks failed", d.ill)}
+}
+
+func (d *doctor) data(_ context.Context, cfg *config.Config) {
+	if err := ownDirectory(cfg.Data); err != nil {
+		d.bad("data", err, "")
+		return
+	}
+	d.good("data", "%s is writable", cfg.Data)
+}
+
+func (d *doctor) port(_ context.Context, cfg *config.Config) {
+	l, err := net.Listen("tcp", cfg.Listen) //nolint:noctx // at once or not at all
+	if err != nil {
+		d.warn("listen", err.Error(), "fine if planlatch itself runs there; else choose another address under listen:")
+		return
+	}
+	defer l.Close()
+	d.good("listen", "%s is free", cfg.Listen)
+}
+
+func (d *doctor) database(ctx context.Context, cfg *config.Config) {
+	s, err := openStore(ctx, cfg, ServerOptions{Log: slog.New(slog.DiscardHandler)}, nil)
+	if err != nil {
+		d.bad("database", err, "")
+		return
+	}
+	defer s.Close()
+	if err := s.Ping(ctx); err != nil {
+		d.bad("database", err, "")
+		return
+	}
+	name := "SQLite in " + cfg.Data
+	if cfg.Database.Reveal() != "" {
+		name = "PostgreSQL"
+	}
+	d.good("database", "%s answers, schema is current", name)
+}
+
+func (d *doctor) blobs(ctx context.Context, cfg *config.Config) {
+	key, err := wrapping(cfg)
+	if err != nil {
+		d.bad("encryption", err, "")
+		return
+	}
+	b, err := blob.Open(ctx, blob.Options{URL: cfg.Blobs, Dir: filepath.Join(cfg.Data, "blobs"), Key: key})
+	if err != nil {
+		d.bad("blobs", err, "")
+		return
+	}
+	defer b.Close()
+	if err := b.Check(ctx); err != nil {
+		d.bad("blobs", err, "")
+		return
+	}
+	d.good("blobs", "written, read back and deleted, encrypted")
+}
+
+func (d *doctor) git(ctx context.Context, cfg *config.Config) {
+	version, err := git.New(git.Options{Dir: filepath.Join(cfg.Data, "mirrors")}).Check(ctx)
+	if err != nil {
+		d.bad("git", err, "")
+		return
+	}
+	d.good("git", "%s", version)
+}
+
+func (d *doctor) tools(ctx context.Context, cfg *config.Config) {
+	finder, err := openTools(cfg, d.t.env)
+	if err != nil {
+		d.bad("tools", err, "")
+		return
+	}
+	found, err := finder.Resolve(ctx, tool.Want{})
+	if err != nil {
+		d.bad("tools", err, "")
+		return
+	}
+	d.good("tools", "%s %s at %s is what a project that asks for nothing gets", found.Name, found.Version, found.Path)
+}
+
+func (d *doctor) policies(ctx context.Context, cfg *config.Config) {
+	if _, err := loadPolicies(ctx, cfg); err != nil {
+		d.bad("policies", err, "")
+		return
+	}
+	if len(cfg.Policies) == 0 {
+		d.warn("policies", "none is configured: the baseline advises and stops nothing", "add policies: with source: builtin:baseline")
+		return
+	}
+	d.good("policies", "%d sets compile", len(cfg.Policies))
+}
+
+func (d *doctor) sandbox(ctx context.Context, cfg *config.Config) {
+	x, err := local.New(local.Options{Dir: filepath.Join(cfg.Data, "executions"), Sandbox: local.Sandbox(cfg.Execution.Sandbox)})
+	if err != nil {
+		d.bad("sandbox", err, "")
+		return
+	}
+	for _, w := range x.Walls(ctx) {
+		switch {
+		case w.Force:
+			d.good("sandbox", "%s: %s", w.Name, w.Detail)
+		case cfg.Execution.Sandbox == "required":
+			d.bad("sandbox", fmt.Errorf("%s: %s", w.Name, w.Detail), w.Fix)
+		default:
+			d.warn("sandbox", w.Name+": "+w.Detail, w.Fix)
+		}
+	}
+}
+
+func (d *doctor) hosts(ctx context.Context, cfg *config.Config) {
+	hosts, err := openHosts(cfg)
+	if err != nil {
+		d.bad("vcs", err, "")
+	}
+	for _, name := range slices.Sorted(maps.Keys(hosts)) {
+		d.host(ctx, cfg, name, hosts[name])
+	}
+	if len(cfg.VCS) == 0 {
+		d.bad("vcs", errors.New("no host is configured"), "add one under vcs:, see docs/getting-started.md")
+	}
+}
+
+func (d *doctor) host(ctx context.Context, cfg *config.Config, name string, host vcs.Host) {
+	self, err := host.Self(ctx)
+	if err != nil {
+		d.bad("vcs "+name, err, "check url: and token: of this host")
+		return
+	}
+	repos, err := host.List(ctx)
+	if err != nil {
+		d.bad("vcs "+name, err, "the token must be able to read repositories")
+		return
+	}
+	allowed := 0
+	for _, r := range repos {
+		if !cfg.Allows(name, r.Name) {
+			continue
+		}
+		allowed++
+		access, err := host.Permission(ctx, r, self.Login)
+		switch {
+		case err != nil:
+			d.warn("vcs "+name, fmt.Sprintf("%s: %v", r.Name, err), "")
+		case access < vcs.PermissionWrite:
+			d.bad("vcs "+name, fmt.Errorf("%s cannot write to %s", self.Login, r.Name), "give it write permission: it sets statuses and comments")
+		}
+	}
+	if allowed == 0 {
+		d.bad("vcs "+name, fmt.Errorf("%s sees %d repositories and repos: allows none of them", self.Login, len(repos)), "check repos: and where the account is a member")
+		return
+	}
+	d.good("vcs "+name, "speaks as %s; %d repositories are allowed. Their webhook goes to %s/webhooks/%s", self.Login, allowed, cfg.URL, name)
+}
+
+// credentials warns of secrets too short to be withheld from logs by their value.
+func (d *doctor) credentials(_ context.Context, cfg *config.Config) {
+	for _, p := range cfg.ProviderConfigs {
+		for phase, identity := range map[string]config.Identity{"plan": p.Plan, "apply": p.Apply} {
+			for _, name := range slices.Sorted(maps.Keys(identity.Env)) {
+				if n := len(identity.Env[name].Reveal()); n < 8 {
+					d.warn("credentials", fmt.Sprintf("%s %s: %s has %d characters, too few to be withheld from logs", p.Name, phase, name, n), "use a longer secret")
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,97 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+
+	"github.com/planlatch/planlatch/blob"
+	"github.com/planlatch/planlatch/config"
+	"github.com/planlatch/planlatch/store"
+)
+
+// wrapping returns the key that wraps data keys: the configured one, or one generated into the data directory.
+func wrapping(cfg *config.Config) (string, error) {
+	if key := cfg.EncryptionKey.Reveal(); key != "" {
+		return key, nil
+	}
+	key, _, err := blob.GeneratedKey(filepath.Join(cfg.Data, "key"))
+	if err != nil {
+		return "", fmt.Errorf("encryption_key: %w", err)
+	}
+	return key, nil
+}
+
+// keys are derived from one random root that lies sealed in the database, so that every replica has the same ones.
+type keys struct {
+	effect []byte // sensitive values in effect digests
+	web    []byte // cookies and signed links
+}
+
+const rootMark = "root_key"
+
+func openKeys(ctx context.Context, s *store.Store, sealer *blob.Sealer) (keys, error) {
+	text, err := s.Marked(ctx, rootMark)
+	if err != nil {
+		return keys{}, err
+	}
+	if text == "" {
+		root := make([]byte, 32)
+		rand.Read(root) //nolint:errcheck // never fails
+		sealed, err := sealer.Seal(ctx, root)
+		if err != nil {
+			return keys{}, fmt.Errorf("seal the root key: %w", err)
+		}
+		if err := s.Mark(ctx, rootMark, base64.StdEncoding.EncodeToString(sealed)); err != nil {
+			return keys{}, err
+		}
+		if text, err = s.Marked(ctx, rootMark); err != nil { // of two replicas that start at once the last one's counts for both
+			return keys{}, err
+		}
+	}
+	sealed, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return keys{}, fmt.Errorf("read the root key: %w", err)
+	}
+	root, err := sealer.Open(ctx, sealed)
+	if err != nil {
+		return keys{}, usage(fmt.Errorf("encryption_key: the database was written with another key: %w", err))
+	}
+	var k keys
+	if k.effect, err = derived(root, "effect digests"); err != nil {
+		return keys{}, err
+	}
+	k.web, err = derived(root, "web")
+	return k, err
+}
+
+const adminMark = "admin_token_sha256"
+
+// admin returns how the admin token is checked, and the token if it was generated just now. Only its hash is kept.
+func admin(ctx context.Context, cfg *config.Config, s *store.Store) (check func(string) bool, fresh string, err error) {
+	want := cfg.AdminToken.Reveal()
+	hash := sum(want)
+	if want == "" {
+		if hash, err = s.Marked(ctx, adminMark); err != nil {
+			return nil, "", err
+		}
+		if hash == "" {
+			fresh = randomText(40)
+			hash = sum(fresh)
+			if err := s.Mark(ctx, adminMark, hash); err != nil {
+				return nil, "", err
+			}
+		}
+	}
+	return func(token string) bool { return subtle.ConstantTimeCompare([]byte(sum(token)), []byte(hash)) == 1 }, fresh, nil
+}
+
+func sum(text string) string {
+	h := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(h[:])
+}

@@ -1,0 +1,194 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/planlatch/planlatch/config"
+	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/facts"
+	"github.com/planlatch/planlatch/policy"
+	"github.com/planlatch/planlatch/report"
+	"github.com/planlatch/planlatch/run"
+	"github.com/planlatch/planlatch/runner"
+	"github.com/planlatch/planlatch/selector"
+	"github.com/planlatch/planlatch/tool"
+	"github.com/planlatch/planlatch/vcs"
+	"github.com/planlatch/planlatch/vcs/gitea"
+	"github.com/planlatch/planlatch/vcs/github"
+	"github.com/planlatch/planlatch/views"
+)
+
+// openHosts builds the adapter of each configured host. It asks no network.
+func openHosts(cfg *config.Config) (map[string]vcs.Host, error) {
+	hosts := map[string]vcs.Host{}
+	var faults []error
+	for _, h := range cfg.VCS {
+		host, err := openHost(h)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		hosts[h.Name] = host
+	}
+	return hosts, errors.Join(faults...)
+}
+
+func openHost(h config.Host) (vcs.Host, error) {
+	switch h.Kind {
+	case "gitea":
+		return gitea.New(gitea.Options{Name: h.Name, URL: h.URL, Token: h.Token.Reveal(), WebhookSecret: h.WebhookSecret.Reveal()})
+	case "github":
+		if h.App.ID != 0 {
+			return nil, fmt.Errorf("vcs %s: app: this version speaks to GitHub with a token; set token: instead", h.Name)
+		}
+		return github.New(github.Options{
+			Name: h.Name, URL: h.URL, APIURL: h.APIURL, Token: h.Token.Reveal(), WebhookSecret: h.WebhookSecret.Reveal(),
+		})
+	}
+	return nil, fmt.Errorf("vcs %s: kind %s is not supported by this version; it speaks gitea and github", h.Name, h.Kind)
+}
+
+// loadPolicies loads every configured set; a set that cannot be used stops the start with all its faults.
+func loadPolicies(ctx context.Context, cfg *config.Config) (*policy.Engine, error) {
+	sets := make([]policy.Set, len(cfg.Policies))
+	for n, p := range cfg.Policies {
+		var projects []string
+		for _, s := range p.Projects {
+			projects = append(projects, s.String())
+		}
+		sets[n] = policy.Set{
+			Name: p.Name, Source: p.Source, Level: p.Level, Projects: projects, Rego: p.Rego,
+			Owners: run.Owners{Users: p.Owners.Users, Teams: p.Owners.Teams, Approvals: p.Owners.Approvals},
+		}
+	}
+	engine, err := policy.Load(ctx, sets, policy.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("policies: %w", err)
+	}
+	return engine, nil
+}
+
+// openTools finds the tools of this machine and our cache.
+func openTools(cfg *config.Config, env map[string]string) (*tool.Finder, error) {
+	fixed := map[string]string{}
+	for name, variable := range map[string]string{"tofu": "PLANLATCH_TOFU", "terraform": "PLANLATCH_TERRAFORM"} {
+		if path := env[variable]; path != "" {
+			fixed[name] = path
+		}
+	}
+	return tool.New(tool.Options{
+		Path: filepath.SplitList(env["PATH"]), Cache: filepath.Join(cfg.Data, "tools"), Allow: cfg.Tools.Allow, Fixed: fixed,
+		Default: tool.Want{Name: cfg.Tools.Default.Name, Version: cfg.Tools.Default.Version},
+	})
+}
+
+// passed are the variables of the server that runs and git get, as NAME=value.
+func passed(cfg *config.Config, env map[string]string) []string {
+	var pairs []string
+	for _, name := range cfg.Execution.Environment {
+		if value, ok := env[name]; ok {
+			pairs = append(pairs, name+"="+value)
+		}
+	}
+	return pairs
+}
+
+// look says how a repository wants to be reported.
+func look(cfg *config.Config) func(host, repo string) views.Look {
+	return func(host, repo string) views.Look {
+		rules := cfg.Rules(host, repo)
+		return views.Look{
+			Prefix: cfg.Commands.Prefixes[0], Mode: rules.Apply, Style: report.Style(rules.Comment), Statuses: rules.ProjectStatuses,
+		}
+	}
+}
+
+func (s *Server) runnerOptions(node run.Node, keys keys, hosts map[string]vcs.Host, environment []string) runner.Options {
+	cfg := s.cfg
+	x := cfg.Execution
+	mode := executor.NetworkOpen
+	if x.Network.Mode != "open" {
+		mode = executor.NetworkNone
+	}
+	return runner.Options{
+		Node: node, Workers: workers(cfg), Dir: filepath.Join(cfg.Data, "work"),
+		PlanTimeout: x.PlanTimeout, ApplyTimeout: x.ApplyTimeout, PlanGrace: x.CancelGrace.Plan, ApplyGrace: x.CancelGrace.Apply,
+		NodeTimeout: x.NodeTimeout,
+		Limits: executor.Limits{
+			Memory: int64(x.Limits.Memory), Processes: x.Limits.Processes, Disk: int64(x.Limits.Disk), Log: int64(x.Limits.Log),
+		},
+		Network:     executor.Network{Mode: mode, Allow: x.Network.Allow},
+		Environment: environment,
+		EffectKey:   keys.effect,
+		Secrets:     secretsOf(cfg),
+		Grants: func(_ context.Context, t selector.Target, phase string) (runner.Grant, error) {
+			return grant(cfg, t, phase)
+		},
+		Binds: func(t selector.Target, phase string) []executor.Bind {
+			var binds []executor.Bind
+			for _, b := range cfg.BindsFor(t, config.Phase(phase)) {
+				binds = append(binds, executor.Bind{Path: b.Path, Write: b.Write})
+			}
+			return binds
+		},
+		Permitted: permitted(cfg, hosts),
+	}
+}
+
+// secretsOf lists the server's own secrets, which no log may show.
+func secretsOf(cfg *config.Config) []string {
+	secrets := []string{cfg.AdminToken.Reveal(), cfg.EncryptionKey.Reveal(), cfg.Database.Reveal()}
+	for _, h := range cfg.VCS {
+		secrets = append(secrets, h.Token.Reveal(), h.WebhookSecret.Reveal(), h.App.PrivateKey.Reveal())
+	}
+	return slices.DeleteFunc(secrets, func(s string) bool { return s == "" })
+}
+
+// grant is what the provider configurations of a project give to a phase.
+func grant(cfg *config.Config, t selector.Target, phase string) (runner.Grant, error) {
+	c, err := cfg.Credentials(t, config.Phase(phase))
+	if err != nil {
+		return runner.Grant{}, err
+	}
+	if len(c.Files) > 0 || len(c.Commands) > 0 {
+		return runner.Grant{}, errors.New("files: and command: of a provider configuration are not supported by this version; use env: and values:")
+	}
+	var g runner.Grant
+	for _, name := range slices.Sorted(maps.Keys(c.Values)) {
+		g.Values = append(g.Values, name+"="+c.Values[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Env)) {
+		g.Secrets = append(g.Secrets, name+"="+c.Env[name].Reveal())
+	}
+	return g, nil
+}
+
+// permitted asks the host what a user may do now and lets the configuration decide.
+func permitted(cfg *config.Config, hosts map[string]vcs.Host) func(ctx context.Context, repo run.Repo, user, command string, t selector.Target) (bool, error) {
+	return func(ctx context.Context, repo run.Repo, user, command string, t selector.Target) (bool, error) {
+		host, ok := hosts[repo.Host]
+		if !ok {
+			return false, nil
+		}
+		access, err := host.Permission(ctx, facts.VCS(repo), user)
+		if err != nil {
+			return false, fmt.Errorf("look up the permission of %s: %w", user, err)
+		}
+		d := cfg.Permitted(command, t, config.Subject{
+			Login: user, Access: access, Member: func(team string) (bool, error) { return host.Member(ctx, team, user) },
+		})
+		return d.Allowed, d.Err
+	}
+}
+
+// randomText returns n random characters that survive every shell and URL.
+func randomText(n int) string {
+	return strings.ToLower(rand.Text() + rand.Text())[:n]
+}

@@ -1,0 +1,104 @@
+package app
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/planlatch/planlatch/vcs"
+	"github.com/planlatch/planlatch/views"
+	"github.com/planlatch/planlatch/web"
+	"github.com/planlatch/planlatch/webhook"
+)
+
+// routes builds the one handler: webhooks, health, metrics and pages.
+func (s *Server) routes(hosts map[string]vcs.Host, viewer *views.Viewer, k keys) error {
+	cfg := s.cfg
+	registry := prometheus.NewRegistry()
+	deliveries := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "planlatch_deliveries_total", Help: "Webhook deliveries by host and outcome.",
+	}, []string{"host", "outcome", "reason"})
+	registry.MustRegister(deliveries, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &stats{s})
+	events := map[string]vcs.Events{}
+	for name, host := range hosts {
+		events[name] = host
+	}
+	door := webhook.New(webhook.Options{
+		Hosts: events, Store: s.store, Repos: cfg.Allows, Log: s.log,
+		Count: func(host string, o webhook.Outcome, reason string) {
+			deliveries.WithLabelValues(host, string(o), reason).Inc()
+		},
+	})
+	pages, err := web.New(web.Options{
+		Store: s.store, Views: viewer, AdminToken: s.admin, Key: k.web, URL: cfg.URL, Version: Version, Log: s.log, Now: time.Now,
+		LinksLogin: func(host, repo string) bool { return cfg.Rules(host, repo).Links == "login" },
+		Hosts:      slices.Sorted(maps.Keys(hosts)),
+		Ignored:    func() []web.Ignored { return ignored(door) },
+	})
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/webhooks/{name}", door)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", s.ready)
+	if cfg.Telemetry.Metrics {
+		mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	}
+	mux.Handle("/", pages)
+	s.handler = mux
+	return nil
+}
+
+// ready says whether the server can take and do work: its database answers.
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	if err := s.store.Ping(ctx); err != nil {
+		s.log.Warn("not ready", "error", err)
+		answer(w, http.StatusServiceUnavailable, "database does not answer")
+		return
+	}
+	answer(w, http.StatusOK, "ready")
+}
+
+func answer(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	_, _ = w.Write([]byte(text + "\n")) // best effort: the client may be gone
+}
+
+// stats reads the queue's numbers when they are asked for.
+type stats struct{ s *Server }
+
+var gauge = prometheus.NewDesc("planlatch_rows", "Runs by state, and postings that are due or dead.", []string{"what"}, nil)
+
+func (c *stats) Describe(out chan<- *prometheus.Desc) { out <- gauge }
+
+func (c *stats) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second) // a scrape has no context of ours
+	defer cancel()
+	rows, err := c.s.store.Stats(ctx)
+	if err != nil {
+		out <- prometheus.NewInvalidMetric(gauge, err)
+		return
+	}
+	for what, n := range rows {
+		out <- prometheus.MustNewConstMetric(gauge, prometheus.GaugeValue, float64(n), what)
+	}
+}
+
+// ignored lists what the door let pass without work, for the page that answers "why did it not run?".
+func ignored(door *webhook.Door) []web.Ignored {
+	var out []web.Ignored
+	for _, c := range door.Recent() {
+		out = append(out, web.Ignored{At: c.At, Host: c.Host, ID: c.Delivery, Event: c.Repo, Reason: c.Reason})
+	}
+	return out
+}

@@ -1,0 +1,288 @@
+package app
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/planlatch/planlatch/blob"
+	"github.com/planlatch/planlatch/config"
+	"github.com/planlatch/planlatch/executor/local"
+	"github.com/planlatch/planlatch/facts"
+	"github.com/planlatch/planlatch/git"
+	"github.com/planlatch/planlatch/intake"
+	"github.com/planlatch/planlatch/notify"
+	"github.com/planlatch/planlatch/run"
+	"github.com/planlatch/planlatch/runner"
+	"github.com/planlatch/planlatch/store"
+	"github.com/planlatch/planlatch/views"
+	"github.com/planlatch/planlatch/web"
+)
+
+// ServerOptions are what a server is given besides its configuration. The zero value is a server that logs nothing.
+type ServerOptions struct {
+	Env       map[string]string  // the process's environment
+	Log       *slog.Logger       // nil: discards
+	Kill      func(point string) // called before and after every commit, for tests that kill the process there
+	Shim      string             // path of planlatch-shim; empty: beside our own program, else our own program
+	Reconcile time.Duration      // between two looks at what webhooks lost; 0: 5 minutes
+}
+
+// Server is a whole planlatch.
+type Server struct {
+	// NewAdminToken is the admin token if one was generated just now. It cannot be read again.
+	NewAdminToken string
+
+	cfg      *config.Config
+	log      *slog.Logger
+	listener net.Listener
+	store    *store.Store
+	blobs    *blob.Store
+	sealer   *blob.Sealer
+	admin    func(token string) bool
+	runner   *runner.Runner
+	notifier *notify.Notifier
+	handler  http.Handler
+}
+
+// NewServer opens everything a server needs and listens, and does nothing yet. Close it by Run, or Close if Run is never called.
+func NewServer(ctx context.Context, cfg *config.Config, o ServerOptions) (_ *Server, err error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Reconcile == 0 {
+		o.Reconcile = 5 * time.Minute
+	}
+	s := &Server{cfg: cfg, log: o.Log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if err := ownDirectory(cfg.Data); err != nil {
+		return nil, err
+	}
+	if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil { //nolint:noctx // bound at once or not at all
+		return nil, usage(fmt.Errorf("listen: %w; stop what listens there or choose another address under listen:", err))
+	}
+	key, err := wrapping(cfg)
+	if err != nil {
+		return nil, usage(err)
+	}
+	if s.blobs, err = blob.Open(ctx, blob.Options{URL: cfg.Blobs, Dir: filepath.Join(cfg.Data, "blobs"), Key: key}); err != nil {
+		return nil, usage(fmt.Errorf("blobs: %w", err))
+	}
+	if s.sealer, err = blob.OpenSealer(ctx, key); err != nil {
+		return nil, usage(fmt.Errorf("encryption_key: %w", err))
+	}
+	if s.store, err = openStore(ctx, cfg, o, s.sealer); err != nil {
+		return nil, err
+	}
+	keys, err := openKeys(ctx, s.store, s.sealer)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.wire(ctx, o, keys); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func openStore(ctx context.Context, cfg *config.Config, o ServerOptions, sealer store.Sealer) (*store.Store, error) {
+	options := store.Options{DSN: cfg.Database.Reveal(), Log: o.Log, Kill: o.Kill, Sealer: sealer}
+	if options.DSN == "" {
+		options.Dir = cfg.Data
+	}
+	s, err := store.Open(ctx, options)
+	if err != nil {
+		return nil, fmt.Errorf("database: %w", err)
+	}
+	return s, nil
+}
+
+// ownDirectory makes the data directory and shows that it can be written.
+func ownDirectory(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return usage(fmt.Errorf("data: %w; make the directory writable for the user that runs planlatch, or choose another under data:", err))
+	}
+	f, err := os.CreateTemp(dir, ".writable-")
+	if err != nil {
+		return usage(fmt.Errorf("data: %w; make the directory writable for the user that runs planlatch, or choose another under data:", err))
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// wire builds the parts and their jobs.
+func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
+	cfg := s.cfg
+	hosts, err := openHosts(cfg)
+	if err != nil {
+		return usage(err)
+	}
+	engine, err := loadPolicies(ctx, cfg)
+	if err != nil {
+		return usage(err)
+	}
+	tools, err := openTools(cfg, o.Env)
+	if err != nil {
+		return usage(err)
+	}
+	exec, err := local.New(local.Options{
+		Dir: filepath.Join(cfg.Data, "executions"), Sandbox: local.Sandbox(cfg.Execution.Sandbox), Shim: o.Shim, Log: s.log,
+	})
+	if err != nil {
+		return usage(fmt.Errorf("executor: %w", err))
+	}
+	node, err := nodeID(cfg.Data)
+	if err != nil {
+		return err
+	}
+	mirrors := git.New(git.Options{Dir: filepath.Join(cfg.Data, "mirrors"), Log: s.log, Env: passed(cfg, o.Env)})
+	gatherer := &facts.Gatherer{Hosts: hosts, Store: s.store, Git: mirrors, Log: s.log}
+	if s.admin, s.NewAdminToken, err = admin(ctx, cfg, s.store); err != nil {
+		return err
+	}
+	if cfg.URL == "" {
+		cfg.URL = s.URL() // a port that the system chose
+	}
+	login := func(host, repo string) bool { return cfg.Rules(host, repo).Links == "login" }
+	viewer := &views.Viewer{
+		Store: s.store, Facts: gatherer, Blobs: s.blobs, Look: look(cfg), Link: web.NewLinker(keys.web, cfg.URL, login).Run, URL: cfg.URL,
+	}
+	in := &intake.Intake{
+		Store: s.store, Hosts: hosts, Config: cfg, Git: mirrors, Facts: gatherer, Views: viewer, Log: s.log, Now: time.Now,
+	}
+	s.store.Handle(intake.JobDelivery, in.Delivery)
+	s.store.Handle(intake.JobStale, in.Stale)
+	s.store.Handle(intake.JobReconcile, in.Reconcile)
+	for name := range hosts {
+		s.store.Every(intake.JobReconcile, name, o.Reconcile, true)
+	}
+	s.runner = runner.New(runner.Parts{
+		Store: s.store, Exec: exec, Git: mirrors, Facts: gatherer, Tools: tools, Policy: engine, Blobs: s.blobs, Log: s.log,
+	}, s.runnerOptions(node, keys, hosts, passed(cfg, o.Env)))
+	s.notifier = &notify.Notifier{Store: s.store, Views: viewer, Hosts: hosts, Log: s.log}
+	return s.routes(hosts, viewer, keys)
+}
+
+// URL is where the server listens, for tests and the demo that let the system choose the port.
+func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
+
+// Run serves until ctx ends, then stops taking work and lets go of what runs, which goes on and is found again by the next start.
+func (s *Server) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := local.Harden(); err != nil {
+		return fmt.Errorf("close this process to other processes of its user: %w", err)
+	}
+	server := &http.Server{
+		Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	if err := s.store.Start(ctx); err != nil {
+		return fmt.Errorf("start jobs: %w", err)
+	}
+	forRunner, forNotifier := fan(ctx, s.store.Kicks())
+	all, running := errgroup.WithContext(ctx)
+	all.Go(func() error {
+		if err := server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve: %w", err)
+		}
+		return nil
+	})
+	all.Go(func() error { return s.runner.Run(running, forRunner) })
+	all.Go(func() error { return s.notifier.Run(running, forNotifier) })
+	s.log.Info("planlatch serves", "address", s.URL(), "version", Version)
+	all.Go(func() error {
+		<-running.Done()
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopping)
+		defer cancel()
+		return errors.Join(server.Shutdown(stop), s.store.Stop(stop))
+	})
+	return all.Wait()
+}
+
+// stopping is how long open requests and running jobs get at the end.
+const stopping = 15 * time.Second
+
+// Close releases what NewServer opened.
+func (s *Server) Close() error {
+	var faults []error
+	if s.listener != nil {
+		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			faults = append(faults, err)
+		}
+	}
+	if s.store != nil {
+		faults = append(faults, s.store.Close())
+	}
+	if s.sealer != nil {
+		faults = append(faults, s.sealer.Close())
+	}
+	if s.blobs != nil {
+		faults = append(faults, s.blobs.Close())
+	}
+	return errors.Join(faults...)
+}
+
+// fan gives each of two loops every kick.
+func fan(ctx context.Context, kicks <-chan struct{}) (a, b <-chan struct{}) {
+	first, second := make(chan struct{}, 1), make(chan struct{}, 1)
+	go func() { // ends with ctx, like the loops it feeds
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-kicks:
+			}
+			for _, c := range []chan struct{}{first, second} {
+				select {
+				case c <- struct{}{}:
+				default:
+				}
+			}
+		}
+	}()
+	return first, second
+}
+
+// nodeID returns the id of this node, kept in its data directory: it is the same node after a restart.
+func nodeID(data string) (run.Node, error) {
+	name, err := os.Hostname()
+	if err != nil {
+		name = "unknown"
+	}
+	file := filepath.Join(data, "node")
+	old, err := os.ReadFile(file)
+	if id := strings.TrimSpace(string(old)); err == nil && id != "" {
+		return run.Node{ID: id, Name: name}, nil
+	}
+	id := "node-" + strings.ToLower(randomText(10))
+	if err := os.WriteFile(file, []byte(id+"\n"), 0o600); err != nil {
+		return run.Node{}, fmt.Errorf("keep the id of this node: %w", err)
+	}
+	return run.Node{ID: id, Name: name}, nil
+}
+
+// derived returns a key for one purpose from the server's root key.
+func derived(root []byte, purpose string) ([]byte, error) {
+	return hkdf.Key(sha256.New, root, nil, "planlatch "+purpose, 32)
+}
+
+func workers(cfg *config.Config) int {
+	if cfg.Execution.Workers > 0 {
+		return cfg.Execution.Workers
+	}
+	return runtime.NumCPU()
+}
