@@ -38,7 +38,7 @@ func (e *Executor) look(n executor.Name) (state, error) {
 		s.began, err = e.started(n)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return state{}, executor.ErrAbsent
+		return e.lookGone(n)
 	}
 	if err != nil {
 		return state{}, err
@@ -53,6 +53,18 @@ func (e *Executor) look(n executor.Name) (state, error) {
 		return state{}, executor.ErrAbsent // its start died before the first step
 	}
 	return s, nil
+}
+
+// lookGone tells a directory that was removed from one that a crash of the machine took: then the tombstone has no mark of Remove.
+func (e *Executor) lookGone(n executor.Name) (state, error) {
+	mark, err := os.ReadFile(e.tombstone(n))
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || (err == nil && len(mark) > 0):
+		return state{}, executor.ErrAbsent
+	case err != nil:
+		return state{}, err
+	}
+	return state{began: true}, nil
 }
 
 // Cancel passes the request to the owner. When the owner was killed and the tool lives on, it signals the processes itself.
@@ -177,7 +189,8 @@ func (e *Executor) Remove(ctx context.Context, n executor.Name) error {
 	if err := shim.ReadJSON(e.path(n), shim.FileLaunch, &launch); err == nil {
 		shim.RemoveCgroups(launch)
 	}
-	if err := e.discard(e.path(n)); err != nil {
+	// Marked first, so that what is gone was meant to go. The tombstone itself stays.
+	if err := errors.Join(os.WriteFile(e.tombstone(n), []byte("removed\n"), 0o600), e.discard(e.path(n))); err != nil {
 		return fmt.Errorf("remove execution %s: %w", n, err)
 	}
 	return nil

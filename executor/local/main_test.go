@@ -14,7 +14,7 @@ func TestMain(m *testing.M) {
 	if exit, isShim := local.ShimMain(os.Args); isShim {
 		os.Exit(exit)
 	}
-	if exit, isStarter := starterMain(os.Args); isStarter {
+	if exit, isProgram := programMain(os.Args); isProgram {
 		os.Exit(exit)
 	}
 	os.Exit(m.Run())
@@ -36,7 +36,9 @@ var buildShim = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(cache, "planlatch", "test", "planlatch-shim")
-	out, err := exec.Command("go", "build", "-o", path, "../../cmd/planlatch-shim").CombinedOutput()
+	cmd := exec.Command("go", "build", "-o", path, "../../cmd/planlatch-shim")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped: static, and quicker to start
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", &buildError{string(out), err}
 	}

@@ -3,6 +3,7 @@ package local
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -35,8 +36,10 @@ func layOut(l shim.Launch, dir string) error {
 			return fmt.Errorf("input %s: %w", f.Name, err)
 		}
 	}
-	if err := writeEtc(l, filepath.Join(dir, shim.DirEtc)); err != nil {
-		return err
+	if l.Namespaces {
+		if err := writeEtc(l, filepath.Join(dir, shim.DirEtc)); err != nil {
+			return err
+		}
 	}
 	for _, name := range []string{shim.FileLease, shim.FileLog} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
@@ -46,10 +49,12 @@ func layOut(l shim.Launch, dir string) error {
 	if err := unix.Mkfifo(filepath.Join(dir, shim.FileControl), 0o600); err != nil {
 		return fmt.Errorf("make control fifo: %w", err)
 	}
-	if err := shim.WriteDurable(dir, shim.FileLaunch, l); err != nil {
+	body, err := json.Marshal(l)
+	if err != nil {
 		return err
 	}
-	return shim.SyncDir(filepath.Dir(dir))
+	// Not synced, nor is the directory: what a crash of the machine takes away is lost anyway, and the tombstone tells so.
+	return os.WriteFile(filepath.Join(dir, shim.FileLaunch), body, 0o600)
 }
 
 // laySource makes the private copy of the work directory, and without namespaces a private tree around it.
@@ -229,7 +234,7 @@ func layInput(work string, f executor.File) error {
 	return nil
 }
 
-// writeEtc makes the files of /etc that say who and where the steps are. Without namespaces nobody reads them.
+// writeEtc makes the files of /etc that say who and where the steps are.
 func writeEtc(l shim.Launch, dir string) error {
 	hosts := "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 " + l.Hostname + "\n"
 	for _, r := range l.Relays {

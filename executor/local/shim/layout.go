@@ -185,7 +185,7 @@ func OpenRegular(dir, name string) (*os.File, error) {
 }
 
 // Place maps a path inside the sandbox to where it lies without namespaces: /src to the private tree, /tmp to the private directory.
-// Other strings stay as they are. An option may carry the path after its first "=".
+// Other strings, and paths in a bind, stay as they are. An option may carry the path after its first "=".
 func (l Launch) Place(dir, s string) string {
 	if l.Namespaces {
 		return s
@@ -193,6 +193,11 @@ func (l Launch) Place(dir, s string) string {
 	lead, path := "", s
 	if before, after, ok := strings.Cut(s, "="); ok && strings.HasPrefix(after, "/") && !strings.HasPrefix(s, "/") {
 		lead, path = before+"=", after
+	}
+	for _, b := range l.Spec.Binds { // these are where they are
+		if path == b.Path || strings.HasPrefix(path, b.Path+"/") {
+			return s
+		}
 	}
 	for inside, outside := range map[string]string{"/src": DirSource, "/tmp": DirTmp} {
 		if path == inside || strings.HasPrefix(path, inside+"/") {

@@ -294,17 +294,21 @@ func (o *owner) abandon() {
 	o.finish()
 }
 
+// finishPause is how long the killed get to die before the next look.
+const finishPause = 200 * time.Microsecond
+
 // finish kills everything below this process and returns when nothing of it lives: only then a result may be seen.
 func (o *owner) finish() {
-	for {
+	for !buryAll() {
 		below, err := descendants(os.Getpid(), 0)
 		for _, s := range below {
-			_ = s.Signal(unix.SIGKILL) // the next round sees whether it worked
+			err = errors.Join(err, s.Signal(unix.SIGKILL))
 		}
-		if err == nil && buryAll() {
-			break
+		if err == nil {
+			time.Sleep(finishPause)
+		} else {
+			time.Sleep(100 * finishPause) // the next round sees whether it was for good
 		}
-		time.Sleep(time.Millisecond)
 	}
 	o.network.close()
 	o.groups.remove()
@@ -341,5 +345,7 @@ func (o *owner) keepOutputs(r *executor.Result) {
 		}
 		r.Outputs = append(r.Outputs, a)
 	}
-	_ = SyncDir(out) // best effort: each file is synced, and a lost entry shows as a missing output
+	if len(r.Outputs) > 0 {
+		_ = SyncDir(out) // best effort: each file is synced, and a lost entry shows as a missing output
+	}
 }

@@ -48,8 +48,39 @@ func readStat(pid int) (stat, error) {
 	return s, err
 }
 
-// descendants lists the living processes below root (without it) and not below skip.
+// descendants lists the living processes below root (without it) and not below skip. One that is born meanwhile may be missed.
 func descendants(root, skip int) ([]stat, error) {
+	if _, err := os.Stat("/proc/thread-self/children"); err != nil { // a kernel without CONFIG_PROC_CHILDREN
+		return scanDescendants(root, skip)
+	}
+	var found []stat
+	for todo := []int{root}; len(todo) > 0; todo = todo[1:] {
+		// Each thread has its own children.
+		tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", todo[0]))
+		if err != nil {
+			continue // gone in the meantime: its children are somebody else's by now, and found there
+		}
+		for _, task := range tasks {
+			body, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", todo[0], task.Name()))
+			if err != nil {
+				continue // as above
+			}
+			for text := range strings.FieldsSeq(string(body)) {
+				pid, err := strconv.Atoi(text)
+				if err != nil || pid == skip {
+					continue
+				}
+				if s, err := readStat(pid); err == nil && !s.zombie {
+					found, todo = append(found, s), append(todo, pid)
+				}
+			}
+		}
+	}
+	return found, nil
+}
+
+// scanDescendants finds them among all processes of the machine.
+func scanDescendants(root, skip int) ([]stat, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
@@ -67,13 +98,10 @@ func descendants(root, skip int) ([]stat, error) {
 	var found []stat
 	for todo := []int{root}; len(todo) > 0; todo = todo[1:] {
 		for _, s := range children[todo[0]] {
-			if s.PID == skip || s.PID == root {
+			if s.PID == skip || s.zombie {
 				continue
 			}
-			todo = append(todo, s.PID)
-			if !s.zombie {
-				found = append(found, s)
-			}
+			found, todo = append(found, s), append(todo, s.PID)
 		}
 	}
 	return found, nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
+	"golang.org/x/sys/unix"
 )
 
 // walls are what the inner closes behind itself: landlock, no-new-privileges and seccomp.
@@ -67,6 +68,9 @@ func (w *walls) close() error {
 	if abi == 0 {
 		return errors.New("landlock: this kernel has none; enable it with lsm=landlock,… on the kernel's command line")
 	}
+	if err := dropCapabilities(); err != nil {
+		return err
+	}
 	var rules []landlock.Rule
 	for _, path := range w.Read {
 		rules = append(rules, rule(path, landlock.RODirs, landlock.ROFiles)...)
@@ -116,4 +120,29 @@ func rule(path string, dirs, files func(...string) landlock.FSRule) []landlock.R
 	default:
 		return []landlock.Rule{files(path)}
 	}
+}
+
+// dropCapabilities takes root's powers from the calling thread and all that it starts. bubblewrap has done it where there are namespaces;
+// without them a run of a server that is root would read every process's environment past landlock, for the kernel asks CAP_PERFMON first.
+func dropCapabilities() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if err := unix.Capget(&header, &sets[0]); err != nil {
+		return fmt.Errorf("read capabilities: %w", err)
+	}
+	if sets[0].Effective&(1<<unix.CAP_SETPCAP) != 0 { // otherwise the bounding set stays, and no-new-privileges keeps it from meaning anything
+		for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
+			if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) { // an older kernel knows fewer
+				return fmt.Errorf("drop capability %d: %w", c, err)
+			}
+		}
+	}
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return fmt.Errorf("drop capabilities: %w", err)
+	}
+	var none [2]unix.CapUserData
+	if err := unix.Capset(&header, &none[0]); err != nil {
+		return fmt.Errorf("drop capabilities: %w", err)
+	}
+	return nil
 }

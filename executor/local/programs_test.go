@@ -1,0 +1,94 @@
+package local_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/executor/local"
+)
+
+// programMain makes the test binary a server that starts an execution, or a tool inside a sandbox.
+func programMain(args []string) (exit int, isProgram bool) {
+	if len(args) < 3 || args[1] != "__program" {
+		return 0, false
+	}
+	if err := program(args[2], args[3:]); err != nil {
+		fmt.Println("error:", err)
+		return 1, true
+	}
+	return 0, true
+}
+
+// order is what a starter is told on stdin.
+type order struct {
+	Options local.Options
+	Spec    executor.Spec
+	Secrets []string
+}
+
+func program(name string, args []string) error {
+	switch name {
+	case "start": // the server that is going to be killed
+		if err := local.Harden(); err != nil {
+			return err
+		}
+		var o order
+		if err := json.NewDecoder(os.Stdin).Decode(&o); err != nil {
+			return err
+		}
+		e, err := local.New(o.Options)
+		if err != nil {
+			return err
+		}
+		fmt.Println("begin")
+		if err := e.Start(context.Background(), o.Spec, o.Secrets); err != nil {
+			return err
+		}
+		fmt.Println("started")
+		select {}
+	case "dial": // says what became of a connection to each address
+		for _, addr := range args {
+			fmt.Printf("%s: %s\n", addr, dial(addr))
+		}
+		return nil
+	case "eat": // takes so much memory
+		size, err := strconv.Atoi(args[0])
+		if err != nil {
+			return err
+		}
+		var kept [][]byte
+		for taken := 0; taken < size; taken += 1 << 20 {
+			block := make([]byte, 1<<20)
+			for i := 0; i < len(block); i += 4096 {
+				block[i] = 1
+			}
+			kept = append(kept, block)
+		}
+		fmt.Println("ate", len(kept))
+		select {} // hold it
+	}
+	return fmt.Errorf("unknown program %q", name)
+}
+
+func dial(addr string) string {
+	c, err := net.DialTimeout("tcp", addr, 3*time.Second)
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = c.Close() }() // read only
+	if err := c.SetDeadline(time.Now().Add(3 * time.Second)); err != nil {
+		return err.Error()
+	}
+	body, err := io.ReadAll(c)
+	if err != nil {
+		return err.Error()
+	}
+	return "said " + string(body)
+}
