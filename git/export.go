@@ -162,11 +162,11 @@ func (x *extraction) run(ctx context.Context) error {
 		return err
 	}
 	for i := len(x.dirs) - 1; i >= 0; i-- {
-		if err := seal(x.name(x.dirs[i]), 0o555); err != nil {
+		if err := seal(x.name(x.dirs[i])); err != nil {
 			return err
 		}
 	}
-	return seal(x.dir, 0o555)
+	return seal(x.dir)
 }
 
 func (x *extraction) name(p string) string { return filepath.Join(x.dir, filepath.FromSlash(p)) }
@@ -255,18 +255,22 @@ func (x *extraction) write(p placed) error {
 		return err
 	}
 	err = b.body(f, size)
+	if err == nil {
+		err = f.Chmod(p.fileMode().Perm()) // whatever the umask
+	}
+	if err == nil {
+		t := unix.NsecToTimeval(exportTime.UnixNano())
+		err = os.NewSyscallError("futimes", unix.Futimes(int(f.Fd()), []unix.Timeval{t, t}))
+	}
 	if closed := f.Close(); err == nil {
 		err = closed
 	}
-	if err != nil {
-		return err
-	}
-	return seal(x.name(p.path), p.fileMode().Perm())
+	return err
 }
 
-// seal fixes mode and time stamp, whatever the umask.
-func seal(name string, mode fs.FileMode) error {
-	if err := os.Chmod(name, mode); err != nil {
+// seal makes a directory read-only and fixes its time stamp.
+func seal(name string) error {
+	if err := os.Chmod(name, 0o555); err != nil {
 		return err
 	}
 	return os.Chtimes(name, exportTime, exportTime)

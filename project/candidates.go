@@ -192,10 +192,10 @@ func labelClashes(list []candidate) []run.Problem {
 		}
 		message := fmt.Sprintf("%s and %s are both called %s", quote(other.dir), quote(c.dir), quote(c.label))
 		p := run.Problem{File: ConfigFile, Message: message}
-		if e := c.entry; e != nil {
-			p = e.problem("name", message, "")
-		} else if e := other.entry; e != nil {
-			p = e.problem("name", message, "")
+		for _, e := range []*Entry{other.entry, c.entry} {
+			if e != nil && (e.Name != "" || p.Line == 0) {
+				p = e.problem("name", message, "")
+			}
 		}
 		p.Fix = "give one of them another name"
 		problems = append(problems, p)

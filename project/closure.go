@@ -219,7 +219,11 @@ func (t *tree) fileProblem(e *Entry, key, name string) *run.Problem {
 
 // readConfigFile reads planlatch.yaml of a tree. present is false where there is none.
 func (t *tree) readConfigFile() (c Config, present bool, problems []run.Problem) {
-	if _, err := fs.Lstat(t.fsys, ConfigFile); errors.Is(err, fs.ErrNotExist) {
+	info, err := fs.Lstat(t.fsys, ConfigFile)
+	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		t.links[ConfigFile], err = fs.ReadLink(t.fsys, ConfigFile)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := fs.Lstat(t.fsys, "planlatch.yml"); err == nil {
 			return c, false, []run.Problem{{File: "planlatch.yml", Message: "is not read: the file is called " + ConfigFile, Fix: "rename it"}}
 		}

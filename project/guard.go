@@ -7,8 +7,9 @@ import (
 
 // Bounds of one expression. The parser and every walk over its result recurse, and a goroutine whose stack is full ends the whole process.
 const (
-	maxNesting = 500    // brackets within brackets
-	maxChain   = 20_000 // operators, conditions and accessors in a row
+	maxNesting = 500     // brackets within brackets
+	maxChain   = 20_000  // operators, conditions and accessors in a row
+	harmless   = 8 << 10 // bytes that cannot nest deep enough to matter: most files, which then are scanned once and not twice
 )
 
 // reckless says whether parsing could recurse without bound: it counts what makes the syntax tree deep in the flat list of tokens.
@@ -53,8 +54,10 @@ func reckless(tokens hclsyntax.Tokens) bool {
 func parseNative(src []byte, name string) (*hcl.File, hcl.Diagnostics) {
 	start := hcl.InitialPos
 	// The diagnostics of the scanner come again from the parser.
-	if tokens, _ := hclsyntax.LexConfig(src, name, start); reckless(tokens) {
-		return nil, hcl.Diagnostics{tooNested(name)}
+	if len(src) > harmless {
+		if tokens, _ := hclsyntax.LexConfig(src, name, start); reckless(tokens) {
+			return nil, hcl.Diagnostics{tooNested(name)}
+		}
 	}
 	return hclsyntax.ParseConfig(src, name, start)
 }
@@ -62,8 +65,10 @@ func parseNative(src []byte, name string) (*hcl.File, hcl.Diagnostics) {
 // parseTemplate parses a string of a JSON file, in which the tools look for templates.
 func parseTemplate(src []byte, name string) (hclsyntax.Expression, bool) {
 	start := hcl.InitialPos
-	if tokens, _ := hclsyntax.LexTemplate(src, name, start); reckless(tokens) {
-		return nil, false
+	if len(src) > harmless {
+		if tokens, _ := hclsyntax.LexTemplate(src, name, start); reckless(tokens) {
+			return nil, false
+		}
 	}
 	e, diags := hclsyntax.ParseTemplate(src, name, start)
 	return e, !diags.HasErrors()

@@ -45,8 +45,8 @@ func (r *reader) parse(data []byte) (body ast.Node) {
 	case !utf8.Valid(data) || bytes.ContainsRune(data, 0):
 		r.reportAt("", place{}, "is not text in UTF-8", "save it as UTF-8")
 		return nil
-	case tooDeep(data):
-		r.reportAt("", place{}, "is nested too deeply", "keep to the documented keys")
+	case tooMuch(data):
+		r.reportAt("", place{}, "is nested too deeply, or has too many keys in one place", "keep to the documented keys")
 		return nil
 	}
 	defer func() {
@@ -74,23 +74,53 @@ func (r *reader) parse(data []byte) (body ast.Node) {
 	return body
 }
 
-// tooDeep bounds the recursion of the parser, on the safe side: brackets in text count as well.
-func tooDeep(data []byte) bool {
-	const most = 200
-	depth := 0
+// tooMuch says whether a document has a shape that the parser would take very long over, or recurse into too deeply: it needs half a minute
+// for fifty thousand keys in one mapping. The text is judged by its lines and brackets alone, so words in quotes count as well; what a
+// person writes is far from these bounds.
+func tooMuch(data []byte) bool {
+	const (
+		mostNested = 200
+		mostKeys   = 200    // of one mapping
+		mostItems  = 10_000 // of one list in brackets
+	)
+	keys := map[int]int{} // by column, of the mappings that are open
+	var brackets []byte
+	var commas []int
 	for line := range bytes.Lines(data) {
-		indent := len(line) - len(bytes.TrimLeft(line, " -?\t"))
-		if indent > most {
+		text := bytes.TrimLeft(line, " \t-?")
+		column := len(line) - len(text)
+		if column > mostNested {
 			return true
 		}
-		for _, c := range line {
+		if len(bytes.TrimSpace(text)) == 0 || text[0] == '#' {
+			continue
+		}
+		dash := bytes.IndexByte(line[:column], '-')
+		for c := range keys {
+			if c > column || dash >= 0 && c > dash {
+				delete(keys, c)
+			}
+		}
+		if keys[column]++; keys[column] > mostKeys {
+			return true
+		}
+		for _, c := range text {
 			switch c {
 			case '[', '{':
-				depth++
+				brackets, commas = append(brackets, c), append(commas, 0)
 			case ']', '}':
-				depth = max(depth-1, 0)
+				if n := len(brackets); n > 0 {
+					brackets, commas = brackets[:n-1], commas[:n-1]
+				}
+			case ',', ':':
+				if n := len(brackets); n > 0 {
+					commas[n-1]++
+					if brackets[n-1] == '{' && commas[n-1] > 2*mostKeys || commas[n-1] > mostItems {
+						return true
+					}
+				}
 			}
-			if depth > most {
+			if len(brackets) > mostNested {
 				return true
 			}
 		}
