@@ -20,18 +20,17 @@ type Repo struct {
 // CreateRepo makes an empty private repository of the person, or of an organization where the person may.
 func (p *Person) CreateRepo(t testing.TB, owner, name string) Repo {
 	t.Helper()
-	return p.createRepo(t, owner, name, true)
+	return p.createRepo(t, owner, sdk.CreateRepoOption{Name: name, Private: true, DefaultBranch: "main"})
 }
 
-// CreatePublicRepo is [Person.CreateRepo] for everyone's eyes.
-func (p *Person) CreatePublicRepo(t testing.TB, owner, name string) Repo {
+// CreateRepoWithReadme makes a repository with a first commit on main; it is quicker than a push.
+func (p *Person) CreateRepoWithReadme(t testing.TB, owner, name string, private bool) Repo {
 	t.Helper()
-	return p.createRepo(t, owner, name, false)
+	return p.createRepo(t, owner, sdk.CreateRepoOption{Name: name, Private: private, DefaultBranch: "main", AutoInit: true, Readme: "Default"})
 }
 
-func (p *Person) createRepo(t testing.TB, owner, name string, private bool) Repo {
+func (p *Person) createRepo(t testing.TB, owner string, opt sdk.CreateRepoOption) Repo {
 	t.Helper()
-	opt := sdk.CreateRepoOption{Name: name, Private: private, DefaultBranch: "main"}
 	create := p.api().CreateRepo
 	if owner != p.Login {
 		create = func(opt sdk.CreateRepoOption) (*sdk.Repository, *sdk.Response, error) {
@@ -39,7 +38,7 @@ func (p *Person) createRepo(t testing.TB, owner, name string, private bool) Repo
 		}
 	}
 	made, _, err := create(opt)
-	check(t, err, "create repository %s/%s", owner, name)
+	check(t, err, "create repository %s/%s", owner, opt.Name)
 	return p.server.repo(made)
 }
 

@@ -55,12 +55,7 @@ func (w *world) person(t testing.TB, name string) *person {
 
 func (w *world) Repo(t testing.TB, private bool) vcs.Repo {
 	t.Helper()
-	create := w.owner.CreatePublicRepo
-	if private {
-		create = w.owner.CreateRepo
-	}
-	made := create(t, w.owner.Login, w.server.Unique("infra"))
-	w.owner.Push(t, made, gitea.Change{Branch: "main", Files: map[string]string{"README.md": "hello\n"}})
+	made := w.owner.CreateRepoWithReadme(t, w.owner.Login, w.server.Unique("infra"), private)
 	w.owner.AddCollaborator(t, made, w.bot, "admin")
 	return vcs.Repo{ID: strconv.FormatInt(made.ID, 10), Name: made.FullName, DefaultBranch: "main", Private: private}
 }

@@ -12,19 +12,12 @@ import (
 )
 
 // gitFetchesTheHead fetches with real git, a fork included, and looks for the password where it must not be.
-func gitFetchesTheHead(t *testing.T, s *suite) {
-	r := s.World.Repo(t, false)
-	outsider := s.World.Person(t, "outsider")
-	number := outsider.OpenFork(t, r, "fork/main.tf", "# fork\n")
-	want := s.pull(t, r, number).Head.SHA
-
-	private := s.team(t)
-	inside, _ := private.open(t, "change")
+func gitFetchesTheHead(t *testing.T, s *shared) {
 	for _, c := range []struct {
 		repo   vcs.Repo
 		number int
 		want   string
-	}{{r, number, want}, {private.repo, inside, s.pull(t, private.repo, inside).Head.SHA}} {
+	}{{s.public, s.fork, s.pull(t, s.public, s.fork).Head.SHA}, {s.repo, s.number, s.head}} {
 		remote, err := s.Host.Remote(t.Context(), c.repo)
 		if err != nil {
 			t.Fatalf("Remote() = %v", err)
@@ -62,8 +55,8 @@ func fetch(t *testing.T, from vcs.Remote, ref string) string {
 	return git("rev-parse", "refs/heads/got")
 }
 
-func permissionRises(t *testing.T, s *suite) {
-	private, public := s.World.Repo(t, true), s.World.Repo(t, false)
+func permissionRises(t *testing.T, s *shared) {
+	private, public := s.repo, s.public
 	person := s.World.Person(t, "person")
 	ask := func(r vcs.Repo, login string) vcs.Permission {
 		t.Helper()
@@ -121,8 +114,8 @@ func teamMembership(t *testing.T, s *suite) {
 	}
 }
 
-func findsByNameAndLists(t *testing.T, s *suite) {
-	r := s.World.Repo(t, true)
+func findsByNameAndLists(t *testing.T, s *shared) {
+	r := s.repo
 	got, err := s.Host.Repo(t.Context(), r.Name)
 	if err != nil || got != r {
 		t.Errorf("Repo(%s) = %+v, %v, want %+v", r.Name, got, err, r)
@@ -153,14 +146,13 @@ func findsByNameAndLists(t *testing.T, s *suite) {
 	}
 }
 
-func branchTellsItsCommit(t *testing.T, s *suite) {
-	w := s.team(t)
-	want := w.author.Push(t, w.repo, "feature/a+b#c", "a.tf", "# a\n")
-	if got, err := s.Host.Branch(t.Context(), w.repo, "feature/a+b#c"); err != nil || got != want {
+func branchTellsItsCommit(t *testing.T, s *shared) {
+	want := s.author.Push(t, s.repo, "feature/a+b#c", "a.tf", "# a\n")
+	if got, err := s.Host.Branch(t.Context(), s.repo, "feature/a+b#c"); err != nil || got != want {
 		t.Errorf("Branch(feature/a+b#c) = %q, %v, want %s", got, err, want)
 	}
 	for _, name := range []string{"feature", "no-such", "", "../main", "refs/heads/main"} {
-		if got, err := s.Host.Branch(t.Context(), w.repo, name); !errors.Is(err, vcs.ErrNotFound) {
+		if got, err := s.Host.Branch(t.Context(), s.repo, name); !errors.Is(err, vcs.ErrNotFound) {
 			t.Errorf("Branch(%q) = %q, %v, want ErrNotFound", name, got, err)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 func refusesWhatIsNotSigned(t *testing.T, s *suite) {
-	w := s.team(t)
+	w := s.newTeam(t)
 	d := s.hook(t, w.repo)
 	w.open(t, "change")
 	_, good := d.next(t, "an opened pull request", func(e vcs.Event, _ string) bool { return e.Kind == vcs.EventPull })
@@ -60,7 +60,7 @@ func flip(c byte) string {
 }
 
 func readsTheLifeOfAPullRequest(t *testing.T, s *suite) {
-	w := s.team(t)
+	w := s.newTeam(t)
 	w.author.Push(t, w.repo, "other", "other/main.tf", "# other\n")
 	d := s.hook(t, w.repo)
 	number, _ := w.open(t, "change")
@@ -89,7 +89,7 @@ func readsTheLifeOfAPullRequest(t *testing.T, s *suite) {
 }
 
 func readsNewCommentsOnly(t *testing.T, s *suite) {
-	w := s.team(t)
+	w := s.newTeam(t)
 	number, _ := w.open(t, "change")
 	d := s.hook(t, w.repo)
 
@@ -116,7 +116,7 @@ func readsNewCommentsOnly(t *testing.T, s *suite) {
 }
 
 func readsReviewsWithTheirBodies(t *testing.T, s *suite) {
-	w := s.team(t)
+	w := s.newTeam(t)
 	number, _ := w.open(t, "change")
 	d := s.hook(t, w.repo)
 	for _, step := range []struct {
@@ -144,7 +144,7 @@ func readsReviewsWithTheirBodies(t *testing.T, s *suite) {
 
 func readsPushes(t *testing.T, s *suite) {
 	const branch = "feature/one"
-	w := s.team(t)
+	w := s.newTeam(t)
 	d := s.hook(t, w.repo)
 	pushed := func(say string) *vcs.Push { // the push that made main may still be on its way
 		t.Helper()
@@ -172,7 +172,7 @@ func readsPushes(t *testing.T, s *suite) {
 }
 
 func readsResultsOfOthers(t *testing.T, s *suite) {
-	w := s.team(t)
+	w := s.newTeam(t)
 	_, head := w.open(t, "change")
 	d := s.hook(t, w.repo)
 	w.author.SetStatus(t, w.repo, head, "ci/build", vcs.StatusPending)
@@ -192,7 +192,7 @@ func readsResultsOfOthers(t *testing.T, s *suite) {
 
 // commentsSinceHasReviews also shows that a command in a review has one id, whichever way it is found.
 func commentsSinceHasReviews(t *testing.T, s *suite) {
-	w := s.team(t)
+	w := s.newTeam(t)
 	number, _ := w.open(t, "change")
 	d := s.hook(t, w.repo)
 	began := time.Now().Add(-2 * time.Second)

@@ -12,7 +12,7 @@ import (
 const marker = "<!-- planlatch:summary -->"
 
 func commentEditsItsOwnOnly(t *testing.T, s *suite) {
-	w := s.team(t)
+	w := s.newTeam(t)
 	number, _ := w.open(t, "change")
 	other, _ := w.open(t, "other")
 	theirs := w.author.Comment(t, w.repo, number, "quoting "+marker)
@@ -91,51 +91,46 @@ func commentEditsItsOwnOnly(t *testing.T, s *suite) {
 	}
 }
 
-func commentOnNothingIsNotFound(t *testing.T, s *suite) {
-	r := s.World.Repo(t, true)
+func commentOnNothingIsNotFound(t *testing.T, c *shared) {
 	for _, mark := range []string{"", marker} {
-		if id, err := s.Host.Comment(t.Context(), r, 4711, "", mark, "hello"); !errors.Is(err, vcs.ErrNotFound) {
+		if id, err := c.Host.Comment(t.Context(), c.repo, 4711, "", mark, "hello"); !errors.Is(err, vcs.ErrNotFound) {
 			t.Errorf("Comment(#4711, marker %q) = %q, %v, want ErrNotFound", mark, id, err)
 		}
 	}
 	status := vcs.Status{Context: "planlatch/plan", State: vcs.StatusSuccess}
-	if err := s.Host.SetStatus(t.Context(), r, strings.Repeat("ab", 20), status); !errors.Is(err, vcs.ErrNotFound) {
+	if err := c.Host.SetStatus(t.Context(), c.repo, strings.Repeat("ab", 20), status); !errors.Is(err, vcs.ErrNotFound) {
 		t.Errorf("SetStatus(unknown commit) = %v, want ErrNotFound", err)
 	}
-	if err := s.Host.SetStatus(t.Context(), r, "main", status); !errors.Is(err, vcs.ErrNotFound) {
+	if err := c.Host.SetStatus(t.Context(), c.repo, "main", status); !errors.Is(err, vcs.ErrNotFound) {
 		t.Errorf("SetStatus(main) = %v, want ErrNotFound", err)
 	}
 }
 
-func reactsOnce(t *testing.T, s *suite) {
-	w := s.team(t)
-	number, _ := w.open(t, "change")
-	id := w.reviewer.Comment(t, w.repo, number, "planlatch plan")
+func reactsOnce(t *testing.T, c *shared) {
+	id := c.reviewer.Comment(t, c.repo, c.number, "planlatch plan")
 	for _, with := range []vcs.Reaction{vcs.ReactionSeen, vcs.ReactionSeen, vcs.ReactionDone, vcs.ReactionRefused} {
-		if err := s.Host.React(t.Context(), w.repo, number, id, with); err != nil {
+		if err := c.Host.React(t.Context(), c.repo, c.number, id, with); err != nil {
 			t.Errorf("React(%s) = %v", with, err)
 		}
 	}
 	for _, with := range []vcs.Reaction{vcs.ReactionSeen, vcs.ReactionDone, vcs.ReactionRefused} {
-		if got := s.World.Reactions(t, w.repo, number, id, with); got != 1 {
+		if got := c.World.Reactions(t, c.repo, c.number, id, with); got != 1 {
 			t.Errorf("%d reactions %s, want 1", got, with)
 		}
 	}
-	w.reviewer.DeleteComment(t, w.repo, number, id)
-	if err := s.Host.React(t.Context(), w.repo, number, id, vcs.ReactionSeen); !errors.Is(err, vcs.ErrNotFound) {
+	c.reviewer.DeleteComment(t, c.repo, c.number, id)
+	if err := c.Host.React(t.Context(), c.repo, c.number, id, vcs.ReactionSeen); !errors.Is(err, vcs.ErrNotFound) {
 		t.Errorf("React(to a deleted comment) = %v, want ErrNotFound", err)
 	}
 }
 
-func statusIsReplacedAndCut(t *testing.T, s *suite) {
-	w := s.team(t)
-	_, head := w.open(t, "change")
+func statusIsReplacedAndCut(t *testing.T, c *shared) {
 	set := func(st vcs.Status) vcs.Status {
 		t.Helper()
-		if err := s.Host.SetStatus(t.Context(), w.repo, head, st); err != nil {
+		if err := c.Host.SetStatus(t.Context(), c.repo, c.head, st); err != nil {
 			t.Fatalf("SetStatus(%+v) = %v", st, err)
 		}
-		return s.World.Statuses(t, w.repo, head)[st.Context]
+		return c.World.Statuses(t, c.repo, c.head)[st.Context]
 	}
 	for _, state := range []vcs.StatusState{vcs.StatusPending, vcs.StatusError, vcs.StatusFailure, vcs.StatusSuccess} {
 		want := vcs.Status{Context: "planlatch/plan", State: state, Description: "3 to add: " + string(state), URL: "https://planlatch.example.com/r/1"}
@@ -147,7 +142,7 @@ func statusIsReplacedAndCut(t *testing.T, s *suite) {
 	if !utf8.ValidString(got.Description) || got.Description == "" || strings.Contains(got.Description, "\n") {
 		t.Errorf("a long description came back as %q", got.Description)
 	}
-	if all := s.World.Statuses(t, w.repo, head); len(all) != 2 || all["planlatch/plan"].State != vcs.StatusSuccess {
+	if all := c.World.Statuses(t, c.repo, c.head); len(all) != 2 || all["planlatch/plan"].State != vcs.StatusSuccess {
 		t.Errorf("the statuses are %+v, want two, plan success", all)
 	}
 }

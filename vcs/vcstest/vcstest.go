@@ -82,47 +82,75 @@ type Dismisser interface {
 	Dismiss(t testing.TB, r vcs.Repo, number int, of Person)
 }
 
-// Run runs the suite. setup is called once for each case and may return the same host and world each time.
+// Run runs the suite. setup is called for each case, and once for those that share a pull request because they leave it as it is; it may
+// return the same host and world each time.
 func Run(t *testing.T, setup func(t *testing.T) Harness) {
 	t.Helper()
+	common := newCommon(t, setup(t))
 	for name, test := range map[string]func(t *testing.T, s *suite){
-		"Parse/RefusesWhatIsNotSigned":                refusesWhatIsNotSigned,
-		"Parse/ReadsTheLifeOfAPullRequest":            readsTheLifeOfAPullRequest,
-		"Parse/ReadsNewCommentsOnly":                  readsNewCommentsOnly,
-		"Parse/ReadsReviewsWithTheirBodies":           readsReviewsWithTheirBodies,
-		"Parse/ReadsPushes":                           readsPushes,
-		"Parse/ReadsResultsOfOthers":                  readsResultsOfOthers,
-		"Pull/TellsAnOpenOne":                         tellsAnOpenPull,
-		"Pull/TellsDraftForkAndClosed":                tellsDraftForkAndClosed,
-		"Pull/TellsAMergedOneWithItsHeadAtMerge":      tellsAMergedPull,
-		"Pull/UnknownIsNotFound":                      unknownPullIsNotFound,
-		"Pull/KeepsTheLastWordOfEachPerson":           keepsTheLastWord,
-		"Pull/DismissedReviewsCountForNobody":         dismissedReviewsCountForNobody,
-		"Pull/ConflictIsNeverMergeable":               conflictIsNeverMergeable,
-		"Pull/ProtectionNamesChecksAndWhatIsMissing":  protectionNamesChecks,
-		"Pull/UpdatedSinceHasClosedAndMerged":         updatedSinceHasClosedAndMerged,
-		"Pull/CommentsSinceHasReviewsAndIsInOrder":    commentsSinceHasReviews,
-		"Speaks/CommentEditsItsOwnOnly":               commentEditsItsOwnOnly,
-		"Speaks/CommentOnNothingIsNotFound":           commentOnNothingIsNotFound,
-		"Speaks/ReactsOnce":                           reactsOnce,
-		"Speaks/StatusIsReplacedAndCut":               statusIsReplacedAndCut,
-		"Access/GitFetchesTheHeadWithTheRemote":       gitFetchesTheHead,
-		"Access/PermissionRises":                      permissionRises,
-		"Access/TeamMembership":                       teamMembership,
-		"Repos/FindsByNameAndLists":                   findsByNameAndLists,
-		"Repos/BranchTellsItsCommit":                  branchTellsItsCommit,
-		"Host/ConcurrentReadsAreTheSameAsOneByOne":    concurrentReads,
-		"Pull/ANamesakeOfADeletedRepositoryIsNothing": namesakeIsNothing,
+		"Parse/RefusesWhatIsNotSigned":               refusesWhatIsNotSigned,
+		"Parse/ReadsTheLifeOfAPullRequest":           readsTheLifeOfAPullRequest,
+		"Parse/ReadsNewCommentsOnly":                 readsNewCommentsOnly,
+		"Parse/ReadsReviewsWithTheirBodies":          readsReviewsWithTheirBodies,
+		"Parse/ReadsPushes":                          readsPushes,
+		"Parse/ReadsResultsOfOthers":                 readsResultsOfOthers,
+		"Pull/TellsAnOpenOne":                        tellsAnOpenPull,
+		"Pull/TellsDraftAndClosed":                   tellsDraftAndClosed,
+		"Pull/TellsAMergedOneWithItsHeadAtMerge":     tellsAMergedPull,
+		"Pull/KeepsTheLastWordOfEachPerson":          keepsTheLastWord,
+		"Pull/ConflictIsNeverMergeable":              conflictIsNeverMergeable,
+		"Pull/ProtectionNamesChecksAndWhatIsMissing": protectionNamesChecks,
+		"Pull/UpdatedSinceHasClosedAndMerged":        updatedSinceHasClosedAndMerged,
+		"Pull/CommentsSinceHasReviewsAndIsInOrder":   commentsSinceHasReviews,
+		"Speaks/CommentEditsItsOwnOnly":              commentEditsItsOwnOnly,
+		"Access/TeamMembership":                      teamMembership,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, &suite{Harness: setup(t)})
 		})
 	}
+	for name, test := range map[string]func(t *testing.T, c *shared){
+		"Pull/TellsAFork":                       tellsAFork,
+		"Pull/UnknownIsNotFound":                unknownPullIsNotFound,
+		"Speaks/CommentOnNothingIsNotFound":     commentOnNothingIsNotFound,
+		"Speaks/ReactsOnce":                     reactsOnce,
+		"Speaks/StatusIsReplacedAndCut":         statusIsReplacedAndCut,
+		"Access/GitFetchesTheHeadWithTheRemote": gitFetchesTheHead,
+		"Access/PermissionRises":                permissionRises,
+		"Repos/FindsByNameAndLists":             findsByNameAndLists,
+		"Repos/BranchTellsItsCommit":            branchTellsItsCommit,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, common)
+		})
+	}
 }
 
 // suite is what a case works with.
 type suite struct{ Harness }
+
+// shared is what cases work with that can stand each other: one open pull request in a private repository, one from a fork of a public one.
+type shared struct {
+	suite
+	team
+	number int
+	head   string
+
+	public   vcs.Repo
+	outsider Person
+	fork     int
+}
+
+func newCommon(t *testing.T, h Harness) *shared {
+	t.Helper()
+	c := &shared{suite: suite{h}, outsider: h.World.Person(t, "outsider"), public: h.World.Repo(t, false)}
+	c.team = c.suite.newTeam(t)
+	c.number, c.head = c.open(t, "change")
+	c.fork = c.outsider.OpenFork(t, c.public, "fork/main.tf", "# fork\n")
+	return c
+}
 
 const (
 	patience = 20 * time.Second      // with the other process, before a case fails
@@ -135,7 +163,7 @@ type team struct {
 	author, reviewer Person
 }
 
-func (s *suite) team(t *testing.T) team {
+func (s *suite) newTeam(t *testing.T) team {
 	t.Helper()
 	w := team{repo: s.World.Repo(t, true), author: s.World.Person(t, "author"), reviewer: s.World.Person(t, "reviewer")}
 	s.World.Grant(t, w.repo, w.author, vcs.PermissionWrite)
