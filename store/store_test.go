@@ -5,7 +5,9 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"errors"
+	"flag"
 	"log/slog"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -15,7 +17,18 @@ import (
 	"github.com/planlatch/planlatch/testkit/postgres"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain lets the test binary be the process that a test kills.
+func TestMain(m *testing.M) {
+	if o := (store.Options{Dir: os.Getenv("STORE_TEST_DIR"), DSN: os.Getenv("STORE_TEST_DSN")}); o.Dir+o.DSN != "" {
+		child(o)
+	}
+	flag.Parse()
+	// The tests wait for the disk, the server and each other's jobs, hardly for the processor.
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestSQLite(t *testing.T) {
 	t.Parallel()

@@ -110,7 +110,8 @@ CREATE TABLE runs (
 	moved BIGINT NOT NULL, -- when the row was last written
 	UNIQUE (revision, project, cause)
 );
-CREATE INDEX runs_waiting ON runs (waiting, ordinal, created, id) WHERE waiting > 0;
+-- The fair order; project and pull ride along so that a run of a busy project is skipped without reading its row.
+CREATE INDEX runs_waiting ON runs (waiting, ordinal, created, id, project, pull) WHERE waiting > 0;
 CREATE INDEX runs_running ON runs (node) WHERE state IN ('planning', 'applying');
 CREATE INDEX runs_pull ON runs (pull, live);
 CREATE INDEX runs_project ON runs (project, created);
