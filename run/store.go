@@ -149,7 +149,8 @@ type Queue interface {
 	// Position says how many runs are ahead of a waiting one in that order; 0 for the head.
 	Position(ctx context.Context, id ID) (int, error)
 	// Kicks delivers a token whenever a run may have become claimable or a posting wanted, by this process or, on PostgreSQL, another.
-	// Tokens coalesce; a tick of the caller's own covers lost ones.
+	// Tokens coalesce; a tick of the caller's own covers lost ones. Each call is a subscription of its own, for as long as the store
+	// lives: a loop calls it once, before it begins.
 	Kicks() <-chan struct{}
 	// Beat renews a node's lease on the database's clock.
 	Beat(ctx context.Context, n Node) error
