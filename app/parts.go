@@ -120,7 +120,7 @@ func (s *Server) runnerOptions(node run.Node, keys keys, hosts map[string]vcs.Ho
 	return runner.Options{
 		Node: node, Workers: workers(cfg), Dir: filepath.Join(cfg.Data, "work"),
 		PlanTimeout: x.PlanTimeout, ApplyTimeout: x.ApplyTimeout, PlanGrace: x.CancelGrace.Plan, ApplyGrace: x.CancelGrace.Apply,
-		NodeTimeout: x.NodeTimeout,
+		LockTimeout: x.LockTimeout, NodeTimeout: x.NodeTimeout,
 		Limits: executor.Limits{
 			Memory: int64(x.Limits.Memory), Processes: x.Limits.Processes, Disk: int64(x.Limits.Disk), Log: int64(x.Limits.Log),
 		},

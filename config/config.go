@@ -92,6 +92,9 @@ type Execution struct {
 	ShutdownWait time.Duration `yaml:"shutdown_wait" least:"0"`
 	// NodeTimeout is how long a silent node keeps its runs. Default 2m.
 	NodeTimeout time.Duration `yaml:"node_timeout" least:"1"`
+	// LockTimeout is how long a run waits for somebody else to free the backend's own lock, before it fails and says who holds it. 0: not
+	// at all. Default 1m.
+	LockTimeout time.Duration `yaml:"lock_timeout" least:"0"`
 	CancelGrace Grace         `yaml:"cancel_grace"`
 	Limits      Limits        `yaml:"limits"`
 	Network     Network       `yaml:"network"`
@@ -311,6 +314,7 @@ func Default(dataDir string) *Config {
 			ApplyTimeout: 2 * time.Hour,
 			ShutdownWait: 2 * time.Hour,
 			NodeTimeout:  2 * time.Minute,
+			LockTimeout:  time.Minute,
 			CancelGrace:  Grace{Plan: 30 * time.Second, Apply: 10 * time.Minute},
 			Limits:       Limits{Memory: 4 << 30, Processes: 512, Disk: 10 << 30, Log: 64 << 20},
 			Network:      Network{Mode: "open"},

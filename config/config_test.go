@@ -94,6 +94,7 @@ func TestEveryKeyOfTheContractIsRead(t *testing.T) {
 		{"workers", c.Execution.Workers, 3},
 		{"plan_timeout", c.Execution.PlanTimeout, 15 * time.Minute},
 		{"shutdown_wait follows apply_timeout", c.Execution.ShutdownWait, 3 * time.Hour},
+		{"lock_timeout", c.Execution.LockTimeout, 90 * time.Second},
 		{"grace", c.Execution.CancelGrace, config.Grace{Plan: 5 * time.Second, Apply: 10 * time.Minute}},
 		{"limits", c.Execution.Limits, config.Limits{Memory: 2 << 30, Processes: 100, Disk: 10 << 30, Log: 1 << 20}},
 		{"network", c.Execution.Network, config.Network{Mode: "allow_list", Allow: []string{"127.0.0.1:5432"}}},

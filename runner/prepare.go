@@ -180,10 +180,13 @@ func initStep(g ground) executor.Step {
 	return executor.Step{Label: "init", Argv: argv}
 }
 
+// lockTimeout is how long a step waits for the backend's own lock.
+func (r *Runner) lockTimeout() string { return "-lock-timeout=" + r.o.LockTimeout.String() }
+
 // planSpec is init, plan and show in one execution. show follows a plan that found changes (2) and one that found none (0) alike.
 func (r *Runner) planSpec(g ground) executor.Spec {
 	s := r.base(g, "plan")
-	plan := []string{g.tool.Path, "plan", "-input=false", "-no-color", "-detailed-exitcode", "-lock-timeout=1m", "-out=" + filePlan}
+	plan := []string{g.tool.Path, "plan", "-input=false", "-no-color", "-detailed-exitcode", r.lockTimeout(), "-out=" + filePlan}
 	for _, f := range g.run.Settings.VarFiles {
 		plan = append(plan, "-var-file="+f)
 	}
@@ -207,7 +210,7 @@ func (r *Runner) applySpec(g ground, inputs []executor.File) executor.Spec {
 	s.Inputs = inputs
 	s.Steps = []executor.Step{
 		initStep(g),
-		{Label: "apply", Argv: []string{g.tool.Path, "apply", "-input=false", "-no-color", "-lock-timeout=1m", filePlan}},
+		{Label: "apply", Argv: []string{g.tool.Path, "apply", "-input=false", "-no-color", r.lockTimeout(), filePlan}},
 	}
 	s.Outputs = []string{fileErrored}
 	s.Limits.Wall, s.Grace = r.o.ApplyTimeout, r.o.ApplyGrace

@@ -50,6 +50,7 @@ type Options struct {
 	ApplyTimeout time.Duration
 	PlanGrace    time.Duration
 	ApplyGrace   time.Duration
+	LockTimeout  time.Duration // how long the tool waits for the backend's own lock; 0: not at all
 	NodeTimeout  time.Duration // after which another node's silence counts as its end
 	Limits       executor.Limits
 	Network      executor.Network
