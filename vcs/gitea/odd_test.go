@@ -235,6 +235,7 @@ func TestThinAnswersDoNotPanic(t *testing.T) {
 		"ref of another":       {change{"GET /git/refs/pull/1/head", `[{"ref":"refs/pull/1/headache","object":{"sha":"` + head + `"}}]`}, refused},
 		"ref elsewhere":        {change{"GET /git/refs/pull/1/head", `[{"ref":"refs/pull/1/head","object":{"sha":"` + strings.Repeat("c", 40) + `"}}]`}, refused},
 		"commits of another":   {change{"GET /pulls/1/commits", `[{"sha":"` + strings.Repeat("c", 40) + `"}]`}, refused},
+		"open, base gone":      {change{"GET /pulls/1/commits", ``}, notFound},
 		"commits null":         {change{"GET /pulls/1/commits", `null`}, func(p vcs.Pull, err error) bool { return err == nil && len(p.Contributors) == 0 }},
 		"commit of nobody":     {change{"GET /pulls/1/commits", `[{"sha":"` + head + `","author":null,"committer":null,"commit":null}]`}, fine},
 		"commit half":          {change{"GET /pulls/1/commits", `[{"sha":"` + head + `","commit":{"author":null,"committer":{}}}]`}, fine},
@@ -268,9 +269,23 @@ func TestThinAnswersDoNotPanic(t *testing.T) {
 	}
 }
 
+func notFound(_ vcs.Pull, err error) bool { return errors.Is(err, vcs.ErrNotFound) }
+
 func fine(_ vcs.Pull, err error) bool       { return err == nil }
 func unreviewed(p vcs.Pull, err error) bool { return err == nil && len(p.Reviews) == 0 }
 func refused(_ vcs.Pull, err error) bool    { var r *vcs.RetryError; return errors.As(err, &r) }
+
+func TestClosedPullOutlivesItsBaseBranch(t *testing.T) {
+	t.Parallel()
+	_, h := newFake(t, map[string]http.HandlerFunc{
+		"GET /pulls/1":         says(pullJSON(`"state":"open"=>"state":"closed"`)),
+		"GET /pulls/1/commits": code(http.StatusNotFound, `{"message":"invalid base branch or revision"}`),
+		"GET /branches/main":   code(http.StatusNotFound, `{}`),
+	})
+	if p, err := h.Pull(t.Context(), acme, 1); err != nil || p.State != vcs.PullClosed || p.Head.SHA != head {
+		t.Errorf("Pull() = %+v, %v, want it closed", p, err)
+	}
+}
 
 func TestNewPullMayBeMissingForAMoment(t *testing.T) {
 	t.Parallel()

@@ -108,6 +108,9 @@ func (h *Host) fill(ctx context.Context, owner, repo string, got *sdk.PullReques
 	})
 	read("commits", func(ctx context.Context) (err error) {
 		commits, err = h.commits(ctx, owner, repo, p.Number)
+		if p.State == vcs.PullClosed && errors.Is(err, vcs.ErrNotFound) {
+			return nil // its base branch is gone, so Gitea cannot say which commits are its own; nothing is judged on it any more
+		}
 		return err
 	})
 	if err := group.Wait(); err != nil {
