@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the pinned test programs into a cache that is keyed by what they are built from, so that a second call costs nothing.
-# Usage: tools/build.sh [tofu|gitea|versitygw]…   prints one line "name path" per program.
+# Usage: tools/build.sh [tofu|gitea|versitygw|golangci-lint|govulncheck]…   prints one line "name path" per program.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${PLANLATCH_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/planlatch/tools}
@@ -11,6 +11,11 @@ build() { # name package cgo goflags…
 	shift 3
 	key=$(cat "$here/$name/go.mod" "$here/$name/go.sum" | sha256sum | cut -c1-16)
 	out=$cache/$name-$key
+	if [ ! -e "$out/done" ]; then
+		mkdir -p "$cache"
+		exec 9>"$cache/$name.lock" # packages are tested at once, and each asks for its programs
+		if command -v flock >/dev/null 2>&1; then flock 9; fi
+	fi
 	if [ ! -e "$out/done" ]; then
 		echo "building $name (once; a few minutes)" >&2
 		rm -rf "$out.new"
@@ -35,6 +40,8 @@ for name in "$@"; do
 	tofu) build tofu github.com/opentofu/opentofu/cmd/tofu 0 -ldflags '-s -w -X github.com/opentofu/opentofu/version.dev=no' ;;
 	gitea) build gitea code.gitea.io/gitea 1 -tags 'sqlite sqlite_unlock_notify' -ldflags '-s -w' ;;
 	versitygw) build versitygw github.com/versity/versitygw/cmd/versitygw 0 -ldflags '-s -w' ;;
-	*) echo "tools/build.sh: unknown program $name (tofu, gitea, versitygw)" >&2; exit 2 ;;
+	golangci-lint) build golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint 0 -ldflags '-s -w' ;;
+	govulncheck) build govulncheck golang.org/x/vuln/cmd/govulncheck 0 -ldflags '-s -w' ;;
+	*) echo "tools/build.sh: unknown program $name (tofu, gitea, versitygw, golangci-lint, govulncheck)" >&2; exit 2 ;;
 	esac
 done

@@ -1,0 +1,34 @@
+# Builds a small image with planlatch, its helper, git, the sandbox's parts and the pinned tofu inside.
+# Build: docker build -t planlatch .      Run: see deploy/compose.yaml, which has the settings that make "sandbox: required" work.
+
+FROM golang:1.26.8-bookworm AS build
+ENV CGO_ENABLED=0 GOFLAGS=-buildvcs=false
+WORKDIR /src
+
+# tofu changes least and takes longest, so it has a layer of its own.
+COPY tools/build.sh tools/build.sh
+COPY tools/tofu tools/tofu
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+	mkdir -p /out && cp "$(PLANLATCH_TOOLS=/tools sh tools/build.sh tofu | cut -d' ' -f2)" /out/tofu
+
+COPY go.mod go.sum ./
+RUN --mount=type=cache,target=/go/pkg/mod go mod download
+COPY . .
+ARG VERSION=development
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+	go build -trimpath -ldflags "-s -w -X github.com/planlatch/planlatch/app.Version=${VERSION}" -o /out/ ./cmd/planlatch ./cmd/planlatch-shim
+
+FROM debian:12.12-slim
+RUN apt-get update \
+	&& apt-get install -y --no-install-recommends bubblewrap ca-certificates git openssh-client slirp4netns \
+	&& rm -rf /var/lib/apt/lists/* \
+	&& useradd --uid 10001 --home-dir /var/lib/planlatch --create-home --shell /usr/sbin/nologin planlatch \
+	&& chmod 0700 /var/lib/planlatch
+COPY --from=build /out/planlatch /out/planlatch-shim /out/tofu /usr/local/bin/
+COPY LICENSE /usr/share/doc/planlatch/LICENSE
+USER 10001:10001
+VOLUME /var/lib/planlatch
+EXPOSE 8090
+# planlatch is process 1 on purpose, without an init in front: it then knows that its end would kill running applies, and waits for them.
+ENTRYPOINT ["/usr/local/bin/planlatch"]
+CMD ["serve", "--config", "/etc/planlatch/server.yaml"]
