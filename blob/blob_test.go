@@ -78,10 +78,13 @@ func TestFailedReaderStoresNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, blob.Options{Dir: dir})
-	broken := errors.New("disk gone")
-	err := s.PutReader(t.Context(), "x", io.MultiReader(strings.NewReader(strings.Repeat("a", 100_000)), iotest.ErrReader(broken)))
-	if !errors.Is(err, broken) {
-		t.Errorf("PutReader() = %v, want %v", err, broken)
+	for _, broken := range []error{errors.New("disk gone"), io.ErrUnexpectedEOF} {
+		for _, size := range []int{0, 100, 64 << 10, 100_000} {
+			err := s.PutReader(t.Context(), "x", io.MultiReader(strings.NewReader(strings.Repeat("a", size)), iotest.ErrReader(broken)))
+			if !errors.Is(err, broken) {
+				t.Errorf("PutReader() of %d bytes and %v = %v, want that error", size, broken, err)
+			}
+		}
 	}
 	if _, err := s.Get(t.Context(), "x"); !errors.Is(err, blob.ErrNotFound) {
 		t.Errorf("Get() = %v, want ErrNotFound", err)
@@ -290,7 +293,7 @@ func TestGeneratedKeyIsMadeOnceAndKeptPrivate(t *testing.T) {
 			t.Errorf("OpenSealer() of the generated key = %v", err)
 		}
 	}
-	if err := os.Chmod(path, 0o644); err != nil { //nolint:gosec // the fault under test
+	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := blob.GeneratedKey(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"gocloud.dev/secrets"
 )
@@ -96,19 +97,14 @@ func encrypt(ctx context.Context, keeper *secrets.Keeper, name string, w io.Writ
 	if _, err := w.Write(head); err != nil {
 		return err
 	}
-	bound := append(head, name...)
+	bound := slices.Concat(head, []byte(name))
 	in := bufio.NewReaderSize(r, pieceSize+1)
 	plain, sealed := make([]byte, pieceSize), make([]byte, 0, pieceSize+aead.Overhead())
 	for number := uint64(0); ; number++ {
-		n, err := io.ReadFull(in, plain)
-		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		n, last, err := fill(in, plain)
+		if err != nil {
 			return fmt.Errorf("read what is to be stored: %w", err)
 		}
-		_, next := in.Peek(1)
-		if next != nil && !errors.Is(next, io.EOF) {
-			return fmt.Errorf("read what is to be stored: %w", next)
-		}
-		last := next != nil
 		sealed = aead.Seal(sealed[:0], pieceNonce(number, last), plain[:n], bound)
 		if _, err := w.Write(sealed); err != nil {
 			return err
@@ -117,6 +113,26 @@ func encrypt(ctx context.Context, keeper *secrets.Keeper, name string, w io.Writ
 			return nil
 		}
 	}
+}
+
+// fill reads one piece and says whether it is the last. Only io.EOF itself ends an object: io.ReadFull would take a connection that broke
+// with io.ErrUnexpectedEOF for the end.
+func fill(in *bufio.Reader, piece []byte) (n int, last bool, err error) {
+	for n < len(piece) {
+		m, err := in.Read(piece[n:])
+		n += m
+		if errors.Is(err, io.EOF) {
+			return n, true, nil
+		}
+		if err != nil {
+			return n, false, err
+		}
+	}
+	_, err = in.Peek(1)
+	if errors.Is(err, io.EOF) {
+		return n, true, nil
+	}
+	return n, false, err
 }
 
 // decrypt reads the object of a name.

@@ -89,7 +89,7 @@ func writeKey(path string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }() // the link, if it was made, stays
 	_, err = f.WriteString(localScheme + base64.URLEncoding.EncodeToString(raw) + "\n")
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err

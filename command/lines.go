@@ -3,6 +3,7 @@ package command
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -132,10 +133,8 @@ func (o Options) almostUs(word string) bool {
 		return false
 	}
 	word = strings.ToLower(strings.TrimLeft(word, "/@"))
-	for _, t := range tools {
-		if word == t {
-			return true
-		}
+	if slices.Contains(tools, word) {
+		return true
 	}
 	_, near := closest(word, o.Prefixes)
 	return near

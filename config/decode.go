@@ -91,7 +91,7 @@ func (d *decoder) value(path string, v reflect.Value, n ast.Node, tag reflect.St
 		d.scalar(path, v, n, tag)
 		return
 	}
-	if _, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if _, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
 		d.scalar(path, v, n, tag)
 		return
 	}
@@ -409,8 +409,9 @@ func want(v reflect.Value) string {
 		return "true or false"
 	case reflect.Int, reflect.Int64:
 		return "a whole number"
+	default:
+		return "text"
 	}
-	return "text"
 }
 
 // place is where a node begins.

@@ -196,6 +196,7 @@ func accessName(p vcs.Permission) string {
 		return "write"
 	case vcs.PermissionRead:
 		return "read"
+	case vcs.PermissionNone:
 	}
 	return "no"
 }

@@ -123,7 +123,9 @@ func (s Selector) MatchRepo(host, repo string) bool {
 }
 
 // MatchHost says whether the selector is about anything of a host.
-func (s Selector) MatchHost(host string) bool { return s.text != "" && match(s.host, strings.ToLower(host)) }
+func (s Selector) MatchHost(host string) bool {
+	return s.text != "" && match(s.host, strings.ToLower(host))
+}
 
 // RepoOnly says whether the selector names no directory and no workspace.
 func (s Selector) RepoOnly() bool { return s.dir == "" && s.workspace == "" }
@@ -191,7 +193,7 @@ func checkPath(path, what string) error {
 	case strings.HasSuffix(path, "/"):
 		return fmt.Errorf("%s ends with a slash; write //prod for the directory or //prod/** for it and all below", what)
 	}
-	for _, part := range strings.Split(path, "/") {
+	for part := range strings.SplitSeq(path, "/") {
 		switch part {
 		case "":
 			return fmt.Errorf("%s has an empty part; one // separates repository and directory, all other slashes are single", what)

@@ -170,12 +170,12 @@ func (f found) tool() Tool { return Tool{Name: f.name, Version: f.version.String
 func (f *Finder) candidates(ctx context.Context, s source, p product.Product, fits func(*version.Version) bool) []found {
 	var out []found
 	for _, path := range s.list(p.BinaryName(), fits) {
-		real, err := filepath.EvalSymlinks(path)
+		target, err := filepath.EvalSymlinks(path)
 		if err != nil {
 			continue
 		}
-		c := found{name: p.Name, path: real}
-		c.version, c.err = f.probes.version(ctx, p, real)
+		c := found{name: p.Name, path: target}
+		c.version, c.err = f.probes.version(ctx, p, target)
 		if errors.Is(c.err, os.ErrNotExist) {
 			continue
 		}

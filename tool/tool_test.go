@@ -27,7 +27,7 @@ func script(t *testing.T, path, body string) string {
 		t.Fatal(err)
 	}
 	// Written under another name and renamed: a file that is open for writing in a forked test process cannot be run.
-	if err := os.WriteFile(path+".new", []byte("#!/bin/sh\n"+body), 0o700); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(path+".new", []byte("#!/bin/sh\n"+body), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(path+".new", path); err != nil {
@@ -184,15 +184,15 @@ func TestFixedBinaryIsAskedFirst(t *testing.T) {
 func TestSymbolicLinksAreResolved(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
-	real := fake(t, filepath.Join(t.TempDir(), "tofu-1.11.0"), "OpenTofu", "1.11.0")
+	target := fake(t, filepath.Join(t.TempDir(), "tofu-1.11.0"), "OpenTofu", "1.11.0")
 	if err := os.Remove(filepath.Join(b.opt, "tofu")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(real, filepath.Join(b.opt, "tofu")); err != nil {
+	if err := os.Symlink(target, filepath.Join(b.opt, "tofu")); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := b.finder.Resolve(t.Context(), tool.Want{Version: "1.11.0"}); err != nil || got.Path != real {
-		t.Errorf("Resolve(1.11.0) = %+v, %v, want %s", got, err, real)
+	if got, err := b.finder.Resolve(t.Context(), tool.Want{Version: "1.11.0"}); err != nil || got.Path != target {
+		t.Errorf("Resolve(1.11.0) = %+v, %v, want %s", got, err, target)
 	}
 }
 

@@ -179,7 +179,7 @@ func TestAnswers(t *testing.T) {
 func TestBodyWithoutLengthIsBoundedToo(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(o *webhook.Options) { o.MaxBody = 1 << 20 })
-	r := httptest.NewRequest("POST", "/webhooks/gitea", io.LimitReader(endless{}, 30<<20))
+	r := httptest.NewRequest(http.MethodPost, "/webhooks/gitea", io.LimitReader(endless{}, 30<<20))
 	r.ContentLength = -1
 	w := httptest.NewRecorder()
 	b.door.ServeHTTP(w, r)
