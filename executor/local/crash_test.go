@@ -224,6 +224,38 @@ func TestKilledOwner(t *testing.T) {
 		}
 	})
 
+	t.Run("NetworkStackLivesAsLongAsTheTool", func(t *testing.T) {
+		t.Parallel()
+		s := executortest.Spec(t, "r1-apply", patient)
+		s.Network.Mode = executor.NetworkOpen
+		e, dir := setup(t, s)
+		var procs shim.Procs
+		if err := shim.ReadJSON(dir, shim.FileProcs, &procs); err != nil {
+			t.Fatal(err)
+		}
+		stacks := func() (found int) {
+			files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, file := range files {
+				body, _ := os.ReadFile(file) // gone in the meantime: not ours
+				if strings.HasPrefix(string(body), "slirp4netns\x00") && strings.Contains(string(body), fmt.Sprintf("/proc/%d/ns/net", procs.Root.PID)) {
+					found++
+				}
+			}
+			return found
+		}
+		if got := stacks(); got == 0 {
+			t.Error("the network stack died with the owner, while the tool may need it to save its state")
+		}
+		executortest.Write(t, filepath.Join(dir, shim.DirWork, "go"), "")
+		if _, err := e.Attach(t.Context(), s.Name, io.Discard, 0); !errors.Is(err, executor.ErrLost) {
+			t.Errorf("Attach() = %v, want ErrLost", err)
+		}
+		eventually(t, "the network stack ended with the tool", func() bool { return stacks() == 0 })
+	})
+
 	t.Run("CancelStillInterruptsAndKills", func(t *testing.T) {
 		t.Parallel()
 		s := executortest.Spec(t, "r1-apply", "trap 'echo interrupted' INT; echo ready; while :; do sleep 0.02; done")

@@ -67,7 +67,8 @@ type Executor struct {
 	bwrap   string
 	slirp   string
 	log     *slog.Logger
-	probes  func() probes // probed once, when first needed
+	probes  func() probes // each probed once, when first needed
+	noSlirp func() error
 
 	mu       sync.Mutex
 	children map[int]bool // owners that we started and have not buried
@@ -100,9 +101,9 @@ func New(o Options) (*Executor, error) {
 		}
 	}
 	// Mounts and landlock know only where things really are.
-	real, err := filepath.EvalSymlinks(o.Dir)
+	actual, err := filepath.EvalSymlinks(o.Dir)
 	if err == nil {
-		e.dir, err = filepath.Abs(real)
+		e.dir, err = filepath.Abs(actual)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("directory of executions: %w", err)
@@ -114,7 +115,7 @@ func New(o Options) (*Executor, error) {
 		return nil, err
 	}
 	e.bwrap, e.slirp = find(o.Bwrap, "bwrap"), find(o.Slirp, "slirp4netns")
-	e.probes = sync.OnceValue(e.probe)
+	e.probes, e.noSlirp = sync.OnceValue(e.probe), sync.OnceValue(e.probeSlirp)
 	return e, e.emptyTrash()
 }
 
@@ -134,7 +135,7 @@ func Harden() error {
 // inSystem names the system directory that dir lies in, or "".
 func inSystem(dir string) string {
 	for _, system := range shim.SystemDirs() {
-		if real, err := filepath.EvalSymlinks(system); err == nil && within(dir, real) {
+		if actual, err := filepath.EvalSymlinks(system); err == nil && within(dir, actual) {
 			return system
 		}
 	}

@@ -1,6 +1,7 @@
 package local_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,37 +18,37 @@ func TestMain(m *testing.M) {
 	if exit, isProgram := programMain(os.Args); isProgram {
 		os.Exit(exit)
 	}
-	os.Exit(m.Run())
+	os.Exit(run(m))
 }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "planlatch-shim-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // best effort
+	shimPath = filepath.Join(dir, "planlatch-shim")
+	return m.Run()
+}
+
+// shimPath is where the tests' planlatch-shim is built to.
+var shimPath string
 
 // builtShim builds the real planlatch-shim once for all tests: the test binary as its own shim is slow and large.
 func builtShim(t testing.TB) string {
 	t.Helper()
-	path, err := buildShim()
-	if err != nil {
+	if err := buildShim(); err != nil {
 		t.Fatalf("build planlatch-shim: %v", err)
 	}
-	return path
+	return shimPath
 }
 
-var buildShim = sync.OnceValues(func() (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(cache, "planlatch", "test", "planlatch-shim")
-	cmd := exec.Command("go", "build", "-o", path, "../../cmd/planlatch-shim")
+var buildShim = sync.OnceValue(func() error {
+	cmd := exec.Command("go", "build", "-o", shimPath, "../../cmd/planlatch-shim")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped: static, and quicker to start
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return "", &buildError{string(out), err}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
 	}
-	return path, nil
+	return nil
 })
-
-type buildError struct {
-	out string
-	err error
-}
-
-func (e *buildError) Error() string { return e.err.Error() + ": " + e.out }

@@ -21,17 +21,17 @@ func (e *Executor) plan(ctx context.Context, s executor.Spec) (shim.Launch, erro
 	if err := e.Refusal(ctx); err != nil {
 		return shim.Launch{}, err
 	}
-	real, err := filepath.EvalSymlinks(s.Source.Dir)
+	actual, err := filepath.EvalSymlinks(s.Source.Dir)
 	if err != nil {
 		return shim.Launch{}, fmt.Errorf("source: %w", err)
 	}
-	s.Source.Dir = real
+	s.Source.Dir = actual
 	if err := checkSource(s.Source); err != nil {
 		return shim.Launch{}, err
 	}
-	p := e.walls()
+	p := e.probes()
 	l := shim.Launch{
-		Spec: s, Tombstone: e.tombstone(s.Name), Shim: e.shim, Bwrap: e.bwrap, Hostname: hostname(s.Name),
+		Protocol: shim.Protocol, Spec: s, Tombstone: e.tombstone(s.Name), Shim: e.shim, Bwrap: e.bwrap, Hostname: hostname(s.Name),
 		Namespaces: e.sandbox != SandboxOff && p.namespaces == nil, Walls: e.sandbox != SandboxOff,
 	}
 	if s.Limits.Memory > 0 || s.Limits.Processes > 0 {
@@ -56,7 +56,7 @@ func (e *Executor) plan(ctx context.Context, s executor.Spec) (shim.Launch, erro
 
 // open gives the execution a network stack of its own, with the places closed that trust whoever reaches them.
 func (e *Executor) open(l *shim.Launch) error {
-	if missing := e.walls().slirp; missing != nil {
+	if missing := e.noSlirp(); missing != nil {
 		if e.sandbox == SandboxRequired {
 			return fmt.Errorf("network open: %w; %s, or set network.mode to none and list targets in network.allow", missing, fixSlirp)
 		}

@@ -88,7 +88,10 @@ func (e *Executor) claim(n executor.Name, dir string) (*os.File, error) {
 		case used || alive:
 			return nil, errors.Join(executor.ErrExists, lock.Close(), e.withdraw(dir, used))
 		case ours:
-			return lock, e.clear(dir)
+			if err := e.clear(dir); err != nil {
+				return nil, errors.Join(err, lock.Close())
+			}
+			return lock, nil
 		}
 		if err := lock.Close(); err != nil { // the directory was replaced under us
 			return nil, err
@@ -300,11 +303,11 @@ func (e *Executor) checkBind(b executor.Bind) error {
 			return fmt.Errorf("bind %s: the sandbox has its own %s", b.Path, own)
 		}
 	}
-	real, err := filepath.EvalSymlinks(b.Path)
+	actual, err := filepath.EvalSymlinks(b.Path)
 	if err != nil {
 		return fmt.Errorf("bind %s: %w", b.Path, err)
 	}
-	if within(e.dir, real) || within(real, e.dir) {
+	if within(e.dir, actual) || within(actual, e.dir) {
 		return fmt.Errorf("bind %s: it would show the directory of executions", b.Path)
 	}
 	return nil

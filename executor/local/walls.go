@@ -38,47 +38,45 @@ const (
 // probes is what this machine gives. Errors say why not.
 type probes struct {
 	namespaces error
-	inner      error // landlock, seccomp, no-new-privileges without namespaces
-	slirp      error
-	landlock   int // version, 0: none
+	inner      error // landlock, seccomp, no-new-privileges
+	landlock   int   // version, 0: none
 	cgroups    []string
 }
-
-func (e *Executor) walls() probes { return e.probes() }
 
 // probeTime bounds one probe.
 const probeTime = 30 * time.Second
 
-// probe starts real executions without steps, so that it tells exactly what a run would meet.
+// probe starts a real execution without steps, so that it tells exactly what a run would meet.
 func (e *Executor) probe() probes {
 	p := probes{landlock: shim.LandlockABI(), cgroups: shim.CgroupBases()}
 	if e.sandbox == SandboxOff {
 		return p
 	}
-	try := func(l shim.Launch) error {
-		ctx, cancel := context.WithTimeout(context.Background(), probeTime) // asked for once, on behalf of every caller
-		defer cancel()
-		return e.try(ctx, l)
+	p.namespaces = errors.New("bubblewrap was not found")
+	if e.bwrap != "" {
+		p.namespaces = e.try(shim.Launch{Walls: true, Namespaces: true})
 	}
-	p.inner = try(shim.Launch{Walls: true})
-	if e.bwrap == "" {
-		p.namespaces = errors.New("bubblewrap was not found")
-	} else {
-		p.namespaces = try(shim.Launch{Walls: true, Namespaces: true})
-	}
-	switch {
-	case p.namespaces != nil:
-		p.slirp = errors.New("there are no namespaces")
-	case e.slirp == "":
-		p.slirp = errors.New("slirp4netns was not found")
-	default:
-		p.slirp = try(shim.Launch{Walls: true, Namespaces: true, Slirp: e.slirp})
+	if p.namespaces != nil { // which of the walls is it?
+		p.inner = e.try(shim.Launch{Walls: true})
 	}
 	return p
 }
 
+// probeSlirp does the same with an open network.
+func (e *Executor) probeSlirp() error {
+	switch {
+	case e.probes().namespaces != nil:
+		return errors.New("there are no namespaces")
+	case e.slirp == "":
+		return errors.New("slirp4netns was not found")
+	}
+	return e.try(shim.Launch{Walls: true, Namespaces: true, Slirp: e.slirp})
+}
+
 // try runs an execution without steps in a directory of its own and forgets it.
-func (e *Executor) try(ctx context.Context, l shim.Launch) (err error) {
+func (e *Executor) try(l shim.Launch) (err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), probeTime) // asked for once, on behalf of every caller
+	defer cancel()
 	dir, err := os.MkdirTemp(filepath.Join(e.dir, dirTrash), "probe-")
 	if err != nil {
 		return err
@@ -89,7 +87,7 @@ func (e *Executor) try(ctx context.Context, l shim.Launch) (err error) {
 		return err
 	}
 	l.Spec = executor.Spec{Name: "probe", Source: executor.Source{Dir: source, Work: "."}}
-	l.Tombstone, l.Shim, l.Bwrap, l.Hostname = filepath.Join(dir, "tombstone"), e.shim, e.bwrap, "probe"
+	l.Protocol, l.Shim, l.Bwrap, l.Hostname = shim.Protocol, e.shim, e.bwrap, "probe"
 	lone := &Executor{dir: dir, shim: e.shim, log: e.log, children: make(map[int]bool)}
 	for _, sub := range []string{dirRuns, dirNames, dirTrash} {
 		if err := makeDir(filepath.Join(dir, sub)); err != nil {
@@ -116,7 +114,7 @@ func (e *Executor) Refusal(ctx context.Context) error {
 	if e.sandbox == SandboxOff {
 		return nil
 	}
-	p := e.walls()
+	p := e.probes()
 	switch {
 	case p.landlock == 0:
 		return fmt.Errorf("sandbox %s: this kernel has no landlock; %s, or set executor.sandbox to off", e.sandbox, fixLandlock)
@@ -132,7 +130,7 @@ func (e *Executor) Refusal(ctx context.Context) error {
 
 // Walls probes every protection for real, once in the life of e, and tells which are in force. With the sandbox off none is.
 func (e *Executor) Walls(context.Context) []Wall {
-	p := e.walls()
+	p := e.probes()
 	wall := func(name string, missing error, there, fix string) Wall {
 		switch {
 		case e.sandbox == SandboxOff:
@@ -146,7 +144,10 @@ func (e *Executor) Walls(context.Context) []Wall {
 	if e.bwrap == "" {
 		fixSpaces = fixBwrap
 	}
-	var noLandlock, noSeccomp error
+	var noLandlock, noSeccomp, noSlirp error
+	if e.sandbox != SandboxOff {
+		noSlirp = e.noSlirp()
+	}
 	if p.landlock == 0 {
 		noLandlock, noSeccomp = errors.New("this kernel has no landlock"), errors.New("not tried, for landlock comes first")
 	} else {
@@ -156,7 +157,7 @@ func (e *Executor) Walls(context.Context) []Wall {
 		wall("namespaces", p.namespaces, "user, pid, ipc, uts, mount, network and cgroup namespaces by "+e.bwrap, fixSpaces),
 		wall("landlock", noLandlock, fmt.Sprintf("version %d", p.landlock), fixLandlock),
 		wall("seccomp", noSeccomp, "a filter and no-new-privileges", fixSeccomp),
-		wall("network", p.slirp, "an open network goes through "+e.slirp+", without metadata, loopback and our own addresses", fixSlirp),
+		wall("network", noSlirp, "an open network goes through "+e.slirp+", without metadata, loopback and our own addresses", fixSlirp),
 	}
 	limits := Wall{Name: "memory", Force: true, Detail: "limits are held by control groups"}
 	if len(p.cgroups) == 0 {

@@ -86,6 +86,7 @@ func runInner(signals <-chan os.Signal) error {
 	}
 	go in.listen(stdin, signals) // lives as long as the process
 	for i := range in.brief.Steps {
+		in.drain()
 		if in.stopped || !in.step(i) {
 			break
 		}

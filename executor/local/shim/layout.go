@@ -36,8 +36,13 @@ const (
 	RequestKill      = 'k'
 )
 
+// Protocol changes with Launch and with what passes between the server and the owner. A program that is replaced under a running server is told
+// from its predecessor by it.
+const Protocol = 1
+
 // Launch is all that the owner is told but secrets. It is plain data in FileLaunch.
 type Launch struct {
+	Protocol   int
 	Spec       executor.Spec
 	Tombstone  string // file to create before the first step
 	Namespaces bool   // bubblewrap; false: the steps run beside us

@@ -26,6 +26,7 @@ type owner struct {
 	dir     string
 	launch  Launch
 	log     *os.File
+	control *os.File // requests; open from the start, so that none is lost before the steps run
 	brief   *os.File // to the inner: the frame, then requests
 	report  *os.File // from the inner
 	events  *json.Decoder
@@ -74,6 +75,12 @@ func (o *owner) prepare() error {
 		return errors.Join(errors.New("another owner lives"), err)
 	}
 	if err := ReadJSON(o.dir, FileLaunch, &o.launch); err != nil {
+		return err
+	}
+	if o.launch.Protocol != Protocol {
+		return fmt.Errorf("the server speaks version %d and planlatch-shim version %d: one was upgraded; restart the server", o.launch.Protocol, Protocol)
+	}
+	if o.control, err = os.OpenFile(filepath.Join(o.dir, FileControl), os.O_RDWR, 0); err != nil {
 		return err
 	}
 	o.log, err = os.OpenFile(filepath.Join(o.dir, FileLog), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)

@@ -87,13 +87,9 @@ func (o *owner) readEvents(events chan<- event) {
 }
 
 func (o *owner) readRequests(requests chan<- byte, stop <-chan struct{}) {
-	control, err := os.OpenFile(filepath.Join(o.dir, FileControl), os.O_RDWR, 0)
-	if err != nil {
-		return // a cancel then finds no reader and signals the processes itself
-	}
 	var b [1]byte
 	for {
-		if _, err := io.ReadFull(control, b[:]); err != nil {
+		if _, err := io.ReadFull(o.control, b[:]); err != nil {
 			return
 		}
 		select {
