@@ -22,6 +22,7 @@ import (
 
 	"github.com/planlatch/planlatch/report"
 	"github.com/planlatch/planlatch/run"
+	"github.com/planlatch/planlatch/views"
 )
 
 // Options is what a Handler needs. Store, Views, AdminToken, Key and URL are required.
@@ -43,6 +44,7 @@ type Options struct {
 // Viewer gathers what is known of a run; *views.Viewer is one.
 type Viewer interface {
 	Run(ctx context.Context, id run.ID) (report.View, error)
+	Read(ctx context.Context, r run.Run, name string) (views.Kept, error)
 }
 
 // Ignored is a delivery that was verified and started nothing, or was refused.
@@ -62,6 +64,7 @@ type Handler struct {
 	sessions sessions
 	attempts *limiter
 	streams  *streams
+	known    *known
 	root     http.Handler
 	done     chan struct{}
 	close    func()
@@ -96,7 +99,7 @@ func New(o Options) (*Handler, error) {
 	}
 	h := &Handler{
 		Options: o, base: strings.TrimRight(u.Path, "/"), grants: newGrants(o.Key), sessions: newSessions(o.Key, u.Scheme == "https"),
-		attempts: newLimiter(), streams: newStreams(), done: make(chan struct{}),
+		attempts: newLimiter(), streams: newStreams(), known: newKnown(o), done: make(chan struct{}),
 	}
 	h.close = sync.OnceFunc(func() { close(h.done) })
 	if h.root, err = h.protected(u, h.mux()); err != nil {

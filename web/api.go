@@ -1,0 +1,343 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/planlatch/planlatch/run"
+)
+
+// The JSON of the API. docs/api.md shows each with an example; a test keeps the two in step. Times are RFC 3339 in UTC and null until they
+// have come.
+
+type runJSON struct {
+	ID           run.ID     `json:"id"`
+	URL          string     `json:"url"`
+	State        run.State  `json:"state"`
+	Reason       string     `json:"reason"`
+	Kind         run.Kind   `json:"kind"`
+	Host         string     `json:"host"`
+	Repo         string     `json:"repo"`
+	Pull         *pullJSON  `json:"pull"`
+	Project      string     `json:"project"`
+	Dir          string     `json:"dir"`
+	Workspace    string     `json:"workspace"`
+	Head         string     `json:"head"`
+	Base         string     `json:"base"`
+	Actor        string     `json:"actor"`
+	Tool         string     `json:"tool"`
+	Partial      bool       `json:"partial"`
+	StateSaved   bool       `json:"state_saved"`
+	Counts       countsJSON `json:"counts"`
+	Node         string     `json:"node"`
+	Attempt      int        `json:"attempt"`
+	Created      *time.Time `json:"created"`
+	Started      *time.Time `json:"started"`
+	Planned      *time.Time `json:"planned"`
+	Confirmed    *time.Time `json:"confirmed"`
+	ConfirmedBy  string     `json:"confirmed_by"`
+	ApplyStarted *time.Time `json:"apply_started"`
+	Finished     *time.Time `json:"finished"`
+}
+
+type pullJSON struct {
+	Number int    `json:"number"`
+	Title  string `json:"title"`
+	Author string `json:"author"`
+	URL    string `json:"url"`
+}
+
+type countsJSON struct {
+	Add     int `json:"add"`
+	Change  int `json:"change"`
+	Replace int `json:"replace"`
+	Destroy int `json:"destroy"`
+	Import  int `json:"import"`
+	Forget  int `json:"forget"`
+	Move    int `json:"move"`
+	Outputs int `json:"outputs"`
+}
+
+type queueJSON struct {
+	Ahead int     `json:"ahead"`
+	Run   runJSON `json:"run"`
+}
+
+type lockJSON struct {
+	Host      string   `json:"host"`
+	Repo      string   `json:"repo"`
+	Project   string   `json:"project"`
+	Dir       string   `json:"dir"`
+	Workspace string   `json:"workspace"`
+	Pull      pullJSON `json:"pull"`
+}
+
+type auditJSON struct {
+	At      time.Time `json:"at"`
+	Actor   string    `json:"actor"`
+	Action  string    `json:"action"`
+	Host    string    `json:"host"`
+	Repo    string    `json:"repo"`
+	Pull    int       `json:"pull"`
+	Run     run.ID    `json:"run"`
+	Outcome string    `json:"outcome"`
+	Detail  string    `json:"detail"`
+}
+
+type ignoredJSON struct {
+	At       time.Time `json:"at"`
+	Host     string    `json:"host"`
+	Delivery string    `json:"delivery"`
+	Event    string    `json:"event"`
+	Reason   string    `json:"reason"`
+}
+
+// GET /api/v1/runs: runs, newest first, narrowed by state, host and repo, pull and limit.
+func (h *Handler) apiRuns(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	f, err := h.filter(ctx, r.URL.Query(), "state", "host", "repo", "pull", "limit")
+	if err != nil {
+		return err
+	}
+	list := struct {
+		Runs []runJSON `json:"runs"`
+	}{Runs: []runJSON{}}
+	runs, err := h.Store.Runs(ctx, f)
+	if err != nil {
+		return err
+	}
+	n := h.names()
+	for _, rn := range runs {
+		j, err := h.runJSON(ctx, n, rn)
+		if err != nil {
+			return err
+		}
+		list.Runs = append(list.Runs, j)
+	}
+	return send(w, list)
+}
+
+// GET /api/v1/queue: what runs and what waits, next first.
+func (h *Handler) apiQueue(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	if _, err := h.filter(ctx, r.URL.Query()); err != nil {
+		return err
+	}
+	list := struct {
+		Running []runJSON   `json:"running"`
+		Waiting []queueJSON `json:"waiting"`
+		More    int         `json:"more"`
+	}{Running: []runJSON{}, Waiting: []queueJSON{}}
+	running, err := h.Store.Runs(ctx, run.Filter{States: []run.State{run.Planning, run.Applying}})
+	if err != nil {
+		return err
+	}
+	n := h.names()
+	for _, rn := range running {
+		j, err := h.runJSON(ctx, n, rn)
+		if err != nil {
+			return err
+		}
+		list.Running = append(list.Running, j)
+	}
+	waiting, more, err := h.queue(ctx)
+	if err != nil {
+		return err
+	}
+	list.More = more
+	for _, p := range waiting {
+		j, err := h.runJSON(ctx, n, p.run)
+		if err != nil {
+			return err
+		}
+		list.Waiting = append(list.Waiting, queueJSON{Ahead: p.ahead, Run: j})
+	}
+	return send(w, list)
+}
+
+// GET /api/v1/locks: projects that a pull request holds.
+func (h *Handler) apiLocks(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	if _, err := h.filter(ctx, r.URL.Query()); err != nil {
+		return err
+	}
+	list := struct {
+		Locks []lockJSON `json:"locks"`
+	}{Locks: []lockJSON{}}
+	locks, err := h.locks(ctx, h.names())
+	if err != nil {
+		return err
+	}
+	for _, l := range locks {
+		list.Locks = append(list.Locks, lockJSON{
+			Host: l.repo.Host, Repo: l.repo.Name, Project: l.project.Label, Dir: l.project.Dir, Workspace: l.project.Workspace, Pull: newPullJSON(l.pull),
+		})
+	}
+	return send(w, list)
+}
+
+// GET /api/v1/audit: who did what, newest first, narrowed by host and repo, pull and limit.
+func (h *Handler) apiAudit(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	f, err := h.filter(ctx, r.URL.Query(), "host", "repo", "pull", "limit")
+	if err != nil {
+		return err
+	}
+	list := struct {
+		Audit []auditJSON `json:"audit"`
+	}{Audit: []auditJSON{}}
+	rows, err := h.Store.AuditRows(ctx, f)
+	if err != nil {
+		return err
+	}
+	n := h.names()
+	for _, a := range rows {
+		repo, err := n.repo(ctx, a.Repo)
+		if err != nil {
+			return err
+		}
+		pull, err := n.pull(ctx, a.Pull)
+		if err != nil {
+			return err
+		}
+		list.Audit = append(list.Audit, auditJSON{
+			At: a.At.UTC(), Actor: a.Actor, Action: a.Action, Host: repo.Host, Repo: repo.Name, Pull: pull.Number, Run: a.Run, Outcome: a.Outcome, Detail: a.Detail,
+		})
+	}
+	return send(w, list)
+}
+
+// GET /api/v1/deliveries/ignored: webhook deliveries that started nothing, and why, newest first.
+func (h *Handler) apiIgnored(w http.ResponseWriter, r *http.Request) error {
+	if _, err := h.filter(r.Context(), r.URL.Query()); err != nil {
+		return err
+	}
+	list := struct {
+		Ignored []ignoredJSON `json:"ignored"`
+	}{Ignored: []ignoredJSON{}}
+	for _, d := range h.Ignored() {
+		list.Ignored = append(list.Ignored, ignoredJSON{At: d.At.UTC(), Host: d.Host, Delivery: d.ID, Event: d.Event, Reason: d.Reason})
+	}
+	return send(w, list)
+}
+
+// The states that a filter may name.
+func states() []run.State {
+	return []run.State{
+		run.Queued, run.Planning, run.Planned, run.Unchanged, run.Confirmed, run.Applying, run.Applied, run.Failed, run.Interrupted, run.Canceled, run.Superseded,
+	}
+}
+
+const limitMax = 1000
+
+// filter reads a query. Parameters that the route does not know are refused, so that a typing mistake does not list everything.
+func (h *Handler) filter(ctx context.Context, q url.Values, known ...string) (run.Filter, error) {
+	f := run.Filter{Limit: 100}
+	no := func(format string, args ...any) error {
+		return &refusal{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+	}
+	for key, values := range q {
+		if !slices.Contains(known, key) {
+			if len(known) == 0 {
+				return f, no("This address takes no parameters.")
+			}
+			return f, no("There is no parameter %q here; there are: %s.", key, strings.Join(known, ", "))
+		}
+		if len(values) > 1 && key != "state" {
+			return f, no("Give %s once.", key)
+		}
+	}
+	for _, s := range q["state"] {
+		if !slices.Contains(states(), run.State(s)) {
+			return f, no("There is no state %q.", s)
+		}
+		f.States = append(f.States, run.State(s))
+	}
+	if s := q.Get("limit"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || n > limitMax {
+			return f, no("limit is a number from 1 to %d.", limitMax)
+		}
+		f.Limit = n
+	}
+	host, repo, pull := q.Get("host"), q.Get("repo"), q.Get("pull")
+	if (host == "") != (repo == "") || pull != "" && repo == "" {
+		return f, no("A repository is named by host and repo together, a pull request by both and pull.")
+	}
+	if repo == "" {
+		return f, nil
+	}
+	stored, err := h.Store.RepoByName(ctx, host, repo)
+	if err != nil {
+		return f, fmt.Errorf("repository of a filter: %w", err)
+	}
+	f.Repo = stored.ID
+	if pull == "" {
+		return f, nil
+	}
+	number, err := strconv.Atoi(pull)
+	if err != nil {
+		return f, no("pull is the number of a pull request.")
+	}
+	p, err := h.Store.PullByNumber(ctx, stored.ID, number)
+	if err != nil {
+		return f, fmt.Errorf("pull request of a filter: %w", err)
+	}
+	f.Pull = p.ID
+	return f, nil
+}
+
+func (h *Handler) runJSON(ctx context.Context, n *names, r run.Run) (runJSON, error) {
+	repo, err := n.repo(ctx, r.Repo)
+	if err != nil {
+		return runJSON{}, err
+	}
+	rev, err := n.revision(ctx, r.Revision)
+	if err != nil {
+		return runJSON{}, err
+	}
+	j := runJSON{
+		ID: r.ID, URL: strings.TrimRight(h.URL, "/") + runPath(r.ID), State: r.State, Reason: r.Reason, Kind: r.Kind, Host: repo.Host, Repo: repo.Name,
+		Project: label(r), Dir: r.Dir, Workspace: r.Work, Head: rev.Head, Base: rev.Base, Actor: r.Actor, Tool: r.Tool, Partial: r.Partial,
+		StateSaved: !r.Unsaved, Counts: countsJSON(r.Counts), Node: r.Node, Attempt: r.Attempt, Created: when(r.Created), Started: when(r.Started),
+		Planned: when(r.Planned), Confirmed: when(r.Confirmed), ConfirmedBy: r.ConfirmedBy, ApplyStarted: when(r.ApplyStarted), Finished: when(r.Finished),
+	}
+	if r.Pull != 0 {
+		pull, err := n.pull(ctx, r.Pull)
+		if err != nil {
+			return runJSON{}, err
+		}
+		p := newPullJSON(pull)
+		j.Pull = &p
+	}
+	return j, nil
+}
+
+func newPullJSON(p run.Pull) pullJSON {
+	return pullJSON{Number: p.Number, Title: p.Title, Author: p.Author, URL: p.URL}
+}
+
+func when(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+func send(w http.ResponseWriter, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(body, '\n')) // whoever asked may be gone
+	return nil
+}

@@ -1,0 +1,125 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/planlatch/planlatch/run"
+)
+
+// names looks repositories, pull requests and projects up, each once. It serves one request.
+type names struct {
+	store    run.Store
+	repos    map[run.RepoID]run.Repo
+	pulls    map[run.PullID]run.Pull
+	projects map[run.ProjectID]run.Project
+	revs     map[run.RevisionID]run.Revision
+}
+
+func (h *Handler) names() *names {
+	return &names{h.Store, map[run.RepoID]run.Repo{}, map[run.PullID]run.Pull{}, map[run.ProjectID]run.Project{}, map[run.RevisionID]run.Revision{}}
+}
+
+func (n *names) repo(ctx context.Context, id run.RepoID) (run.Repo, error) {
+	return look(ctx, n.repos, id, n.store.Repo)
+}
+
+func (n *names) pull(ctx context.Context, id run.PullID) (run.Pull, error) {
+	return look(ctx, n.pulls, id, n.store.Pull)
+}
+
+func (n *names) project(ctx context.Context, id run.ProjectID) (run.Project, error) {
+	return look(ctx, n.projects, id, n.store.Project)
+}
+
+func (n *names) revision(ctx context.Context, id run.RevisionID) (run.Revision, error) {
+	return look(ctx, n.revs, id, n.store.Revision)
+}
+
+// look returns what has this id; the zero value for id 0 and for what does not exist any more.
+func look[K ~int64, V any](ctx context.Context, known map[K]V, id K, get func(context.Context, K) (V, error)) (V, error) {
+	v, ok := known[id]
+	if ok || id == 0 {
+		return v, nil
+	}
+	v, err := get(ctx, id)
+	if err != nil && !errors.Is(err, run.ErrNotFound) {
+		return v, fmt.Errorf("look up %d: %w", id, err)
+	}
+	known[id] = v
+	return v, nil
+}
+
+// lock is a project that a pull request holds.
+type lock struct {
+	repo    run.Repo
+	pull    run.Pull
+	project run.Project
+}
+
+// locks lists every hold.
+func (h *Handler) locks(ctx context.Context, n *names) ([]lock, error) {
+	repos, err := h.Store.Repos(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []lock
+	for _, repo := range repos {
+		holds, err := h.Store.Holds(ctx, repo.ID)
+		if err != nil {
+			return nil, err
+		}
+		for project, pull := range holds {
+			l := lock{repo: repo}
+			if l.project, err = n.project(ctx, project); err != nil {
+				return nil, err
+			}
+			if l.pull, err = n.pull(ctx, pull); err != nil {
+				return nil, err
+			}
+			all = append(all, l)
+		}
+	}
+	return all, nil
+}
+
+// place is a run that waits, and how many are ahead of it.
+type place struct {
+	run   run.Run
+	ahead int
+}
+
+// queueMax bounds how many waiting runs are listed.
+const queueMax = 200
+
+// queue lists the runs that wait for a worker, next first; more says how many are left out.
+func (h *Handler) queue(ctx context.Context) (waiting []place, more int, err error) {
+	runs, err := h.Store.Runs(ctx, run.Filter{States: []run.State{run.Queued, run.Confirmed}})
+	if err != nil {
+		return nil, 0, err
+	}
+	if more = len(runs) - queueMax; more > 0 {
+		runs = runs[more:] // the newest are far behind
+	}
+	for _, r := range runs {
+		ahead, err := h.Store.Position(ctx, r.ID)
+		if errors.Is(err, run.ErrNotFound) {
+			continue // it began meanwhile
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		waiting = append(waiting, place{r, ahead})
+	}
+	sortPlaces(waiting)
+	return waiting, max(0, more), nil
+}
+
+func sortPlaces(ps []place) {
+	slices.SortStableFunc(ps, func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.ahead, b.ahead), a.run.Created.Compare(b.run.Created))
+	})
+}
