@@ -7,7 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -116,12 +120,12 @@ func (b *Bucket) User(t testing.TB, grants ...Grant) Identity {
 	return who
 }
 
-// account makes an account the only way there is: through the program itself. The secrets travel in its environment where it takes them.
+// account makes an account the only way there is: through the program itself.
 func (g *gateway) account(ctx context.Context, who Identity) error {
 	g.people.Lock()
 	defer g.people.Unlock()
-	cmd := exec.CommandContext(ctx, g.binary, "admin", "--endpoint-url", "http://"+g.address, "create-user", "--access", who.AccessKey, "--secret", who.SecretKey,
-		"--role", "user")
+	cmd := exec.CommandContext(ctx, g.binary, "admin", "--endpoint-url", "http://"+g.address, "create-user",
+		"--access", who.AccessKey, "--secret", who.SecretKey, "--role", "user")
 	cmd.Dir = g.dir
 	cmd.Env = []string{"ADMIN_ACCESS_KEY=" + g.owner.AccessKey, "ADMIN_SECRET_KEY=" + g.owner.SecretKey, "ADMIN_REGION=" + region}
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -148,4 +152,37 @@ func (b *Bucket) Object(t testing.TB, key string) (string, bool) {
 		t.Fatalf("read object %s: %v", key, err)
 	}
 	return string(text), true
+}
+
+// Request is one that the gateway answered.
+type Request struct {
+	By     string // access key
+	Action string // S3's own name: GetObject
+	Key    string // of the object
+	Status int
+}
+
+// requestLine is the format of S3's server access logs, up to the status.
+var requestLine = regexp.MustCompile(`(?m)^\S+ (\S+) \[[^\]]*\] \S+ (\S+) \S+ s3_(\w+) (.*) /\S* (\d{3}) `)
+
+// Requests lists the requests about objects of this bucket, in order. Requests with a wrong secret are not told apart from those with the right
+// one but by their status.
+func (b *Bucket) Requests(t testing.TB) []Request {
+	t.Helper()
+	log, err := os.ReadFile(filepath.Join(b.gateway.dir, requestLog))
+	if err != nil {
+		t.Fatalf("read the gateway's log: %v", err)
+	}
+	var all []Request
+	for _, m := range requestLine.FindAllStringSubmatch(string(log), -1) {
+		if m[1] != b.Name || m[4] == "-" {
+			continue
+		}
+		status, err := strconv.Atoi(m[5])
+		if err != nil {
+			t.Fatalf("read the gateway's log: %v", err)
+		}
+		all = append(all, Request{By: m[2], Action: m[3], Key: m[4], Status: status})
+	}
+	return all
 }

@@ -6,12 +6,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	aws3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/planlatch/planlatch/testkit/s3"
 )
@@ -81,6 +83,16 @@ func TestUsersMayDoOnlyWhatIsGranted(t *testing.T) {
 		if (tt.err == nil) != tt.ok {
 			t.Errorf("%s: %v, want success %t", tt.name, tt.err, tt.ok)
 		}
+	}
+	want := []s3.Request{
+		{By: reader.AccessKey, Action: "GetObject", Key: "states/x", Status: 200},
+		{By: reader.AccessKey, Action: "PutObject", Key: "states/x.tflock", Status: 200},
+		{By: reader.AccessKey, Action: "PutObject", Key: "states/x", Status: 403},
+		{By: reader.AccessKey, Action: "GetObject", Key: "states/x", Status: 403}, // by the guesser
+	}
+	got := slices.DeleteFunc(b.Requests(t), func(r s3.Request) bool { return r.By != reader.AccessKey })
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Requests() of the reader differ (-want +got):\n%s", diff)
 	}
 }
 

@@ -32,6 +32,7 @@ const (
 	readyWithin = 60 * time.Second // normally a third of a second
 	callWithin  = 30 * time.Second
 	region      = "us-east-1"
+	requestLog  = "requests"
 )
 
 // gateway is one running versitygw.
@@ -97,10 +98,13 @@ func start(ctx context.Context, binary string) (*gateway, error) {
 	}
 	// Metadata lies beside the objects in files of its own, since not every temporary directory has extended attributes.
 	cmd := exec.Command("sh", "-c", supervise, "sh", dir, binary, "--port", g.address, "--region", region, "--quiet", //nolint:noctx // it outlives the call
-		"--iam-dir", filepath.Join(dir, "people"), "posix", "--sidecar", filepath.Join(dir, "meta"), filepath.Join(dir, "buckets"))
+		"--access-log", filepath.Join(dir, requestLog), "--iam-dir", filepath.Join(dir, "people"),
+		"posix", "--sidecar", filepath.Join(dir, "meta"), filepath.Join(dir, "buckets"))
 	cmd.Dir = "/"
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "ROOT_ACCESS_KEY=" + g.owner.AccessKey, "ROOT_SECRET_KEY=" + g.owner.SecretKey} //nolint:forbidigo // test support
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}                                                                                           // out of reach of Ctrl-C: the shell ends it
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "ROOT_ACCESS_KEY=" + g.owner.AccessKey, "ROOT_SECRET_KEY=" + g.owner.SecretKey, //nolint:forbidigo // test support
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // out of reach of Ctrl-C: the shell ends it
 	if g.pipe, err = cmd.StdinPipe(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
