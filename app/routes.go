@@ -52,7 +52,7 @@ func (s *Server) routes(hosts map[string]vcs.Host, viewer *views.Viewer, k keys)
 		mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	}
 	mux.Handle("/", pages)
-	s.handler = mux
+	s.handler, s.pages = mux, pages
 	return nil
 }
 

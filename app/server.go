@@ -55,6 +55,7 @@ type Server struct {
 	runner   *runner.Runner
 	notifier *notify.Notifier
 	handler  http.Handler
+	pages    *web.Handler
 }
 
 // NewServer opens everything a server needs and listens, and does nothing yet. Close it by Run, or Close if Run is never called.
@@ -145,6 +146,7 @@ func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
 	if err != nil {
 		return usage(fmt.Errorf("executor: %w", err))
 	}
+	s.tellWalls(ctx, exec)
 	node, err := nodeID(cfg.Data)
 	if err != nil {
 		return err
@@ -167,6 +169,8 @@ func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
 	s.store.Handle(intake.JobDelivery, in.Delivery)
 	s.store.Handle(intake.JobStale, in.Stale)
 	s.store.Handle(intake.JobReconcile, in.Reconcile)
+	s.store.Handle(jobHousekeeping, (&housekeeper{store: s.store, git: mirrors, dir: filepath.Join(cfg.Data, "work"), log: s.log}).run)
+	s.store.Every(jobHousekeeping, "all", 24*time.Hour, false)
 	for name := range hosts {
 		s.store.Every(intake.JobReconcile, name, o.Reconcile, true)
 	}
@@ -175,6 +179,22 @@ func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
 	}, s.runnerOptions(node, keys, hosts, passed(cfg, o.Env)))
 	s.notifier = &notify.Notifier{Store: s.store, Views: viewer, Hosts: hosts, Log: s.log}
 	return s.routes(hosts, viewer, keys)
+}
+
+// tellWalls says at the start what every run would meet: a sandbox that cannot be had, or walls that are missing.
+func (s *Server) tellWalls(ctx context.Context, exec *local.Executor) {
+	if err := exec.Refusal(ctx); err != nil {
+		s.log.Error("no run can start on this machine; planlatch doctor names each fix", "error", err)
+		return
+	}
+	if s.cfg.Execution.Sandbox == "required" {
+		return
+	}
+	for _, w := range exec.Walls(ctx) {
+		if !w.Force {
+			s.log.Warn("a wall around runs is missing", "sandbox", s.cfg.Execution.Sandbox, "wall", w.Name, "found", w.Detail, "fix", w.Fix)
+		}
+	}
 }
 
 // URL is where the server listens, for tests and the demo that let the system choose the port.
@@ -190,10 +210,10 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
+	server.RegisterOnShutdown(s.pages.Close)
 	if err := s.store.Start(ctx); err != nil {
 		return fmt.Errorf("start jobs: %w", err)
 	}
-	forRunner, forNotifier := fan(ctx, s.store.Kicks())
 	all, running := errgroup.WithContext(ctx)
 	all.Go(func() error {
 		if err := server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
@@ -201,8 +221,8 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		}
 		return nil
 	})
-	all.Go(func() error { return s.runner.Run(running, forRunner) })
-	all.Go(func() error { return s.notifier.Run(running, forNotifier) })
+	all.Go(func() error { return s.runner.Run(running, s.store.Kicks()) })
+	all.Go(func() error { return s.notifier.Run(running, s.store.Kicks()) })
 	s.log.Info("planlatch serves", "address", s.URL(), "version", Version)
 	all.Go(func() error {
 		<-running.Done()
@@ -234,27 +254,6 @@ func (s *Server) Close() error {
 		faults = append(faults, s.blobs.Close())
 	}
 	return errors.Join(faults...)
-}
-
-// fan gives each of two loops every kick.
-func fan(ctx context.Context, kicks <-chan struct{}) (a, b <-chan struct{}) {
-	first, second := make(chan struct{}, 1), make(chan struct{}, 1)
-	go func() { // ends with ctx, like the loops it feeds
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-kicks:
-			}
-			for _, c := range []chan struct{}{first, second} {
-				select {
-				case c <- struct{}{}:
-				default:
-				}
-			}
-		}
-	}()
-	return first, second
 }
 
 // nodeID returns the id of this node, kept in its data directory: it is the same node after a restart.

@@ -19,7 +19,7 @@ import (
 
 // Export extracts a tree into dir, which appears whole or not at all: everything read-only, with fixed modes and one time stamp, so that
 // every run of the tree sees the same. A directory that an earlier Export made is left as it is, which makes the call cheap to repeat and
-// safe to race. Symlinks that do not stay inside the tree are left out and logged; submodules are empty directories. RemoveExport
+// safe to race. The tools' own .terraform, and symlinks that do not stay inside the tree, are left out; submodules are empty directories. RemoveExport
 // removes it. Errors: ErrObject, ErrTooLarge, ErrBadTree.
 func (m *Mirror) Export(ctx context.Context, tree, dir string) error {
 	if done, err := exported(dir); err != nil || done {
@@ -171,6 +171,10 @@ func (x *extraction) run(ctx context.Context) error {
 
 func (x *extraction) name(p string) string { return filepath.Join(x.dir, filepath.FromSlash(p)) }
 
+// workDir is where the tools keep the modules, providers and backend settings that init found. One that was committed would be taken for
+// init's own work, with whatever a pull request put there (semantics 34), so none is extracted.
+const workDir = ".terraform"
+
 // list walks the directories, parents first.
 func (x *extraction) list(ctx context.Context, dir string, e entry) error {
 	if err := ctx.Err(); err != nil {
@@ -183,6 +187,9 @@ func (x *extraction) list(ctx context.Context, dir string, e entry) error {
 	for _, child := range t.entries {
 		if x.files--; x.files < 0 {
 			return fmt.Errorf("the tree has too many files: %w", ErrTooLarge)
+		}
+		if child.name == workDir {
+			continue
 		}
 		p := path.Join(dir, child.name)
 		if len(p) > 4000 {

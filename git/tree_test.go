@@ -21,17 +21,18 @@ func hostile(t *testing.T) (*origin, string) {
 	t.Helper()
 	o := newOrigin(t)
 	o.write(map[string]string{
-		".gitattributes":      "hidden.tf export-ignore\nsubst.tf export-subst\ncrlf.tf eol=crlf\n",
-		"hidden.tf":           "hidden",
-		"subst.tf":            "$Format:%H$",
-		"crlf.tf":             "a\nb\n",
-		"empty.tf":            "",
-		"new\nline \"ü'.tf":   "odd",
-		"dir/nested/deep.tf":  "deep",
-		"dir/run.sh":          "#!/bin/sh\n",
-		"dir.d/sorts-oddly":   "x",
-		"links/placeholder":   "",
-		"outside/placeholder": "",
+		".gitattributes":                "hidden.tf export-ignore\nsubst.tf export-subst\ncrlf.tf eol=crlf\n",
+		"hidden.tf":                     "hidden",
+		"subst.tf":                      "$Format:%H$",
+		"crlf.tf":                       "a\nb\n",
+		"empty.tf":                      "",
+		"new\nline \"ü'.tf":             "odd",
+		"dir/nested/deep.tf":            "deep",
+		"dir/run.sh":                    "#!/bin/sh\n",
+		"dir.d/sorts-oddly":             "x",
+		"dir/.terraform/providers/evil": "would be run by init",
+		"links/placeholder":             "",
+		"outside/placeholder":           "",
 	})
 	for name, target := range map[string]string{
 		"links/file": "../dir/nested/deep.tf", "links/dir": "../dir", "links/chain": "dir/nested", "links/dangling": "nowhere",

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -91,12 +90,11 @@ func (i *Intake) selection(ctx context.Context, p place, mirror *git.Mirror, rev
 		return project.Selection{}, err
 	}
 	defer base.Close()
-	return Select(head, base, changed, p.projectRules(i)), nil
-}
-
-// Select is the one way from trees to projects, for webhooks and for the command line alike.
-func Select(head, base fs.FS, changed []project.Change, rules project.Rules) project.Selection {
-	return project.Select(project.Input{Head: head, Base: base, Changed: changed, Rules: rules})
+	sel := project.Select(project.Input{Head: head, Base: base, Changed: changed, Rules: p.projectRules(i)})
+	if sel.Err != nil {
+		return sel, fmt.Errorf("select projects: %w", sel.Err)
+	}
+	return sel, nil
 }
 
 // projectRules are the server's rules as project wants them.

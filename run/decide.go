@@ -104,7 +104,7 @@ func SettlePlan(s Snapshot, id ID, o PlanOutcome) (Change, error) {
 	if r, err = step(r, by, reason); err != nil {
 		return Change{}, err
 	}
-	c := Change{Action: by, Free: []ProjectID{r.Project}}
+	c := Change{Action: by, Free: []ProjectID{r.Project}, Postings: mergedHead(s, r)}
 	r.Node, r.Deadline = "", time.Time{}
 	if by != ActRequeue {
 		r = filled(r, o.Planned)
@@ -153,6 +153,14 @@ func posting(kind PostingKind, r Run) Posting {
 		p.Key = Batch(r)
 	}
 	return p
+}
+
+// mergedHead wants the statuses of the head that was merged, which show what came of the merge commit's apply (semantics 42).
+func mergedHead(s Snapshot, r Run) []Posting {
+	if r.Kind != KindMerge || s.Pull.ID == 0 || s.Pull.HeadSHA == "" {
+		return nil
+	}
+	return []Posting{{Kind: PostStatuses, Repo: r.Repo, Pull: r.Pull, Key: s.Pull.HeadSHA}}
 }
 
 // Batch names the runs that were confirmed together, whose results people get in one comment: those of one command, or those that one
@@ -279,7 +287,7 @@ func SettleApply(s Snapshot, id ID, o ApplyOutcome) (Change, error) {
 	if r, err = step(r, by, o.Reason); err != nil {
 		return Change{}, err
 	}
-	c := Change{Action: by}
+	c := Change{Action: by, Postings: mergedHead(s, r)}
 	r.Deadline, r.Unsaved = time.Time{}, o.Unsaved
 	blobs := make(map[string]string, len(r.Blobs)+len(o.Blobs))
 	for k, v := range r.Blobs {
@@ -312,7 +320,7 @@ func SettleApply(s Snapshot, id ID, o ApplyOutcome) (Change, error) {
 		next := Successor(r, "stale:"+string(r.ID))
 		c.New = []Run{next}
 	} else {
-		c.Postings = []Posting{posting(kind, r)}
+		c.Postings = append(c.Postings, posting(kind, r))
 	}
 	c.Audit = []Audit{{Actor: r.ConfirmedBy, Action: string(by), Repo: r.Repo, Pull: r.Pull, Run: r.ID, Outcome: "done", Detail: r.Reason}}
 	return c, nil

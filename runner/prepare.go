@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 
 	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/facts"
+	"github.com/planlatch/planlatch/git"
 	"github.com/planlatch/planlatch/project"
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/selector"
@@ -79,19 +79,14 @@ func exactly(label string) (tool.Want, error) {
 func (r *Runner) source(ctx context.Context, repo run.Repo, rev run.Revision) (string, error) {
 	m := r.Git.Repo(repo.Host, repo.HostID)
 	dir := filepath.Join(r.o.Dir, "trees", rev.Tree)
-	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	if ok, err := m.Has(ctx, rev.Tree); err != nil {
-		return "", err
-	} else if !ok { // a mirror that was lost or lives on another node: fetch and merge again
+	err := m.Export(ctx, rev.Tree, dir)
+	if errors.Is(err, git.ErrObject) { // the mirror was lost, or lives on another node: fetch and merge again
 		if err := r.refetch(ctx, repo, rev); err != nil {
 			return "", err
 		}
+		err = m.Export(ctx, rev.Tree, dir)
 	}
-	if err := m.Export(ctx, rev.Tree, dir); err != nil {
+	if err != nil {
 		return "", fmt.Errorf("extract the source: %w", err)
 	}
 	return dir, nil

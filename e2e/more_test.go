@@ -1,0 +1,253 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/planlatch/planlatch/testkit/gitea"
+)
+
+// baseline is the shipped policy set, owned by carol.
+const baseline = `policies:
+  - {name: baseline, source: "builtin:baseline", level: soft, owners: {users: [%s]}}`
+
+// provisioned is a network whose plan the baseline stops.
+func provisioned(name, value string) map[string]string {
+	files := network(name, value)
+	file := name + "/main.tf"
+	files[file] = strings.Replace(files[file], "  input =", "  provisioner \"local-exec\" {\n    command = \"true\"\n  }\n  input =", 1)
+	return files
+}
+
+func TestAFindingStopsAnApplyUntilAnOwnerOverridesIt(t *testing.T) {
+	t.Parallel()
+	onEachEngine(t, func(t *testing.T, e engine) {
+		w := begin(t, nil, rules{dsn: e.dsn(t), policies: baseline, requires: "[mergeable]"})
+		pull, head := w.propose("vpc", provisioned("network", "v1"))
+		w.status(head, "planlatch/policy", "failure")
+		w.shows(pull, "provisioner", "@"+w.carol.Login)
+
+		w.tells(w.alice, pull, "planlatch apply")
+		w.says(pull, "provisioner")
+		w.tells(w.alice, pull, `planlatch approve --reason "trust me"`)
+		w.says(pull, "cannot override")
+		w.tells(w.bob, pull, `planlatch approve --reason "I am no owner"`)
+		w.says(pull, "owned by")
+		if s := w.state("network"); s != "" {
+			t.Fatalf("applied against a finding: %s", s)
+		}
+
+		w.tells(w.carol, pull, `planlatch approve --reason "the hook is reviewed"`)
+		w.status(head, "planlatch/policy", "success")
+		w.tells(w.alice, pull, "planlatch apply")
+		w.status(head, "planlatch/apply", "success")
+		if s := w.state("network"); !strings.Contains(s, `"v1"`) {
+			t.Errorf("state = %s, want v1", s)
+		}
+	})
+}
+
+func TestAMergeAppliesByItselfWhatWasReviewed(t *testing.T) {
+	t.Parallel()
+	onEachEngine(t, func(t *testing.T, e engine) {
+		w := begin(t, nil, rules{dsn: e.dsn(t), apply: "after_merge"})
+		pull, head := w.propose("vpc", network("network", "v1"))
+		w.status(head, "planlatch/apply", "success")
+		w.approves(w.bob, pull)
+		w.shows(pull, "[x] approved by "+w.bob.Login)
+		w.later()
+		commit := w.bob.Merge(t, w.repo, pull, gitea.Squash)
+		w.says(pull, "applied", "<!-- planlatch:apply:")
+		w.status(commit, "planlatch/apply", "success")
+		w.status(head, "planlatch/apply", "success")
+		if s := w.state("network"); !strings.Contains(s, `"v1"`) {
+			t.Errorf("state = %s, want v1", s)
+		}
+	})
+}
+
+func TestAMergeWithAnotherEffectWaitsForAPerson(t *testing.T) {
+	t.Parallel()
+	// The plan of the second project reads a file that the first pull request changes after the second was reviewed.
+	code := strings.Replace(network("network", "IN")["network/main.tf"], `"IN"`, `fileexists("${path.module}/../size") ? file("${path.module}/../size") : "none"`, 1)
+	w := begin(t, map[string]string{"README.md": "x", "network/main.tf": code}, rules{apply: "after_merge", requires: "[approved]"})
+	pull, head := w.propose("vpc", map[string]string{"network/extra.tf": `resource "terraform_data" "extra" {}`})
+	w.status(head, "planlatch/plan", "success")
+	w.approves(w.bob, pull)
+	w.shows(pull, "[x] approved by "+w.bob.Login)
+	w.stop() // nobody listens while main changes and the pull request is merged
+	w.owner.Push(t, w.repo, gitea.Change{Branch: "main", Files: map[string]string{"size": "huge"}})
+	commit := w.bob.Merge(t, w.repo, pull, gitea.MergeCommit)
+	w.restart()
+	w.says(pull, "@"+w.bob.Login, "huge")
+	w.status(commit, "planlatch/apply", "pending")
+	if s := w.state("network"); s != "" {
+		t.Fatalf("applied by itself with another effect: %s", s)
+	}
+	w.tells(w.bob, pull, "planlatch apply")
+	w.status(commit, "planlatch/apply", "success")
+	if s := w.state("network"); !strings.Contains(s, "huge") {
+		t.Errorf("state = %s, want what bob confirmed", s)
+	}
+}
+
+func TestWhatWasMergedWhileWeWereDownIsFound(t *testing.T) {
+	t.Parallel()
+	onEachEngine(t, func(t *testing.T, e engine) {
+		w := begin(t, nil, rules{dsn: e.dsn(t), apply: "after_merge"})
+		pull, head := w.propose("vpc", network("network", "v1"))
+		w.status(head, "planlatch/plan", "success")
+		w.approves(w.bob, pull)
+		w.shows(pull, "[x] approved by "+w.bob.Login)
+		w.later()
+		w.stop()
+		commit := w.bob.Merge(t, w.repo, pull, gitea.MergeCommit)
+		w.restart()
+		w.status(commit, "planlatch/apply", "success")
+		if s := w.state("network"); !strings.Contains(s, `"v1"`) {
+			t.Errorf("state = %s, want v1", s)
+		}
+	})
+}
+
+func TestTwoPullRequestsOnOneProject(t *testing.T) {
+	t.Parallel()
+	w := begin(t, network("network", "v0"), rules{requires: "[mergeable, up_to_date]"})
+	first, head := w.propose("one", network("network", "v1"))
+	second, other := w.propose("two", network("network", "v2"))
+	w.status(head, "planlatch/plan", "success")
+	w.status(other, "planlatch/plan", "success")
+
+	w.tells(w.alice, first, "planlatch apply")
+	w.status(head, "planlatch/apply", "success")
+	w.tells(w.alice, second, "planlatch apply")
+	w.says(second, "is held by")
+
+	w.alice.Close(t, w.repo, first) // closing frees the hold
+	w.shows(second, "network")
+	w.eventually("the second to be applied", func() (string, bool) {
+		w.tells(w.alice, second, "planlatch plan")
+		w.status(other, "planlatch/plan", "success")
+		w.tells(w.alice, second, "planlatch apply")
+		w.later()
+		w.later()
+		return w.said(second), strings.Contains(w.state("network"), `"v2"`)
+	})
+}
+
+func TestATypoGetsOneHelpfulAnswer(t *testing.T) {
+	t.Parallel()
+	w := begin(t, nil, rules{})
+	pull, head := w.propose("vpc", network("network", "v1"))
+	w.status(head, "planlatch/plan", "success")
+	for body, answer := range map[string]string{
+		"planlatch aply":                "planlatch apply",
+		"planlatch apply -p netwrk":     "network",
+		"planlatch plan -- -lock=false": "-lock",
+		"planlatch plan -w ../../etc":   "..",
+		"planlatch help":                "planlatch unlock",
+		"planlatch explain":             "network/main.tf",
+	} {
+		w.tells(w.alice, pull, body)
+		w.says(pull, answer)
+	}
+	before := w.said(pull)
+	w.tells(w.alice, pull, "I think planlatch is a nice name\n\n```\nplanlatch apply\n```\n> planlatch apply")
+	w.later()
+	if after := w.said(pull); after != before {
+		t.Errorf("we answered a comment that is no command: %s", strings.TrimPrefix(after, before))
+	}
+}
+
+func TestManyProjectsOfOnePullRequest(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{}
+	for n := range 6 {
+		files = merged(files, network(fmt.Sprintf("stacks/s%d", n), "v1"))
+	}
+	w := begin(t, map[string]string{"README.md": "x"}, rules{requires: "[mergeable]"})
+	pull, head := w.propose("stacks", files)
+	w.status(head, "planlatch/plan", "success")
+	w.shows(pull, "stacks/s0", "stacks/s5")
+	w.tells(w.alice, pull, "planlatch apply -p stacks/s0")
+	w.eventually("s0 to be applied alone", func() (string, bool) { return w.said(pull), w.state("stacks-s0") != "" })
+	if w.state("stacks-s1") != "" {
+		t.Error("a project that was not named was applied")
+	}
+	w.tells(w.alice, pull, "planlatch apply")
+	w.status(head, "planlatch/apply", "success")
+	for n := range 6 {
+		if w.state(fmt.Sprintf("stacks-s%d", n)) == "" {
+			t.Errorf("stacks/s%d was not applied", n)
+		}
+	}
+}
+
+// TestKilledAtEveryCommit lives through the whole story with a server that dies once before and once after every commit it makes.
+func TestKilledAtEveryCommit(t *testing.T) {
+	t.Parallel()
+	onEachEngine(t, func(t *testing.T, e engine) {
+		w := begin(t, nil, rules{dsn: e.dsn(t), kill: true})
+		pull, head := w.propose("vpc", network("network", "v1"))
+		w.status(head, "planlatch/plan", "success")
+		w.shows(pull, "terraform_data.vpc")
+		w.approves(w.bob, pull)
+		w.shows(pull, "[x] approved by "+w.bob.Login)
+		w.tells(w.alice, pull, "planlatch apply")
+		w.status(head, "planlatch/apply", "success")
+		w.says(pull, "<!-- planlatch:apply:")
+		if n := strings.Count(w.said(pull), "<!-- planlatch:apply:"); n != 1 {
+			t.Errorf("%d results were posted, want 1:\n%s", n, w.said(pull))
+		}
+		s := w.state("network")
+		if !strings.Contains(s, `"v1"`) || !strings.Contains(s, `"serial": 1,`) {
+			t.Errorf("state = %s, want v1 written once", s)
+		}
+		killed, err := os.ReadFile(filepath.Join(w.dir, "killed"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, point := range []string{
+			"before:deliver", "after:deliver", "before:revise", "after:revise", "before:claim_plan", "after:claim_plan", "before:planned",
+			"after:planned", "before:confirm", "after:confirm", "before:claim_apply", "after:claim_apply", "before:applied", "after:applied",
+		} {
+			if !strings.Contains(string(killed), "died "+point) {
+				t.Errorf("the server was never killed %s", point)
+			}
+		}
+		t.Logf("%d kills", strings.Count(string(killed), "died "))
+	})
+}
+
+func TestTheDoorIsShutToWhoCannotSign(t *testing.T) {
+	t.Parallel()
+	w := begin(t, nil, rules{})
+	for name, c := range map[string]struct {
+		path, signature string
+		want            int
+	}{
+		"Unsigned":      {"/webhooks/gitea", "", http.StatusUnauthorized},
+		"WronglySigned": {"/webhooks/gitea", strings.Repeat("0", 64), http.StatusUnauthorized},
+		"UnknownHost":   {"/webhooks/other", "", http.StatusNotFound},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+c.path, strings.NewReader(`{"action":"opened"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Gitea-Event", "pull_request")
+		req.Header.Set("X-Gitea-Delivery", name)
+		req.Header.Set("X-Gitea-Signature", c.signature)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != c.want {
+			t.Errorf("%s: %s, want %d", name, res.Status, c.want)
+		}
+	}
+}

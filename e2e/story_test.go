@@ -1,0 +1,193 @@
+package e2e_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/planlatch/planlatch/testkit/gitea"
+)
+
+// network is a project that keeps its state in the bind that runs may write.
+func network(name, value string) map[string]string {
+	return map[string]string{
+		name + "/main.tf": fmt.Sprintf(`terraform {
+  backend "local" {
+    path = "STATES/%s.tfstate"
+  }
+}
+
+resource "terraform_data" "vpc" {
+  input = %q
+}
+`, strings.ReplaceAll(name, "/", "-"), value),
+	}
+}
+
+func merged(maps ...map[string]string) map[string]string {
+	all := map[string]string{}
+	for _, m := range maps {
+		for k, v := range m {
+			all[k] = v
+		}
+	}
+	return all
+}
+
+// propose pushes files to a new branch as alice and opens a pull request. It returns its number and head.
+func (w *world) propose(branch string, files map[string]string) (int, string) {
+	w.t.Helper()
+	head := w.alice.Push(w.t, w.repo, gitea.Change{Branch: branch, Files: w.with(files), Message: "Change " + branch})
+	return w.alice.OpenPull(w.t, w.repo, branch, "main", "Change "+branch), head
+}
+
+// summary returns our one summary comment; empty if there is none.
+func (w *world) summary(pull int) string {
+	w.t.Helper()
+	found := ""
+	for _, c := range w.owner.Comments(w.t, w.repo, pull) {
+		if c.By == w.bot.Login && strings.Contains(c.Body, "<!-- planlatch:summary -->") {
+			if found != "" {
+				w.t.Errorf("pull request #%d has two summaries", pull)
+			}
+			found = c.Body
+		}
+	}
+	return found
+}
+
+// said returns everything we said besides the summary.
+func (w *world) said(pull int) string {
+	w.t.Helper()
+	var all []string
+	for _, c := range w.owner.Comments(w.t, w.repo, pull) {
+		if c.By == w.bot.Login && !strings.Contains(c.Body, "<!-- planlatch:summary -->") {
+			all = append(all, c.Body)
+		}
+	}
+	return strings.Join(all, "\n---\n")
+}
+
+// shows waits until the summary contains every one of these texts.
+func (w *world) shows(pull int, texts ...string) {
+	w.t.Helper()
+	w.eventually(fmt.Sprintf("the summary of #%d to say %q", pull, texts), func() (string, bool) {
+		s := w.summary(pull)
+		return s, containsAll(s, texts)
+	})
+}
+
+// says waits until our other comments contain every one of these texts.
+func (w *world) says(pull int, texts ...string) {
+	w.t.Helper()
+	w.eventually(fmt.Sprintf("an answer on #%d to say %q", pull, texts), func() (string, bool) {
+		s := w.said(pull)
+		return s + "\n=== summary\n" + w.summary(pull), containsAll(s, texts)
+	})
+}
+
+func containsAll(s string, texts []string) bool {
+	for _, text := range texts {
+		if !strings.Contains(s, text) {
+			return false
+		}
+	}
+	return true
+}
+
+// status waits until a commit has a status of this state.
+func (w *world) status(sha, context, state string) {
+	w.t.Helper()
+	w.eventually(fmt.Sprintf("status %s of %s to be %s", context, sha[:7], state), func() (string, bool) {
+		all := w.owner.Statuses(w.t, w.repo, sha)
+		return fmt.Sprintf("%+v", all), all[context].State == state
+	})
+}
+
+// later lets the second pass in which something was posted: a command in the same second has not seen it.
+func (w *world) later() { time.Sleep(1100 * time.Millisecond) } //nolint:forbidigo // hosts count in seconds
+
+// tells comments as somebody who has read what stands there.
+func (w *world) tells(who *gitea.Person, pull int, body string) {
+	w.t.Helper()
+	w.later()
+	who.Comment(w.t, w.repo, pull, body)
+}
+
+func (w *world) approves(who *gitea.Person, pull int) {
+	w.t.Helper()
+	w.later()
+	who.Review(w.t, w.repo, pull, gitea.Approve, "")
+}
+
+// state returns the state file of a project; empty if there is none.
+func (w *world) state(name string) string {
+	text, err := os.ReadFile(filepath.Join(w.states, name+".tfstate"))
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+func onEachEngine(t *testing.T, story func(t *testing.T, e engine)) {
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			story(t, e)
+		})
+	}
+}
+
+func TestAReviewedPlanIsAppliedBeforeTheMerge(t *testing.T) {
+	t.Parallel()
+	onEachEngine(t, func(t *testing.T, e engine) {
+		w := begin(t, nil, rules{dsn: e.dsn(t)})
+		pull, head := w.propose("vpc", network("network", "v1"))
+		w.shows(pull, "network", "terraform_data.vpc", "approved by someone other than the author")
+		w.status(head, "planlatch/plan", "success")
+		w.status(head, "planlatch/apply", "pending")
+
+		w.tells(w.alice, pull, "planlatch apply")
+		w.says(pull, "approved by someone other than the author")
+		if w.state("network") != "" {
+			t.Fatal("something was applied without an approval")
+		}
+
+		w.approves(w.bob, pull)
+		w.tells(w.alice, pull, "planlatch apply")
+		w.says(pull, "<!-- planlatch:apply:")
+		w.status(head, "planlatch/apply", "success")
+		if s := w.state("network"); !strings.Contains(s, `"v1"`) {
+			t.Errorf("state = %s, want v1", s)
+		}
+		w.bob.Merge(t, w.repo, pull, gitea.MergeCommit)
+		w.shows(pull, "applied")
+	})
+}
+
+func TestANewPushSupersedes(t *testing.T) {
+	t.Parallel()
+	w := begin(t, nil, rules{})
+	pull, first := w.propose("vpc", network("network", "v1"))
+	w.shows(pull, first[:7])
+	second := w.alice.Push(t, w.repo, gitea.Change{Branch: "vpc", Files: w.with(network("network", "v2"))})
+	w.shows(pull, second[:7], "v2")
+	w.status(second, "planlatch/plan", "success")
+	w.tells(w.alice, pull, "planlatch apply --at "+first[:10])
+	w.says(pull, second[:7])
+}
+
+func TestAPullRequestWithoutProjectsIsGreenAndSilent(t *testing.T) {
+	t.Parallel()
+	w := begin(t, nil, rules{})
+	pull, head := w.propose("docs", map[string]string{"README.md": "better words\n"})
+	for _, context := range []string{"planlatch/plan", "planlatch/policy", "planlatch/apply"} {
+		w.status(head, context, "success")
+	}
+	if s := w.summary(pull) + w.said(pull); s != "" {
+		t.Errorf("we said %q, want nothing", s)
+	}
+}
