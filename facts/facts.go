@@ -84,38 +84,41 @@ func (g *Gatherer) Moments(ctx context.Context, now time.Time, pull run.Pull, sn
 	if err != nil {
 		return nil, err
 	}
-	shared, err := g.shared(ctx, repo, pull, snap, runs)
+	s, err := g.shared(ctx, repo, pull, snap, runs)
 	if err != nil {
 		return nil, err
 	}
+	base := &base{g: g, repo: repo, snap: snap}
 	moments := make([]run.Moment, len(runs))
 	for i, r := range runs {
 		m := run.Moment{
-			Now: now, Run: r, Findings: shared.findings[r.ID], Overrides: shared.overrides, SameDiff: shared.same,
-			Merged: r.Kind == run.KindMerge, Known: snap != nil,
+			Now: now, Run: r, Findings: s.findings[r.ID], Overrides: s.overrides, SameDiff: s.same, Shown: s.shown[r.Project],
+			Unsaved: s.unsaved[r.Project], Merged: r.Kind == run.KindMerge, Known: snap != nil,
 		}
 		if snap != nil {
 			m.Pull = *snap
 		}
-		if by, held := shared.holds[r.Project]; held && by != pull.ID {
+		if by, held := s.holds[r.Project]; held && by != pull.ID {
 			m.HeldBy = g.name(ctx, by)
 		}
-		if m.Shown, m.Unsaved, err = g.history(ctx, r); err != nil {
-			return nil, err
+		if r.State == run.Queued || r.State == run.Planned || r.State == run.Confirmed {
+			m.Fresh = base.fresh(ctx, r)
 		}
-		m.Fresh = g.fresh(ctx, repo, r, snap)
-		m.Pause = paused(shared.pauses, repo, r)
+		m.Pause = paused(s.pauses, repo, r)
 		moments[i] = m
 	}
 	return moments, nil
 }
 
+// shared is what all runs of one decision have in common, read once for all of them.
 type shared struct {
 	findings  map[run.ID][]run.Finding
 	overrides []run.Override
 	holds     map[run.ProjectID]run.PullID
 	pauses    []run.Pause
 	same      map[string]bool
+	shown     map[run.ProjectID][]run.Shown // oldest first
+	unsaved   map[run.ProjectID]bool
 }
 
 func (g *Gatherer) shared(ctx context.Context, repo run.Repo, pull run.Pull, snap *vcs.Pull, runs []run.Run) (shared, error) {
@@ -132,6 +135,9 @@ func (g *Gatherer) shared(ctx context.Context, repo run.Repo, pull run.Pull, sna
 		if s.overrides, err = g.Store.Overrides(ctx, pull.ID); err != nil {
 			return s, err
 		}
+		if s.shown, err = g.shown(ctx, pull.ID); err != nil {
+			return s, err
+		}
 	}
 	if s.holds, err = g.Store.Holds(ctx, repo.ID); err != nil {
 		return s, err
@@ -139,10 +145,47 @@ func (g *Gatherer) shared(ctx context.Context, repo run.Repo, pull run.Pull, sna
 	if s.pauses, err = g.Store.Pauses(ctx); err != nil {
 		return s, err
 	}
+	failed, err := g.Store.Runs(ctx, run.Filter{Repo: repo.ID, States: []run.State{run.Failed}, Limit: 10_000})
+	if err != nil {
+		return s, err
+	}
+	s.unsaved = map[run.ProjectID]bool{}
+	for _, r := range failed {
+		if r.Unsaved {
+			s.unsaved[r.Project] = true
+		}
+	}
 	if snap != nil {
 		s.same = g.sameDiff(ctx, repo, runs[0], *snap)
 	}
 	return s, nil
+}
+
+// shown lists the plans of a pull request that people could see, per project, oldest first.
+func (g *Gatherer) shown(ctx context.Context, pull run.PullID) (map[run.ProjectID][]run.Shown, error) {
+	runs, err := g.Store.Runs(ctx, run.Filter{Pull: pull, Limit: 10_000})
+	if err != nil {
+		return nil, err
+	}
+	shown := map[run.ProjectID][]run.Shown{}
+	heads := map[run.RevisionID]string{}
+	for i := len(runs) - 1; i >= 0; i-- {
+		r := runs[i]
+		if r.Posted.IsZero() || r.EffectDigest == "" {
+			continue
+		}
+		head, ok := heads[r.Revision]
+		if !ok {
+			rev, err := g.Store.Revision(ctx, r.Revision)
+			if err != nil {
+				return nil, err
+			}
+			head = rev.Head
+			heads[r.Revision] = head
+		}
+		shown[r.Project] = append(shown[r.Project], run.Shown{Head: head, Effect: r.EffectDigest, Deletes: r.Counts.Destroy+r.Counts.Replace > 0, At: r.Posted})
+	}
+	return shown, nil
 }
 
 // sameDiff finds the reviewed commits whose own change is the head's. What cannot be compared is not the same.
@@ -167,91 +210,69 @@ func (g *Gatherer) sameDiff(ctx context.Context, repo run.Repo, r run.Run, snap 
 	return same
 }
 
-// history lists what was shown of a run's project on its pull request, and whether an earlier apply of the project left its state unsaved.
-func (g *Gatherer) history(ctx context.Context, r run.Run) ([]run.Shown, bool, error) {
-	runs, err := g.Store.Runs(ctx, run.Filter{Project: r.Project})
-	if err != nil {
-		return nil, false, err
-	}
-	var shown []run.Shown
-	unsaved := false
-	heads := map[run.RevisionID]string{}
-	for i := len(runs) - 1; i >= 0; i-- { // oldest first
-		old := runs[i]
-		unsaved = unsaved || old.Unsaved
-		if old.Pull == 0 || old.Pull != r.Pull || old.Posted.IsZero() || old.EffectDigest == "" {
-			continue
-		}
-		head, ok := heads[old.Revision]
-		if !ok {
-			rev, err := g.Store.Revision(ctx, old.Revision)
-			if err != nil {
-				return nil, false, err
-			}
-			head = rev.Head
-			heads[old.Revision] = head
-		}
-		shown = append(shown, run.Shown{Head: head, Effect: old.EffectDigest, Deletes: old.Counts.Destroy+old.Counts.Replace > 0, At: old.Posted})
-	}
-	return shown, unsaved, nil
+// base is the base branch as it is now, looked at once for all runs of a decision and only if one of them asks.
+type base struct {
+	g    *Gatherer
+	repo run.Repo
+	snap *vcs.Pull
+
+	tip   string
+	rev   map[run.RevisionID]run.Revision
+	trees map[run.RevisionID]string // the revision's head merged with the tip; empty when they conflict
 }
 
-// fresh says whether the base branch still gives the run the inputs it was planned from.
-func (g *Gatherer) fresh(ctx context.Context, repo run.Repo, r run.Run, snap *vcs.Pull) vcs.Tri {
-	if snap == nil || r.Kind == run.KindMerge {
+// fresh says whether the base branch still gives a run the inputs it was planned from.
+func (b *base) fresh(ctx context.Context, r run.Run) vcs.Tri {
+	if b.snap == nil || r.Kind == run.KindMerge {
 		return vcs.Unknown
 	}
-	fresh, err := g.compare(ctx, repo, r, *snap)
+	fresh, err := b.compare(ctx, r)
 	if err != nil {
-		g.Log.Warn("whether a plan is up to date could not be found out", "run", r.ID, "error", err)
+		b.g.Log.Warn("whether a plan is up to date could not be found out", "run", r.ID, "error", err)
 		return vcs.Unknown
 	}
 	return fresh
 }
 
-func (g *Gatherer) compare(ctx context.Context, repo run.Repo, r run.Run, snap vcs.Pull) (vcs.Tri, error) {
-	rev, err := g.Store.Revision(ctx, r.Revision)
-	if err != nil {
-		return vcs.Unknown, err
+func (b *base) compare(ctx context.Context, r run.Run) (vcs.Tri, error) {
+	rev, ok := b.rev[r.Revision]
+	if !ok {
+		var err error
+		if rev, err = b.g.Store.Revision(ctx, r.Revision); err != nil {
+			return vcs.Unknown, err
+		}
+		if b.rev == nil {
+			b.rev, b.trees = map[run.RevisionID]run.Revision{}, map[run.RevisionID]string{}
+		}
+		b.rev[r.Revision] = rev
 	}
-	if rev.Head != snap.Head.SHA || rev.Branch != snap.Base.Branch {
+	if rev.Head != b.snap.Head.SHA || rev.Branch != b.snap.Base.Branch {
 		return vcs.No, nil
 	}
-	host, ok := g.Hosts[repo.Host]
-	if !ok {
-		return vcs.Unknown, errors.New("the host is not configured any more")
-	}
-	tip, err := host.Branch(ctx, VCS(repo), snap.Base.Branch)
-	if err != nil {
-		return vcs.Unknown, err
-	}
-	if tip == rev.Base {
-		return vcs.Yes, nil
-	}
-	m := g.Git.Repo(repo.Host, repo.HostID)
-	if ok, err := m.Has(ctx, tip); err != nil {
-		return vcs.Unknown, err
-	} else if !ok {
-		remote, err := host.Remote(ctx, VCS(repo))
+	if b.tip == "" {
+		host, ok := b.g.Hosts[b.repo.Host]
+		if !ok {
+			return vcs.Unknown, errors.New("the host is not configured any more")
+		}
+		tip, err := host.Branch(ctx, VCS(b.repo), rev.Branch)
 		if err != nil {
 			return vcs.Unknown, err
 		}
-		if err := m.Fetch(ctx, remote, "refs/heads/"+snap.Base.Branch); err != nil {
-			return vcs.Unknown, err
-		}
+		b.tip = tip
 	}
-	merged, err := m.Merge(ctx, tip, rev.Head)
-	if err != nil {
-		return vcs.Unknown, err
+	if b.tip == rev.Base {
+		return vcs.Yes, nil
 	}
-	if len(merged.Conflicts) > 0 {
-		return vcs.No, nil
+	tree, err := b.merged(ctx, rev)
+	if err != nil || tree == "" {
+		return vcs.No, err // a conflict; or an error, which its caller takes for unknown
 	}
+	m := b.g.Git.Repo(b.repo.Host, b.repo.HostID)
 	then, err := Inputs(ctx, m, rev.Tree, r)
 	if err != nil {
 		return vcs.Unknown, err
 	}
-	now, err := Inputs(ctx, m, merged.Tree, r)
+	now, err := Inputs(ctx, m, tree, r)
 	if err != nil {
 		return vcs.Unknown, err
 	}
@@ -259,6 +280,35 @@ func (g *Gatherer) compare(ctx context.Context, repo run.Repo, r run.Run, snap v
 		return vcs.Yes, nil
 	}
 	return vcs.No, nil
+}
+
+// merged returns the tree that a revision's head and the tip of its base give now.
+func (b *base) merged(ctx context.Context, rev run.Revision) (string, error) {
+	if tree, ok := b.trees[rev.ID]; ok {
+		return tree, nil
+	}
+	m := b.g.Git.Repo(b.repo.Host, b.repo.HostID)
+	if ok, err := m.Has(ctx, b.tip); err != nil {
+		return "", err
+	} else if !ok {
+		remote, err := b.g.Hosts[b.repo.Host].Remote(ctx, VCS(b.repo))
+		if err != nil {
+			return "", err
+		}
+		if err := m.Fetch(ctx, remote, "refs/heads/"+rev.Branch); err != nil {
+			return "", err
+		}
+	}
+	merged, err := m.Merge(ctx, b.tip, rev.Head)
+	if err != nil {
+		return "", err
+	}
+	tree := merged.Tree
+	if len(merged.Conflicts) > 0 {
+		tree = ""
+	}
+	b.trees[rev.ID] = tree
+	return tree, nil
 }
 
 // name writes a pull as people do.

@@ -31,6 +31,7 @@ type Notifier struct {
 
 	mu     sync.Mutex
 	active map[int64]bool
+	sent   map[int64]time.Time // when a state-like posting was last sent
 }
 
 const (
@@ -39,13 +40,14 @@ const (
 	firstTry = 2 * time.Second  // wait after the first failure; doubled after each
 	longest  = 10 * time.Minute // between two tries
 	most     = 40               // tries before a posting is dead: about five hours
+	calm     = time.Second      // between two edits while runs are still going: a hundred projects must not make a hundred edits
 )
 
 // Run sends until ctx ends, and returns once nothing is being sent.
 func (n *Notifier) Run(ctx context.Context, kicks <-chan struct{}) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	n.active = map[int64]bool{}
+	n.active, n.sent = map[int64]bool{}, map[int64]time.Time{}
 	free := make(chan struct{}, abreast)
 	every := time.NewTicker(tick)
 	defer every.Stop()
@@ -56,7 +58,7 @@ func (n *Notifier) Run(ctx context.Context, kicks <-chan struct{}) error {
 			n.Log.Error("look for postings", "error", err)
 		}
 		for _, p := range due {
-			if !n.take(p.ID) {
+			if n.early(ctx, p) || !n.take(p.ID) {
 				continue
 			}
 			select {
@@ -86,6 +88,22 @@ func (n *Notifier) Run(ctx context.Context, kicks <-chan struct{}) error {
 	}
 }
 
+// early says whether a posting that shows a state had better wait: it was sent a moment ago, and more will change soon. What is final is
+// never early.
+func (n *Notifier) early(ctx context.Context, p run.Posting) bool {
+	if p.Kind != run.PostSummary && p.Kind != run.PostStatuses || p.Pull == 0 {
+		return false
+	}
+	n.mu.Lock()
+	recent := time.Since(n.sent[p.ID]) < calm
+	n.mu.Unlock()
+	if !recent {
+		return false
+	}
+	live, err := n.Store.Runs(ctx, run.Filter{Pull: p.Pull, States: []run.State{run.Queued, run.Planning, run.Confirmed, run.Applying}, Limit: 1})
+	return err == nil && len(live) > 0
+}
+
 func (n *Notifier) take(id int64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -100,6 +118,12 @@ func (n *Notifier) let(id int64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.active, id)
+	for old, at := range n.sent {
+		if time.Since(at) > calm {
+			delete(n.sent, old)
+		}
+	}
+	n.sent[id] = time.Now()
 }
 
 // post sends one posting and records how that went.

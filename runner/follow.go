@@ -67,6 +67,7 @@ func (r *Runner) follow(ctx context.Context, running run.Run) {
 // carry does all that is left to do of a phase. It can be repeated from the start after any error.
 func (r *Runner) carry(ctx context.Context, p phase) error {
 	name := executor.Name(p.run.Execution)
+	begun := time.Now()
 	e, err := r.attach(ctx, p, name)
 	if errors.Is(err, executor.ErrAbsent) {
 		e, err = r.start(ctx, p, name)
@@ -74,15 +75,23 @@ func (r *Runner) carry(ctx context.Context, p phase) error {
 	if err != nil {
 		return err
 	}
+	ended := time.Now()
 	if e.log, err = r.wholeLog(ctx, p.run.ID, p.name); err != nil {
 		return err
 	}
 	if err := p.settle(ctx, e); err != nil {
 		return err
 	}
+	settled := time.Now()
 	if err := r.Exec.Remove(ctx, name); err != nil {
 		r.complain(ctx, "remove an execution", err)
 	}
+	steps := time.Duration(0)
+	for _, s := range e.result.Steps {
+		steps += s.Took
+	}
+	r.Log.Info("settled "+p.name, "run", p.run.ID, "project", p.run.Label, "ended", e.result.Ended, "steps", steps,
+		"executed", ended.Sub(begun), "settling", settled.Sub(ended), "removing", time.Since(settled))
 	return nil
 }
 
