@@ -28,6 +28,7 @@ type known struct {
 	store run.Store
 	now   func() time.Time
 	ask   singleflight.Group
+	done  <-chan struct{} // closed when the handler is
 
 	mu  sync.Mutex
 	all map[run.ID]knownView
@@ -39,8 +40,8 @@ type knownView struct {
 	at    time.Time
 }
 
-func newKnown(o Options) *known {
-	return &known{views: o.Views, store: o.Store, now: o.Now, all: map[run.ID]knownView{}}
+func newKnown(o Options, done <-chan struct{}) *known {
+	return &known{views: o.Views, store: o.Store, now: o.Now, done: done, all: map[run.ID]knownView{}}
 }
 
 // get returns the view of a run. late says that the host did not answer in time, and that the view has only what is stored.
@@ -55,6 +56,13 @@ func (k *known) get(ctx context.Context, r run.Run) (view report.View, late bool
 		// The answer serves every page that waits for it, so it does not end with the first one.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hostsWaits)
 		defer cancel()
+		go func() { // ends with ctx
+			select {
+			case <-k.done:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
 		v, err := k.views.Run(ctx, r.ID)
 		if err == nil {
 			k.remember(r, v)

@@ -20,12 +20,11 @@ const (
 
 // The bounds of live logs.
 const (
-	streamsMax    = 256 // at once
-	streamsOfRun  = 32
-	streamFor     = 30 * time.Minute // then the browser comes back by itself
-	writePatience = 10 * time.Second // a client that takes a piece slower than this is dropped
-	keepAlive     = 15 * time.Second
-	tailBytes     = 512 << 10 // of a log that a page shows
+	streamsMax   = 256 // at once
+	streamsOfRun = 32
+	streamFor    = 30 * time.Minute // then the browser comes back by itself
+	keepAlive    = 15 * time.Second
+	tailBytes    = 512 << 10 // of a log that a page shows
 )
 
 // streams counts live logs, and lets few read whole logs at a time.
@@ -157,6 +156,7 @@ func (h *Handler) logLive(w http.ResponseWriter, r *http.Request) error {
 	if err := s.follow(ctx, rn); err != nil && ctx.Err() == nil {
 		h.Log.Info("a live log ended early", "run", id, "error", err)
 	}
+	_ = s.control.SetWriteDeadline(time.Time{}) // best effort: the connection may serve another request
 	return errAnswered
 }
 
@@ -243,7 +243,7 @@ func (s *stream) send(event, data string) error {
 }
 
 func (s *stream) write(text string) error {
-	if err := s.control.SetWriteDeadline(time.Now().Add(writePatience)); err != nil {
+	if err := s.control.SetWriteDeadline(time.Now().Add(s.h.WritePatience)); err != nil {
 		return fmt.Errorf("bound a write: %w", err)
 	}
 	if _, err := s.w.Write([]byte(text)); err != nil {

@@ -91,7 +91,7 @@ func (h *Handler) logout(w http.ResponseWriter, r *http.Request) error {
 
 // local is a path of ours to go on to; anything that a browser could take for another site becomes the start page.
 func local(next string) string {
-	if !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.ContainsAny(next, "\\?#") || shown(next) != next {
+	if !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.ContainsAny(next, "\\?#\n\t") || shown(next) != next {
 		return "/"
 	}
 	return next

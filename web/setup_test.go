@@ -143,8 +143,8 @@ func (s *site) queued(d seed) run.Run {
 	s.t.Helper()
 	ctx := s.t.Context()
 	if s.repo.ID == 0 {
-		s.repo = must(s.t, run.Repo{}, nil)
-		s.repo, _ = s.store.SaveRepo(ctx, run.Repo{Host: "gitea", HostID: "7", Name: "acme/infra", DefaultBranch: "main"})
+		repo, err := s.store.SaveRepo(ctx, run.Repo{Host: "gitea", HostID: "7", Name: "acme/infra", DefaultBranch: "main"})
+		s.repo = must(s.t, repo, err)
 	}
 	if d.number == 0 {
 		d.number = 214
@@ -189,10 +189,10 @@ func (s *site) advance(r run.Run, decide func(run.Snapshot) (run.Change, error))
 
 func (s *site) planning(d seed) run.Run {
 	s.t.Helper()
-	return s.advance(s.queued(d), nil2(s, run.Owner{Node: nodeName, Deadline: time.Now().Add(time.Hour)}))
+	return s.advance(s.queued(d), claim(run.Owner{Node: nodeName, Deadline: time.Now().Add(time.Hour)}))
 }
 
-func nil2(s *site, o run.Owner) func(run.Snapshot) (run.Change, error) {
+func claim(o run.Owner) func(run.Snapshot) (run.Change, error) {
 	return func(snap run.Snapshot) (run.Change, error) { return run.ClaimPlan(snap, snap.Runs[0].ID, o) }
 }
 
@@ -321,12 +321,12 @@ func attr(n *html.Node, name string) string {
 	return ""
 }
 
-// text is what is read of an element, with spaces made one.
+// text is what is read of an element, its pieces and words apart by one space.
 func text(n *html.Node) string {
 	var b strings.Builder
 	for d := range n.Descendants() {
 		if d.Type == html.TextNode {
-			b.WriteString(d.Data)
+			b.WriteString(d.Data + " ")
 		}
 	}
 	return strings.Join(strings.Fields(b.String()), " ")
@@ -367,4 +367,17 @@ func soft() run.Finding {
 		Fix: "Create the new one beside it and move the data, or restore from a snapshot with snapshot_identifier.", File: "main.tf", Line: 14,
 		Owners: run.Owners{Teams: []string{"acme/security"}, Approvals: 1},
 	}
+}
+
+// serve asks a handler for a page without a network.
+func serve(t *testing.T, h http.Handler, path string) string {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), "GET", path, nil)
+	r.Header.Set("Accept", "text/html")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Code != http.StatusOK {
+		t.Fatalf("GET %s = %d, want 200:\n%s", path, w.Code, w.Body)
+	}
+	return w.Body.String()
 }

@@ -39,6 +39,8 @@ type Options struct {
 	Log        *slog.Logger                 // nil: discards
 	Now        func() time.Time             // nil: time.Now
 	Poll       time.Duration                // how often a live log looks for more; 0: once a second
+	// WritePatience is how long a reader of a live log may take for a piece before it is dropped; 0: 10 seconds.
+	WritePatience time.Duration
 }
 
 // Viewer gathers what is known of a run; *views.Viewer is one.
@@ -56,7 +58,7 @@ type Ignored struct {
 	Reason string
 }
 
-// Handler serves pages and API. Close ends its live logs.
+// Handler serves pages and API. Close ends its live logs and its questions to VCS hosts.
 type Handler struct {
 	Options
 	base     string // path of URL, without a slash at its end
@@ -97,10 +99,14 @@ func New(o Options) (*Handler, error) {
 	if o.Poll == 0 {
 		o.Poll = time.Second
 	}
+	if o.WritePatience == 0 {
+		o.WritePatience = 10 * time.Second
+	}
 	h := &Handler{
 		Options: o, base: strings.TrimRight(u.Path, "/"), grants: newGrants(o.Key), sessions: newSessions(o.Key, u.Scheme == "https"),
-		attempts: newLimiter(), streams: newStreams(), known: newKnown(o), done: make(chan struct{}),
+		attempts: newLimiter(), streams: newStreams(), done: make(chan struct{}),
 	}
+	h.known = newKnown(o, h.done)
 	h.close = sync.OnceFunc(func() { close(h.done) })
 	if h.root, err = h.protected(u, h.mux()); err != nil {
 		return nil, err
@@ -111,7 +117,7 @@ func New(o Options) (*Handler, error) {
 // ServeHTTP serves a page, an asset or JSON.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.root.ServeHTTP(w, r) }
 
-// Close ends the live logs, which http.Server.Shutdown would wait for: hand it to RegisterOnShutdown. Calling it again does nothing.
+// Close ends live logs, which http.Server.Shutdown would wait for, and questions to VCS hosts: hand it to RegisterOnShutdown. Calling it again does nothing.
 func (h *Handler) Close() { h.close() }
 
 // route is one thing that can be asked for.
