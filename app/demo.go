@@ -206,14 +206,14 @@ func (d *demo) story(ctx context.Context) error {
 		return err
 	}
 	d.pull = number
-	if err := d.wait(ctx, "the plan, stopped by policy", status("planlatch/policy", "failure")); err != nil {
+	if err := d.wait(ctx, "the plan, stopped by policy", status("planlatch/policy", "failure"), said("`provisioner` (soft)"), settled); err != nil {
 		return err
 	}
 	d.say.note("The provisioner would run a script from the internet with the apply's credentials. Policy stops it. The author cannot wave it through:")
 	if err := d.tell(ctx, demoAuthor, `planlatch approve --reason "it is only a demo"`); err != nil {
 		return err
 	}
-	if err := d.wait(ctx, "the refusal", said("wrote the change")); err != nil {
+	if err := d.wait(ctx, "the refusal", said("wrote the change"), settled); err != nil {
 		return err
 	}
 	d.say.note("An owner could override it with a reason. The author fixes it instead:")
@@ -222,14 +222,14 @@ func (d *demo) story(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if err := d.wait(ctx, "the fixed plan", status("planlatch/policy", "success"), status("planlatch/plan", "success")); err != nil {
+	if err := d.wait(ctx, "the fixed plan", status("planlatch/policy", "success"), said("[x] policy passes"), settled); err != nil {
 		return err
 	}
 	d.pause()
 	if _, err := d.host.Review(demoRepo, number, demoReview, fakehost.Approved, "Looks right."); err != nil {
 		return err
 	}
-	if err := d.wait(ctx, "the checklist with the approval", said("[x] approved")); err != nil {
+	if err := d.wait(ctx, "the checklist with the approval", said("[x] approved"), settled); err != nil {
 		return err
 	}
 	d.pause()
@@ -237,7 +237,7 @@ func (d *demo) story(ctx context.Context) error {
 		return err
 	}
 	d.say.note("Merged. planlatch plans the merge commit again, finds the same effect as the reviewed plan, and applies it by itself:")
-	if err := d.wait(ctx, "the result of the apply", said("<!-- planlatch:apply:"), status("planlatch/apply", "success")); err != nil {
+	if err := d.wait(ctx, "the result of the apply", said("### planlatch: applied"), said("<!-- planlatch:apply:"), status("planlatch/apply", "success"), settled); err != nil {
 		return err
 	}
 	return d.proof()
@@ -281,6 +281,25 @@ func status(context, state string) seen {
 		}
 		return last == state
 	}
+}
+
+// settled says that no status of the last commit is pending any more.
+func settled(entries []fakehost.Entry) bool {
+	last := map[string]string{}
+	for _, e := range entries {
+		switch e.Kind {
+		case fakehost.EntryPushed, fakehost.EntryMerged:
+			last = map[string]string{}
+		case fakehost.EntryStatus:
+			last[e.Context] = e.State
+		}
+	}
+	for _, state := range last {
+		if state == "pending" {
+			return false
+		}
+	}
+	return len(last) > 0
 }
 
 func said(text string) seen {

@@ -39,14 +39,20 @@ func (t *teller) title(head, text string) {
 
 func (t *teller) note(text string) { fmt.Fprintf(t.out, "\n%s\n", t.paint(dim, "▏ "+text)) }
 
-// timeline prints what is new: entries that were not told, comments that were edited, and the statuses as they stand now.
+// timeline prints what is new: what people did, then comments that were written or edited, then the statuses as they stand now.
 func (t *teller) timeline(entries []fakehost.Entry) {
 	if t.comments == nil {
 		t.comments, t.statuses = map[int64]string{}, map[string]string{}
 	}
+	for n, e := range entries {
+		if n >= t.told && e.Kind != fakehost.EntryComment && e.Kind != fakehost.EntryStatus {
+			t.event(e)
+		}
+	}
+	t.told = len(entries)
 	now := map[string]string{}
 	var order []string
-	for n, e := range entries {
+	for _, e := range entries {
 		switch e.Kind {
 		case fakehost.EntryComment:
 			if before, told := t.comments[e.ID]; !told || before != e.Body {
@@ -58,13 +64,13 @@ func (t *teller) timeline(entries []fakehost.Entry) {
 				order = append(order, e.Context)
 			}
 			now[e.Context] = e.State + ": " + e.Description
-		default:
-			if n >= t.told {
-				t.event(e)
-			}
 		}
 	}
-	t.told = len(entries)
+	t.changed(order, now)
+}
+
+// changed prints the statuses that are not as they were told last.
+func (t *teller) changed(order []string, now map[string]string) {
 	first := true
 	for _, context := range order {
 		if t.statuses[context] == now[context] {
@@ -110,7 +116,11 @@ func (t *teller) comment(e fakehost.Entry, edited bool) {
 	}
 	fmt.Fprintf(t.out, "\n%s %s\n", t.paint(bold, e.Actor), verb)
 	for _, line := range strings.Split(readable(e.Body), "\n") {
-		fmt.Fprintln(t.out, "  │", line)
+		line = strings.TrimRight(line, " ")
+		if rest, ok := strings.CutPrefix(line, "### "); ok {
+			line = t.paint(bold, rest)
+		}
+		fmt.Fprintln(t.out, strings.TrimRight("  │ "+line, " "))
 	}
 }
 
@@ -132,5 +142,60 @@ func readable(markdown string) string {
 	s = tags.ReplaceAllString(s, "")
 	s = escapes.ReplaceAllString(s, "$1")
 	s = strings.NewReplacer("**", "", "\u200b", "", "\u2060", "", "&lt;", "<", "&gt;", ">", "&amp;", "&", "&#124;", "|").Replace(s)
-	return strings.TrimSpace(blanks.ReplaceAllString(s, "\n\n"))
+	return strings.TrimSpace(blanks.ReplaceAllString(tables(s), "\n\n"))
+}
+
+// tables sets the columns of Markdown tables under each other.
+func tables(text string) string {
+	var out []string
+	var rows [][]string
+	end := func() {
+		widths := map[int]int{}
+		for _, row := range rows {
+			for n, cell := range row {
+				widths[n] = max(widths[n], width(cell))
+			}
+		}
+		for _, row := range rows {
+			var line strings.Builder
+			for n, cell := range row {
+				line.WriteString(cell + strings.Repeat(" ", widths[n]-width(cell)+2))
+			}
+			out = append(out, strings.TrimRight(line.String(), " "))
+		}
+		rows = nil
+	}
+	for _, line := range strings.Split(text, "\n") {
+		cells, ok := strings.CutPrefix(line, "|")
+		if !ok {
+			end()
+			out = append(out, line)
+			continue
+		}
+		var row []string
+		for _, cell := range strings.Split(strings.TrimSuffix(cells, "|"), "|") {
+			row = append(row, strings.TrimSpace(cell))
+		}
+		if strings.Trim(cells, "|-: ") != "" {
+			rows = append(rows, row)
+		}
+	}
+	end()
+	return strings.Join(out, "\n")
+}
+
+// width is how many columns a terminal gives a text: symbols take two, their variation selectors none.
+func width(text string) int {
+	n := 0
+	for _, r := range text {
+		switch {
+		case r == 0xFE0F:
+			n++
+		case r >= 0x1F300 || r == 0x26D4 || r == 0x2705 || r == 0x274C || r == 0x23F3:
+			n += 2
+		default:
+			n++
+		}
+	}
+	return n
 }

@@ -259,7 +259,7 @@ func (i *Intake) approve(ctx context.Context, o order) (answer, error) {
 	}
 	if o.wrote() {
 		r := o.refused(report.Denied)
-		r.Detail = "who wrote the change cannot override a policy that stops it"
+		r.Detail = "Who wrote the change cannot override a policy that stops it"
 		return no(r), i.audit(ctx, o, "refused", r.Detail)
 	}
 	overrides, denied, err := i.overrides(ctx, o, ready)
@@ -312,7 +312,7 @@ func (i *Intake) overrides(ctx context.Context, o order, runs []run.Run) (made [
 	for _, r := range runs {
 		for _, f := range findings[r.ID] {
 			if f.Level == run.Hard && (o.cmd.Policy == "" || o.cmd.Policy == f.Set) {
-				denied = fmt.Sprintf("%s is a hard rule: it cannot be overridden, only fixed", f.Rule)
+				denied = fmt.Sprintf("Rule %s is hard: it cannot be overridden, only fixed", f.Rule)
 			}
 			if f.Level != run.Soft || o.cmd.Policy != "" && o.cmd.Policy != f.Set {
 				continue
@@ -322,7 +322,7 @@ func (i *Intake) overrides(ctx context.Context, o order, runs []run.Run) (made [
 				return nil, "", err
 			}
 			if !owns {
-				denied = fmt.Sprintf("policy set %s is owned by %s", f.Set, strings.Join(append(slices.Clone(f.Owners.Users), f.Owners.Teams...), ", "))
+				denied = fmt.Sprintf("Policy set %s is owned by %s", f.Set, strings.Join(append(slices.Clone(f.Owners.Users), f.Owners.Teams...), ", "))
 				continue
 			}
 			made = append(made, run.Override{
