@@ -122,8 +122,8 @@ func (h *Handler) tail(ctx context.Context, id run.ID, phase string) (text []byt
 	if text, next, err = h.Store.Log(ctx, id, phase, from); err != nil {
 		return nil, 0, false, err
 	}
-	if from > 0 {
-		text = text[bytes.IndexByte(text, '\n')+1:]
+	if i := bytes.IndexByte(text, '\n'); from > 0 && i+1 < len(text) {
+		text = text[i+1:] // the first line may have lost its beginning
 	}
 	return text, next, from > 0, nil
 }

@@ -60,7 +60,7 @@ func answer(p report.Project, open int) string {
 func notices(view report.View, p report.Project) []notice {
 	r := p.Run
 	var out []notice
-	if view.Banner != "" {
+	if view.Banner != "" && !r.State.Final() {
 		out = append(out, notice{Class: "warn", Title: "Applies are paused", Text: strings.TrimPrefix(view.Banner, "paused ")})
 	}
 	if r.Unsaved {
