@@ -64,7 +64,7 @@ func loadPolicies(ctx context.Context, cfg *config.Config) (*policy.Engine, erro
 			projects = append(projects, s.String())
 		}
 		sets[n] = policy.Set{
-			Name: p.Name, Source: p.Source, Level: p.Level, Projects: projects, Rego: p.Rego,
+			Name: p.Name, Source: p.Source, Level: p.Level, Projects: projects, Rego: p.Rego, Settings: p.Settings,
 			Owners: run.Owners{Users: p.Owners.Users, Teams: p.Owners.Teams, Approvals: p.Owners.Approvals},
 		}
 	}

@@ -269,6 +269,8 @@ type Policy struct {
 	Owners Owners `yaml:"owners"`
 	// Rego is the language version, v1 (default) or v0.
 	Rego string `yaml:"rego" oneof:"v1 v0"`
+	// Settings are what the set's rules read as data.settings. The set says which there are; docs/policies.md lists those of the baseline.
+	Settings map[string]any `yaml:"settings"`
 }
 
 // Owners own a policy set. Approvals of them must agree to an override; default 1.

@@ -102,8 +102,22 @@ func (d *decoder) value(path string, v reflect.Value, n ast.Node, tag reflect.St
 		d.list(path, v, n, tag, depth+1)
 	case reflect.Map:
 		d.mapping(path, v, n, tag, depth+1)
+	case reflect.Interface:
+		d.free(path, v, n)
 	default:
 		d.scalar(path, v, n, tag)
+	}
+}
+
+// free takes whatever stands there, for a field whose shape somebody else defines. References are not resolved in it.
+func (d *decoder) free(path string, v reflect.Value, n ast.Node) {
+	var out any
+	if err := yaml.NodeToValue(n, &out); err != nil {
+		d.report(path, n, "cannot be read: "+err.Error(), "")
+		return
+	}
+	if out != nil {
+		v.Set(reflect.ValueOf(out))
 	}
 }
 
