@@ -57,6 +57,7 @@ type commands struct {
 	Demo    demoCmd    `cmd:"" help:"Show the whole story on this machine: no account, no configuration."`
 	Doctor  doctorCmd  `cmd:"" help:"Check configuration, tools, sandbox, database, hosts and webhooks; name each fix."`
 	Policy  policyCmd  `cmd:"" help:"Test policies, and judge a plan with them."`
+	State   stateCmd   `cmd:"" help:"Repair what an apply could not save."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

@@ -51,6 +51,7 @@ func (s *Server) routes(hosts map[string]vcs.Host, viewer *views.Viewer, k keys)
 	if cfg.Telemetry.Metrics {
 		mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	}
+	mux.HandleFunc("GET /api/v1/runs/{id}/errored-state", s.erroredState)
 	mux.Handle("/", pages)
 	s.handler, s.pages = mux, pages
 	return nil

@@ -47,6 +47,14 @@ type Reply struct {
 	Detail     string // one sentence
 }
 
+// first is the first of some names, or what stands for one.
+func first(names []string) string {
+	if len(names) == 0 {
+		return "PROJECT"
+	}
+	return names[0]
+}
+
 // replyMax bounds an answer; every host takes more.
 const replyMax = 8000
 
@@ -96,8 +104,8 @@ func (r Reply) Text() string {
 	case Paused:
 		text = "Not applied: applies are paused." + detail(r.Detail)
 	case Unsaved:
-		text = "Not done: an earlier apply of " + who + " could not save its state. Push the kept copy back first (" + code("planlatch state push RUN") + ")." +
-			detail(r.Detail)
+		text = "Not done: an earlier apply of " + who + " could not save its state. Push the kept copy back first: " + code("planlatch state pull RUN > errored.tfstate") + ", " +
+			code("tofu state push errored.tfstate") + ", then " + v.command("unlock", "-p", first(r.Projects)) + "." + detail(r.Detail)
 	case ShadowMode:
 		text = "Not applied: " + who + " is in shadow mode (" + code("apply: off") + "), so nothing ever applies."
 	case Untrusted:

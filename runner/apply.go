@@ -122,7 +122,7 @@ func (r *Runner) keepErrored(ctx context.Context, p phase, e ending, o *run.Appl
 	if err := r.Blobs.Put(ctx, key, state); err != nil {
 		return fmt.Errorf("keep the unsaved state: %w", err)
 	}
-	o.Blobs[blobErrored] = key
+	o.Blobs[BlobErrored] = key
 	o.Unsaved, o.Stale, o.Interrupted, o.Applied = true, false, false, false
 	o.Reason = "state not saved: " + o.Reason
 	return nil

@@ -27,7 +27,8 @@ const (
 	blobPlan     = "plan"
 	blobPlanJSON = "plan_json"
 	blobLock     = "lock"
-	blobErrored  = "errored_state"
+	// BlobErrored is the state that an apply could not save: the only copy.
+	BlobErrored = "errored_state"
 )
 
 func (r *Runner) planPhase(running run.Run) phase {

@@ -1,0 +1,77 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/planlatch/planlatch/run"
+	"github.com/planlatch/planlatch/runner"
+	"github.com/planlatch/planlatch/web"
+)
+
+type stateCmd struct {
+	Pull statePullCmd `cmd:"" help:"Print the state that an apply could not save, to be pushed back with the tool."`
+}
+
+type statePullCmd struct {
+	ID     string `arg:"" name:"run" help:"The run whose apply could not save its state."`
+	Server string `required:"" help:"Address of the server." placeholder:"URL"`
+	Token  string `required:"" help:"Admin token; better in PLANLATCH_STATE_PULL_TOKEN than on the command line." placeholder:"TOKEN"`
+}
+
+// Run prints the state. It is the only copy there is: nothing is changed on the server.
+func (c *statePullCmd) Run(ctx context.Context, t *terminal) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	address := strings.TrimRight(c.Server, "/") + "/api/v1/runs/" + url.PathEscape(c.ID) + "/errored-state"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return usage(fmt.Errorf("--server: %w", err))
+	}
+	req.Header.Set("Authorization", "Bearer "+c.Token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("ask the server: %w", err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		why, _ := io.ReadAll(io.LimitReader(res.Body, 4096)) // best effort: the status says enough
+		return &coded{exitNo, fmt.Errorf("the server says %s: %s", res.Status, strings.TrimSpace(string(why)))}
+	}
+	_, err = io.Copy(t.out, res.Body)
+	return err
+}
+
+// erroredState answers with the state that a run's apply could not save. A state holds secrets: only the admin token opens it.
+func (s *Server) erroredState(w http.ResponseWriter, r *http.Request) {
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok || !s.admin(token) {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		web.Problem(w, r, http.StatusUnauthorized, "this needs the admin token")
+		return
+	}
+	found, err := s.store.Run(r.Context(), run.ID(r.PathValue("id")))
+	key := found.Blobs[runner.BlobErrored]
+	if errors.Is(err, run.ErrNotFound) || err == nil && key == "" {
+		web.Problem(w, r, http.StatusNotFound, "no such run, or its state was saved")
+		return
+	}
+	var state []byte
+	if err == nil {
+		state, err = s.blobs.Get(r.Context(), key)
+	}
+	if err != nil {
+		s.log.Error("read an unsaved state", "run", found.ID, "error", err)
+		web.Problem(w, r, http.StatusInternalServerError, "the state could not be read; the server's log says why")
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write(state) // best effort: the client may be gone
+}
