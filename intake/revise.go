@@ -289,7 +289,7 @@ func (i *Intake) reviseMerge(ctx context.Context, p place) (string, error) {
 	var fresh []run.Run
 	for _, r := range i.runs(p, rev, rev.Selection, request{cause: "merge:" + commit}) {
 		reviewed, applied := reviewedBy(runs, r.Project)
-		if !applied {
+		if !applied && r.Settings.Apply != run.ApplyOff { // in shadow mode nothing would ever come of it
 			r.Reviewed = reviewed
 			fresh = append(fresh, r)
 		}

@@ -38,7 +38,7 @@ func (i *Intake) Stale(ctx context.Context, key string) error {
 	if err != nil || p.snap.State != vcs.PullOpen || !p.rules.Branch(p.snap.Base.Branch, repo.DefaultBranch) {
 		return err
 	}
-	_, runs, err := i.Views.Current(ctx, p.pull)
+	rev, runs, err := i.Views.Current(ctx, p.pull)
 	if errors.Is(err, views.ErrNothing) {
 		return nil
 	}
@@ -48,8 +48,8 @@ func (i *Intake) Stale(ctx context.Context, key string) error {
 	if err := i.refresh(ctx, p.pull); err != nil {
 		return err
 	}
-	if len(runs) == 0 { // nothing was selected, or nothing may run yet: the next push to the pull request decides
-		return nil
+	if len(runs) == 0 {
+		return i.unplanned(ctx, p, rev)
 	}
 	moments, err := i.Facts.Moments(ctx, i.Now(), p.pull, &p.snap, runs)
 	if err != nil {
@@ -68,6 +68,24 @@ func (i *Intake) Stale(ctx context.Context, key string) error {
 		}
 	}
 	return nil
+}
+
+// unplanned looks again at a revision that could not be planned: a base that moved may have ended the conflict, or mended its own rules. One
+// that touches no project, or waits for a maintainer, is left to the next push to the pull request.
+func (i *Intake) unplanned(ctx context.Context, p place, rev run.Revision) error {
+	if len(rev.Problems) == 0 {
+		return nil
+	}
+	tip, err := p.host.Branch(ctx, vcsRepo(p.repo), p.snap.Base.Branch)
+	if err != nil || tip == rev.Base {
+		return err
+	}
+	ok, err := i.trusted(ctx, p)
+	if err != nil {
+		return err
+	}
+	_, err = i.revise(ctx, p, request{cause: "base:" + tip, why: fmt.Sprintf("%s moved to %s", p.snap.Base.Branch, short(tip)), waits: !ok})
+	return err
 }
 
 // Reconcile looks at what webhooks may have lost on one host: pull requests that changed, that were merged or closed while nobody listened,

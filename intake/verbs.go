@@ -194,6 +194,10 @@ func (i *Intake) ready(_ context.Context, o order, rev run.Revision, runs []run.
 		switch r.State {
 		case run.Queued, run.Planning, run.Interrupted:
 			return nil, no(o.busy(r)), nil
+		case run.Failed:
+			if r.Unsaved { // "nothing to apply" would hide why
+				return nil, no(o.busy(r)), nil
+			}
 		case run.Planned:
 			if o.pull.State == string(vcs.PullOpen) && rev.Head != o.snap.Head.SHA || !o.seen(r, rev.Head) {
 				reply := o.refused(report.NotSeen)

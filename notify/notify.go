@@ -254,7 +254,9 @@ func (n *Notifier) notice(ctx context.Context, p run.Posting, to address) (run.P
 	if err != nil {
 		return p, nil, err
 	}
-	view.Mention = "@" + to.pull.MergedBy
+	if to.pull.MergedBy != "" {
+		view.Mention = "@" + to.pull.MergedBy
+	}
 	limit := to.host.Limits().Comment - 200
 	var body string
 	switch p.Kind {

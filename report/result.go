@@ -51,7 +51,8 @@ func (v View) retries(ps []Project) []string {
 	return out
 }
 
-// MergeWaits is the comment that calls the merger: the merged plan needs a person. It says what differs from the reviewed plan.
+// MergeWaits is the comment that calls somebody back: a merged plan needs a person, or an apply that was confirmed found a gate shut when it
+// was its turn. It says what differs from the reviewed plan, and what is missing.
 func MergeWaits(v View, limit int) string {
 	ps := v.sorted()
 	gs := groups(ps)
@@ -61,7 +62,11 @@ func MergeWaits(v View, limit int) string {
 	if len(waiting) == 1 {
 		verb = "needs"
 	}
-	p.text(fmt.Sprintf("### planlatch: merged, but %s %s a person before it applies", names(waiting), verb))
+	if v.Kind == run.KindMerge {
+		p.text(fmt.Sprintf("### planlatch: merged, but %s %s a person before it applies", names(waiting), verb))
+	} else {
+		p.text(fmt.Sprintf("### planlatch: %s was told to apply and did not: something changed before it started", names(waiting)))
+	}
 	p.text(called(v.Mention))
 	p.list(v.waits(ps))
 	p.list(dangers(gs))

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -134,7 +135,7 @@ func (r *Runner) judged(ctx context.Context, p phase, e ending) (run.PlanOutcome
 	}
 	o := run.PlanOutcome{Unchanged: kept.Effect.Empty, Planned: planned, Findings: judgement.Findings}
 	if p.run.Kind == run.KindMerge && !o.Unchanged {
-		if o.Confirm, o.Waits, err = r.standsForMerge(ctx, g, planned, judgement.Findings); err != nil {
+		if o.Confirm, o.Waits, err = r.standsForMerge(ctx, g, planned, kept.Effect, judgement.Findings); err != nil {
 			return run.PlanOutcome{}, err
 		}
 	}
@@ -245,7 +246,7 @@ func (r *Runner) judge(ctx context.Context, g ground, planJSON []byte) (policy.J
 }
 
 // standsForMerge decides whether a merged plan applies by itself (semantics 21), and who stands for it; else why it waits.
-func (r *Runner) standsForMerge(ctx context.Context, g ground, planned run.Run, findings []run.Finding) (confirm, waits string, err error) {
+func (r *Runner) standsForMerge(ctx context.Context, g ground, planned run.Run, effect run.Effect, findings []run.Finding) (confirm, waits string, err error) {
 	if planned.Settings.Apply != run.ApplyAfterMerge {
 		return "", fmt.Sprintf("merged before it was applied; apply: %s waits for a person", planned.Settings.Apply), nil
 	}
@@ -267,8 +268,8 @@ func (r *Runner) standsForMerge(ctx context.Context, g ground, planned run.Run, 
 	if reviewed.Posted.IsZero() || reviewed.Posted.After(snap.MergedAt) {
 		return "", "its plan was not posted before the merge", nil
 	}
-	if reviewed.EffectDigest != planned.EffectDigest {
-		return "", "the merged plan differs from the reviewed one", nil
+	if same, err := r.sameEffect(ctx, planned, reviewed, effect); err != nil || !same {
+		return "", "the merged plan has another effect than the reviewed one", err
 	}
 	moments, err := r.Facts.Moments(ctx, time.Now(), pull, &snap, []run.Run{reviewed})
 	if err != nil {
@@ -286,6 +287,26 @@ func (r *Runner) standsForMerge(ctx context.Context, g ground, planned run.Run, 
 		return "", "policy stops the merged plan", nil
 	}
 	return r.whoMay(ctx, g, m, snap)
+}
+
+// sameEffect says whether a merged plan does what was reviewed: all of it, or, after an apply of this merge that failed half way, exactly
+// the rest of it (semantics 26).
+func (r *Runner) sameEffect(ctx context.Context, planned, reviewed run.Run, effect run.Effect) (bool, error) {
+	if planned.EffectDigest == reviewed.EffectDigest {
+		return true, nil
+	}
+	before, err := r.Store.Runs(ctx, run.Filter{Revision: planned.Revision, Project: planned.Project, States: []run.State{run.Failed}})
+	if err != nil {
+		return false, err
+	}
+	if !slices.ContainsFunc(before, func(b run.Run) bool { return !b.ApplyStarted.IsZero() }) {
+		return false, nil
+	}
+	kept, err := (&views.Viewer{Blobs: r.Blobs}).Read(ctx, reviewed, views.KeptPlan)
+	if err != nil {
+		return false, err
+	}
+	return effect.Minus(kept.Effect), nil
 }
 
 // whoMay finds the merger, or else a counted approver, with permission to apply.
