@@ -127,16 +127,19 @@ func TestTwoPullRequestsOnOneProject(t *testing.T) {
 	w.tells(w.alice, second, "planlatch apply")
 	w.says(second, "is held by")
 
-	w.alice.Close(t, w.repo, first) // closing frees the hold
-	w.shows(second, "network")
-	w.eventually("the second to be applied", func() (string, bool) {
-		w.tells(w.alice, second, "planlatch plan")
-		w.status(other, "planlatch/plan", "success")
-		w.tells(w.alice, second, "planlatch apply")
-		w.later()
-		w.later()
-		return w.said(second), strings.Contains(w.state("network"), `"v2"`)
-	})
+	// Closing frees the hold. The second plan was made before the first was applied: the tool refuses it as stale, and it is planned again.
+	w.alice.Close(t, w.repo, first)
+	w.lacks(second, "is held by")
+	w.tells(w.alice, second, "planlatch apply")
+	w.shows(second, `"v1" → "v2"`, "planlatch apply")
+	if s := w.state("network"); !strings.Contains(s, `"v1"`) {
+		t.Errorf("state = %s, want v1 until somebody confirms the new plan", s)
+	}
+	w.tells(w.alice, second, "planlatch apply")
+	w.status(other, "planlatch/apply", "success")
+	if s := w.state("network"); !strings.Contains(s, `"v2"`) {
+		t.Errorf("state = %s, want v2", s)
+	}
 }
 
 func TestATypoGetsOneHelpfulAnswer(t *testing.T) {
@@ -144,22 +147,26 @@ func TestATypoGetsOneHelpfulAnswer(t *testing.T) {
 	w := begin(t, nil, rules{})
 	pull, head := w.propose("vpc", network("network", "v1"))
 	w.status(head, "planlatch/plan", "success")
-	for body, answer := range map[string]string{
-		"planlatch aply":                "planlatch apply",
-		"planlatch apply -p netwrk":     "network",
-		"planlatch plan -- -lock=false": "-lock",
-		"planlatch plan -w ../../etc":   "..",
-		"planlatch help":                "planlatch unlock",
-		"planlatch explain":             "network/main.tf",
+	for n, c := range []struct{ body, answer string }{
+		{"planlatch aply", "planlatch apply"},
+		{"planlatch apply -p netwrk", "network"},
+		{"planlatch plan -- -lock=false", "-lock"},
+		{"planlatch plan -w ../../etc", ".."},
+		{"planlatch help", "planlatch unlock"},
+		{"planlatch explain", "network/main.tf"},
 	} {
-		w.tells(w.alice, pull, body)
-		w.says(pull, answer)
+		w.alice.Comment(t, w.repo, pull, c.body)
+		w.eventually(fmt.Sprintf("an answer to %q", c.body), func() (string, bool) {
+			said := w.answers(pull)
+			return strings.Join(said, "\n---\n"), len(said) == n+1 && strings.Contains(said[n], c.answer)
+		})
 	}
-	before := w.said(pull)
-	w.tells(w.alice, pull, "I think planlatch is a nice name\n\n```\nplanlatch apply\n```\n> planlatch apply")
-	w.later()
-	if after := w.said(pull); after != before {
-		t.Errorf("we answered a comment that is no command: %s", strings.TrimPrefix(after, before))
+	before := w.answers(pull)
+	w.alice.Comment(t, w.repo, pull, "I think planlatch is a nice name\n\n```\nplanlatch apply\n```\n> planlatch apply")
+	w.alice.Comment(t, w.repo, pull, "planlatch help") // answered after what came before it
+	w.eventually("an answer to the last help", func() (string, bool) { s := w.answers(pull); return "", len(s) > len(before) })
+	if after := w.answers(pull); len(after) != len(before)+1 {
+		t.Errorf("we answered a comment that is no command: %q", after[len(before):])
 	}
 }
 

@@ -59,8 +59,23 @@ func (w *world) summary(pull int) string {
 	return found
 }
 
+// lacks waits until the summary does not say something any more.
+func (w *world) lacks(pull int, text string) {
+	w.t.Helper()
+	w.eventually(fmt.Sprintf("the summary of #%d to stop saying %q", pull, text), func() (string, bool) {
+		s := w.summary(pull)
+		return s, s != "" && !strings.Contains(s, text)
+	})
+}
+
 // said returns everything we said besides the summary.
 func (w *world) said(pull int) string {
+	w.t.Helper()
+	return strings.Join(w.answers(pull), "\n---\n")
+}
+
+// answers lists our comments besides the summary, oldest first.
+func (w *world) answers(pull int) []string {
 	w.t.Helper()
 	var all []string
 	for _, c := range w.owner.Comments(w.t, w.repo, pull) {
@@ -68,7 +83,7 @@ func (w *world) said(pull int) string {
 			all = append(all, c.Body)
 		}
 	}
-	return strings.Join(all, "\n---\n")
+	return all
 }
 
 // shows waits until the summary contains every one of these texts.

@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -223,11 +224,17 @@ func selected(runs []run.Run) []run.Selected {
 	return out
 }
 
-// seen says whether the commenter had the plan of a run before their eyes: its report stood on the host before the comment's second, or
-// they name the commit (semantics 17).
-func (o order) seen(r run.Run, head string) bool {
+// seen says whether the commenter had the plan of a run before their eyes: its report, or that of an earlier plan of the same revision with
+// the same effect and judgement, stood on the host before the comment's second; or they name the commit (semantics 17).
+func (o order) seen(r run.Run, head string, past []run.Run) bool {
 	if o.cmd.At != "" {
 		return len(o.cmd.At) >= 7 && strings.HasPrefix(head, strings.ToLower(o.cmd.At))
 	}
-	return !r.Posted.IsZero() && r.Posted.Truncate(time.Second).Before(o.comment.Created.Truncate(time.Second))
+	before := func(at time.Time) bool {
+		return !at.IsZero() && at.Truncate(time.Second).Before(o.comment.Created.Truncate(time.Second))
+	}
+	return before(r.Posted) || slices.ContainsFunc(past, func(p run.Run) bool {
+		return p.Project == r.Project && p.EffectDigest == r.EffectDigest && p.PolicyDigest == r.PolicyDigest &&
+			slices.Equal(p.Settings.Flags, r.Settings.Flags) && before(p.Posted)
+	})
 }

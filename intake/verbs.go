@@ -83,7 +83,7 @@ func (i *Intake) sawHead(ctx context.Context, o order) (answer, bool, error) {
 	r := o.refused(report.NotSeen)
 	r.SHA = o.snap.Head.SHA
 	if o.cmd.At != "" {
-		return no(r), o.seen(run.Run{}, o.snap.Head.SHA), nil
+		return no(r), o.seen(run.Run{}, o.snap.Head.SHA, nil), nil
 	}
 	rev, err := i.Store.LatestRevision(ctx, o.pull.ID, run.KindChange)
 	if err != nil && !errors.Is(err, run.ErrNotFound) {
@@ -188,8 +188,12 @@ func (i *Intake) apply(ctx context.Context, o order) (answer, error) {
 }
 
 // ready picks the runs that can be confirmed, or says why there are none.
-func (i *Intake) ready(_ context.Context, o order, rev run.Revision, runs []run.Run) ([]run.Run, answer, error) {
+func (i *Intake) ready(ctx context.Context, o order, rev run.Revision, runs []run.Run) ([]run.Run, answer, error) {
 	var ready []run.Run
+	past, err := i.Store.Runs(ctx, run.Filter{Revision: rev.ID})
+	if err != nil {
+		return nil, answer{}, err
+	}
 	for _, r := range runs {
 		switch r.State {
 		case run.Queued, run.Planning, run.Interrupted:
@@ -199,7 +203,7 @@ func (i *Intake) ready(_ context.Context, o order, rev run.Revision, runs []run.
 				return nil, no(o.busy(r)), nil
 			}
 		case run.Planned:
-			if o.pull.State == string(vcs.PullOpen) && rev.Head != o.snap.Head.SHA || !o.seen(r, rev.Head) {
+			if o.pull.State == string(vcs.PullOpen) && rev.Head != o.snap.Head.SHA || !o.seen(r, rev.Head, past) {
 				reply := o.refused(report.NotSeen)
 				reply.SHA = o.snap.Head.SHA
 				return nil, no(reply), nil
