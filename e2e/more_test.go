@@ -194,40 +194,70 @@ func TestManyProjectsOfOnePullRequest(t *testing.T) {
 	}
 }
 
-// TestKilledAtEveryCommit lives through the whole story with a server that dies once before and once after every commit it makes.
+// TestKilledAtEveryCommit lives through whole stories with a server that dies once before and once after every commit it makes.
 func TestKilledAtEveryCommit(t *testing.T) {
 	t.Parallel()
 	onEachEngine(t, func(t *testing.T, e engine) {
-		w := begin(t, nil, rules{dsn: e.dsn(t), kill: true})
-		pull, head := w.propose("vpc", network("network", "v1"))
-		w.status(head, "planlatch/plan", "success")
-		w.shows(pull, "terraform_data.vpc")
-		w.approves(w.bob, pull)
-		w.shows(pull, "[x] approved by "+w.bob.Login)
-		w.tells(w.alice, pull, "planlatch apply")
-		w.status(head, "planlatch/apply", "success")
-		w.says(pull, "<!-- planlatch:apply:")
-		if n := strings.Count(w.said(pull), "<!-- planlatch:apply:"); n != 1 {
-			t.Errorf("%d results were posted, want 1:\n%s", n, w.said(pull))
-		}
-		s := w.state("network")
-		if !strings.Contains(s, `"v1"`) || !strings.Contains(s, `"serial": 1,`) {
-			t.Errorf("state = %s, want v1 written once", s)
-		}
-		killed, err := os.ReadFile(filepath.Join(w.dir, "killed"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, point := range []string{
-			"before:deliver", "after:deliver", "before:revise", "after:revise", "before:claim_plan", "after:claim_plan", "before:planned",
-			"after:planned", "before:confirm", "after:confirm", "before:claim_apply", "after:claim_apply", "before:applied", "after:applied",
-		} {
-			if !strings.Contains(string(killed), "died "+point) {
-				t.Errorf("the server was never killed %s", point)
+		t.Run("before_merge", func(t *testing.T) {
+			t.Parallel()
+			w := begin(t, nil, rules{dsn: e.dsn(t), kill: true})
+			pull, head := w.propose("vpc", network("network", "v0"))
+			w.status(head, "planlatch/plan", "success")
+			head = w.alice.Push(t, w.repo, gitea.Change{Branch: "vpc", Files: w.with(network("network", "v1"))})
+			w.shows(pull, head[:7], `"v1"`)
+			w.approves(w.bob, pull)
+			w.shows(pull, "[x] approved by "+w.bob.Login)
+			w.tells(w.alice, pull, "planlatch apply")
+			w.status(head, "planlatch/apply", "success")
+			w.says(pull, "<!-- planlatch:apply:")
+			w.bob.Merge(t, w.repo, pull, gitea.MergeCommit)
+			w.shows(pull, "applied")
+			w.appliedOnce(pull)
+			w.diedAt("deliver", "revise", "claim_plan", "planned", "confirm", "claim_apply", "applied", "merge")
+		})
+		t.Run("after_merge", func(t *testing.T) {
+			t.Parallel()
+			w := begin(t, nil, rules{dsn: e.dsn(t), kill: true, apply: "after_merge"})
+			pull, head := w.propose("vpc", network("network", "v1"))
+			w.status(head, "planlatch/plan", "success")
+			w.approves(w.bob, pull)
+			w.shows(pull, "[x] approved by "+w.bob.Login)
+			w.later()
+			commit := w.bob.Merge(t, w.repo, pull, gitea.MergeCommit)
+			w.status(commit, "planlatch/apply", "success")
+			w.says(pull, "<!-- planlatch:apply:")
+			w.appliedOnce(pull)
+			w.diedAt("deliver", "revise", "claim_plan", "planned", "merge", "claim_apply", "applied")
+		})
+	})
+}
+
+// appliedOnce checks that one result was posted and that the state was written once.
+func (w *world) appliedOnce(pull int) {
+	w.t.Helper()
+	if n := strings.Count(w.said(pull), "<!-- planlatch:apply:"); n != 1 {
+		w.t.Errorf("%d results were posted, want 1:\n%s", n, w.said(pull))
+	}
+	if s := w.state("network"); !strings.Contains(s, `"v1"`) || !strings.Contains(s, `"serial": 1,`) {
+		w.t.Errorf("state = %s, want v1 written once", s)
+	}
+}
+
+// diedAt checks that the server was killed before and after the commit of each of these actions.
+func (w *world) diedAt(actions ...string) {
+	w.t.Helper()
+	killed, err := os.ReadFile(filepath.Join(w.dir, "killed"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, action := range actions {
+		for _, point := range []string{"before:" + action, "after:" + action} {
+			if !strings.Contains(string(killed), "died "+point+"\n") {
+				w.t.Errorf("the server was never killed %s", point)
 			}
 		}
-		t.Logf("%d kills", strings.Count(string(killed), "died "))
-	})
+	}
+	w.t.Logf("%d kills", strings.Count(string(killed), "died "))
 }
 
 func TestTheDoorIsShutToWhoCannotSign(t *testing.T) {

@@ -323,6 +323,28 @@ func SettleApply(s Snapshot, id ID, o ApplyOutcome) (Change, error) {
 		c.Postings = append(c.Postings, posting(kind, r))
 	}
 	c.Audit = []Audit{{Actor: r.ConfirmedBy, Action: string(by), Repo: r.Repo, Pull: r.Pull, Run: r.ID, Outcome: "done", Detail: r.Reason}}
+	if by == ActFail || by == ActInterrupt {
+		return halted(s, r, c)
+	}
+	return c, nil
+}
+
+// halted sends back what was to apply after a run of the same pull request that failed, unless the failed project lets the others go on.
+func halted(s Snapshot, failed Run, c Change) (Change, error) {
+	if failed.Settings.OnFailure == "continue" || failed.Pull == 0 {
+		return c, nil
+	}
+	for _, r := range s.Runs {
+		if r.State != Confirmed || r.Pull != failed.Pull || r.ID == failed.ID {
+			continue
+		}
+		r, err := step(r, ActUnconfirm, fmt.Sprintf("not started because the apply of %s failed", failed.Label))
+		if err != nil {
+			return Change{}, err
+		}
+		r.Confirmed, r.ConfirmedBy = time.Time{}, ""
+		c.Runs = append(c.Runs, r)
+	}
 	return c, nil
 }
 

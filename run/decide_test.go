@@ -204,6 +204,39 @@ func TestSettleApply(t *testing.T) {
 	}
 }
 
+func TestAfterAFailureNoFurtherProjectOfThePullRequestStarts(t *testing.T) {
+	t.Parallel()
+	failed, waiting, foreign := a(run.Applying), a(run.Confirmed), a(run.Confirmed)
+	waiting.ID, waiting.Project = "01B", 4
+	foreign.ID, foreign.Project, foreign.Pull = "01C", 5, 6
+	for name, c := range map[string]struct {
+		out  run.ApplyOutcome
+		rule string
+		want int
+	}{
+		"WhenItFailed":            {run.ApplyOutcome{Reason: "apply failed"}, "stop", 2},
+		"WhenItWasInterrupted":    {run.ApplyOutcome{Interrupted: true}, "", 2},
+		"ButWhenToldToContinue":   {run.ApplyOutcome{Reason: "apply failed"}, "continue", 1},
+		"AndSuccessHoldsUpNobody": {run.ApplyOutcome{Applied: true}, "stop", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			first := failed
+			first.Settings.OnFailure = c.rule
+			change, err := run.SettleApply(snapshot(first, waiting, foreign), "01A", c.out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(change.Runs) != c.want {
+				t.Fatalf("wrote %d runs, want %d", len(change.Runs), c.want)
+			}
+			if c.want == 2 && (change.Runs[1].ID != "01B" || change.Runs[1].State != run.Planned || change.Runs[1].Reason == "") {
+				t.Errorf("the waiting run became %s (%s), want planned with the reason", change.Runs[1].State, change.Runs[1].Reason)
+			}
+		})
+	}
+}
+
 func TestReviseReplacesWhatIsOlder(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

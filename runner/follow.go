@@ -258,12 +258,15 @@ func ours(s run.Snapshot, p phase) error {
 
 // settled writes the end of a phase, whatever was asked of the run meanwhile.
 func (r *Runner) settled(ctx context.Context, p phase, decide func(run.Snapshot) (run.Change, error)) error {
-	at := p.run
-	at.Epoch = 0
-	return r.advance(ctx, at, func(s run.Snapshot) (run.Change, error) {
+	scope := run.Scope{Runs: []run.At{{ID: p.run.ID}}}
+	if p.name == "apply" { // what a failure means for the others of the pull request is decided with it
+		scope.Pull = p.run.Pull
+	}
+	_, err := r.Store.Advance(ctx, scope, func(s run.Snapshot) (run.Change, error) {
 		if err := ours(s, p); err != nil {
 			return run.Change{}, err
 		}
 		return decide(s)
 	})
+	return err
 }

@@ -271,6 +271,9 @@ func (r *Runner) standsForMerge(ctx context.Context, g ground, planned run.Run, 
 	if same, err := r.sameEffect(ctx, planned, reviewed, effect); err != nil || !same {
 		return "", "the merged plan has another effect than the reviewed one", err
 	}
+	if failed, err := r.failedBefore(ctx, planned); err != nil || failed != "" {
+		return "", failed, err
+	}
 	moments, err := r.Facts.Moments(ctx, time.Now(), pull, &snap, []run.Run{reviewed})
 	if err != nil {
 		return "", "", err
@@ -307,6 +310,21 @@ func (r *Runner) sameEffect(ctx context.Context, planned, reviewed run.Run, effe
 		return false, err
 	}
 	return effect.Minus(kept.Effect), nil
+}
+
+// failedBefore says that the apply of another project of the same merge failed, after which no further one starts by itself
+// (on_failure: stop); empty if none did.
+func (r *Runner) failedBefore(ctx context.Context, planned run.Run) (string, error) {
+	ended, err := r.Store.Runs(ctx, run.Filter{Revision: planned.Revision, States: []run.State{run.Failed, run.Interrupted}})
+	if err != nil {
+		return "", err
+	}
+	for _, e := range ended {
+		if e.Project != planned.Project && !e.ApplyStarted.IsZero() && e.Settings.OnFailure != "continue" {
+			return fmt.Sprintf("not started because the apply of %s failed", e.Label), nil
+		}
+	}
+	return "", nil
 }
 
 // whoMay finds the merger, or else a counted approver, with permission to apply.
