@@ -137,11 +137,21 @@ func (r *Runner) cliConfig() (string, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return "", err
 	}
-	fresh := file + ".new"
-	if err := os.WriteFile(fresh, []byte(text), 0o644); err != nil { //nolint:gosec // read by runs, holds no secret
+	// Under a name of its own: of two runs that share one, the first would publish what the second is still writing, and a run with half a
+	// configuration looks for providers in the repository.
+	fresh, err := os.CreateTemp(filepath.Dir(file), "tofu.rc.*")
+	if err != nil {
 		return "", err
 	}
-	return file, os.Rename(fresh, file)
+	_, err = fresh.WriteString(text)
+	err = errors.Join(err, fresh.Chmod(0o644), fresh.Close()) // read by runs, holds no secret
+	if err == nil {
+		err = os.Rename(fresh.Name(), file)
+	}
+	if err != nil {
+		return "", errors.Join(err, os.Remove(fresh.Name()))
+	}
+	return file, nil
 }
 
 // base is the part of a Spec that both phases share.
