@@ -283,7 +283,7 @@ func (r *Runner) standsForMerge(ctx context.Context, g ground, planned run.Run, 
 	m.Run.State = run.Planned // as it was at the merge; it was superseded by it
 	for _, gate := range run.Gates(m) {
 		if !gate.Holds {
-			return "", "when it was merged it was not " + string(gate.Name) + ": " + gate.Text, nil
+			return "", "a gate was shut when it was merged: " + gate.Text, nil
 		}
 	}
 	if v := run.Judge(planned, findings, m.Overrides); v != run.VerdictPass && v != run.VerdictWarn {
