@@ -155,7 +155,7 @@ func (c canon) walk(out map[string]any, at []string, before, after, unknown, sen
 			}
 		}
 		for name := range names {
-			c.walk(out, append(at[:len(at):len(at)], name), b[name], a[name], u[name], child(sensitiveBefore, name), child(sensitiveAfter, name))
+			c.walk(out, append(slices.Clip(at), name), b[name], a[name], u[name], child(sensitiveBefore, name), child(sensitiveAfter, name))
 		}
 		return
 	}

@@ -13,10 +13,14 @@ type ID string
 
 // Surrogate keys. Names are labels; these are identity.
 type (
-	RepoID     int64
-	PullID     int64
+	// RepoID is a repository of a host.
+	RepoID int64
+	// PullID is a pull request.
+	PullID int64
+	// RevisionID is a commit that was looked at for a reason.
 	RevisionID int64
-	ProjectID  int64
+	// ProjectID is a root module and workspace of a repository.
+	ProjectID int64
 )
 
 // Repo is a repository on a configured VCS host. Identity is (Host, HostID); Name is a label refreshed from events.
@@ -227,8 +231,9 @@ func (s State) Final() bool {
 	switch s {
 	case Unchanged, Applied, Failed, Canceled, Superseded:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // Running says whether an execution of the run may exist.

@@ -1,0 +1,225 @@
+package run
+
+import (
+	"fmt"
+	"maps"
+	"time"
+)
+
+// ApplyName is the executor's name for the one apply of a run.
+func ApplyName(id ID) string { return fmt.Sprintf("%s-apply", id) }
+
+// Confirm confirms planned runs, all of them or none, and takes their holds. The caller has judged every gate. Error: ErrMoved if a hold
+// was taken meanwhile.
+func Confirm(s Snapshot, ids []ID, actor string) (Change, error) {
+	c := Change{Action: ActConfirm, Hold: map[ProjectID]PullID{}}
+	for _, id := range ids {
+		r, err := s.find(id)
+		if err != nil {
+			return Change{}, err
+		}
+		if s.held(r) {
+			return Change{}, fmt.Errorf("hold of %s: %w", r.Label, ErrMoved)
+		}
+		if r, err = confirmed(r, actor, s.Now); err != nil {
+			return Change{}, err
+		}
+		maps.Copy(c.Hold, hold(r))
+		c.Runs = append(c.Runs, r)
+		c.Audit = append(c.Audit, audit(r, actor, ActConfirm, "done", r.Label))
+	}
+	return c, nil
+}
+
+func confirmed(r Run, by string, now time.Time) (Run, error) {
+	r, err := step(r, ActConfirm, "")
+	if err != nil {
+		return Run{}, err
+	}
+	r.Confirmed, r.ConfirmedBy = now, by
+	return r, nil
+}
+
+// Batch names the runs that were confirmed together, whose results people get in one comment: those of one command, or those that one
+// merge applied by itself.
+func Batch(r Run) string {
+	if r.Kind == KindMerge && r.Confirmed.Equal(r.Planned) {
+		return fmt.Sprintf("result:%d:%s", r.Revision, r.Cause)
+	}
+	return fmt.Sprintf("result:%d:%d", r.Revision, r.Confirmed.UnixMicro())
+}
+
+// ConfirmedFor is how long a confirmed apply may wait before it is asked for anew.
+const ConfirmedFor = 24 * time.Hour
+
+// ClaimApply gives a confirmed run, its slot and its hold to a node, if every gate of the caller's fresh snapshot holds; else the run goes
+// back to planned and says why. Error: ErrMoved if slot or hold is taken.
+func ClaimApply(s Snapshot, id ID, gates []Gate, o Owner) (Change, error) {
+	r, err := s.find(id)
+	if err != nil {
+		return Change{}, err
+	}
+	if why := closed(s, r, gates); why != "" {
+		return unconfirm(r, why)
+	}
+	if s.taken(r) || s.held(r) {
+		return Change{}, fmt.Errorf("slot or hold of %s: %w", r.Label, ErrMoved)
+	}
+	if r, err = step(r, ActClaimApply, ""); err != nil {
+		return Change{}, err
+	}
+	r.Node, r.Deadline, r.Execution, r.ApplyStarted = o.Node, o.Deadline, ApplyName(r.ID), s.Now
+	return Change{Action: ActClaimApply, Runs: []Run{r}, Take: map[ProjectID]ID{r.Project: r.ID}, Hold: hold(r)}, nil
+}
+
+// closed returns why a confirmed run may not start now; empty if it may.
+func closed(s Snapshot, r Run, gates []Gate) string {
+	if len(gates) == 0 {
+		return "its gates could not be judged"
+	}
+	if s.Now.Sub(r.Confirmed) > ConfirmedFor {
+		return "it waited longer than 24 hours: say apply again"
+	}
+	for _, g := range gates {
+		if !g.Holds {
+			return g.Text
+		}
+	}
+	return ""
+}
+
+func unconfirm(r Run, why string) (Change, error) {
+	actor := r.ConfirmedBy
+	r, err := step(r, ActUnconfirm, "not applied: "+why)
+	if err != nil {
+		return Change{}, err
+	}
+	r.Confirmed, r.ConfirmedBy = time.Time{}, ""
+	return Change{
+		Action: ActUnconfirm, Runs: []Run{r}, Postings: []Posting{posting(PostMergeWaits, r)},
+		Audit: []Audit{audit(r, actor, ActUnconfirm, "refused", why)},
+	}, nil
+}
+
+// Waiting is an applying run as it was before its claim, for a second judgement of its gates.
+func (r Run) Waiting() Run {
+	r.State = Confirmed
+	return r
+}
+
+// ApplyOutcome is what became of the execution of an apply. At most one of the flags is set; none: it failed with Reason.
+type ApplyOutcome struct {
+	Applied     bool
+	Stale       bool              // the tool refused the saved plan before it did anything
+	Interrupted bool              // it vanished, or was killed: nobody knows how far it came
+	Unsaved     bool              // it failed and could not save its state
+	Reason      string            // one sentence
+	Blobs       map[string]string // added to the run's
+	Counts      *Counts           // what was done, where known
+}
+
+func (o ApplyOutcome) action() Action {
+	switch {
+	case o.Applied:
+		return ActApplied
+	case o.Stale:
+		return ActSupersede
+	case o.Interrupted:
+		return ActInterrupt
+	default:
+		return ActFail
+	}
+}
+
+// SettleApply ends applying. The slot is freed unless nobody knows what the state holds; the hold stays until merge, close or unlock, but
+// goes with an applied merge.
+func SettleApply(s Snapshot, id ID, o ApplyOutcome) (Change, error) {
+	r, err := s.find(id)
+	if err != nil {
+		return Change{}, err
+	}
+	by := o.action()
+	if r.State == Interrupted && by == ActInterrupt {
+		return Change{Action: by}, nil // still unknown
+	}
+	if r, err = step(r, by, o.Reason); err != nil {
+		return Change{}, err
+	}
+	c := Change{Action: by, Postings: mergedHead(s, r)}
+	r.Deadline, r.Unsaved = time.Time{}, o.Unsaved
+	r.Blobs = maps.Clone(r.Blobs)
+	if r.Blobs == nil {
+		r.Blobs = map[string]string{}
+	}
+	maps.Copy(r.Blobs, o.Blobs)
+	if o.Counts != nil {
+		r.Counts = *o.Counts
+	}
+	kind := PostResult
+	if by == ActInterrupt {
+		kind = PostInterrupted
+	} else {
+		r.Finished, r.Node = s.Now, ""
+		if !o.Unsaved {
+			c.Free = []ProjectID{r.Project}
+		}
+	}
+	// A closed pull request freed its other holds when it closed and left this one to us.
+	over := s.Pull.State == "closed" && by != ActInterrupt && !o.Unsaved
+	if (by == ActApplied && r.Kind == KindMerge || over) && s.Holds[r.Project] == r.Pull && r.Pull != 0 {
+		c.Unhold = []ProjectID{r.Project}
+	}
+	c.Runs = []Run{r}
+	if by == ActSupersede {
+		c.New = []Run{Successor(r, "stale:"+string(r.ID))}
+	} else {
+		c.Postings = append(c.Postings, posting(kind, r))
+	}
+	c.Audit = []Audit{audit(r, r.ConfirmedBy, by, "done", r.Reason)}
+	if by == ActFail || by == ActInterrupt {
+		return halted(s, r, c)
+	}
+	return c, nil
+}
+
+// halted sends back what was to apply after a run of the same pull request that failed, unless the failed project lets the others go on.
+func halted(s Snapshot, failed Run, c Change) (Change, error) {
+	if failed.Settings.OnFailure == "continue" || failed.Pull == 0 {
+		return c, nil
+	}
+	for _, r := range s.Runs {
+		if r.State != Confirmed || r.Pull != failed.Pull || r.ID == failed.ID {
+			continue
+		}
+		r, err := step(r, ActUnconfirm, fmt.Sprintf("not started because the apply of %s failed", failed.Label))
+		if err != nil {
+			return Change{}, err
+		}
+		r.Confirmed, r.ConfirmedBy = time.Time{}, ""
+		c.Runs = append(c.Runs, r)
+	}
+	return c, nil
+}
+
+// Acknowledge settles an interrupted run, or one whose state was not saved, after a person looked: slot and, with unhold, hold are freed.
+func Acknowledge(s Snapshot, id ID, actor string) (Change, error) {
+	r, err := s.find(id)
+	if err != nil {
+		return Change{}, err
+	}
+	c := Change{Action: ActAcknowledge, Free: []ProjectID{r.Project}}
+	switch {
+	case r.State == Interrupted:
+		if r, err = step(r, ActAcknowledge, "interrupted; acknowledged by "+actor); err != nil {
+			return Change{}, err
+		}
+		r.Finished = s.Now
+	case r.State == Failed && r.Unsaved:
+		r.Unsaved, r.Reason = false, r.Reason+"; acknowledged by "+actor
+	default:
+		return Change{}, fmt.Errorf("%s a run that is %s: %w", ActAcknowledge, r.State, ErrIllegal)
+	}
+	c.Runs = []Run{r}
+	c.Audit = []Audit{audit(r, actor, ActAcknowledge, "done", r.Label)}
+	return c, nil
+}

@@ -1,0 +1,100 @@
+package run
+
+import (
+	"fmt"
+	"time"
+)
+
+// PlanName is the executor's name for an attempt to plan; it is never used twice because the attempt grows with every claim.
+func PlanName(id ID, attempt int) string { return fmt.Sprintf("%s-plan-%d", id, attempt) }
+
+// ClaimPlan gives a queued run and its project's slot to a node. Error: ErrMoved if the slot is taken.
+func ClaimPlan(s Snapshot, id ID, o Owner) (Change, error) {
+	r, err := s.find(id)
+	if err != nil {
+		return Change{}, err
+	}
+	if s.taken(r) {
+		return Change{}, fmt.Errorf("slot of %s: %w", r.Label, ErrMoved)
+	}
+	if r, err = step(r, ActClaimPlan, ""); err != nil {
+		return Change{}, err
+	}
+	r.Attempt++
+	r.Node, r.Deadline, r.Execution = o.Node, o.Deadline, PlanName(r.ID, r.Attempt)
+	if r.Started.IsZero() {
+		r.Started = s.Now
+	}
+	c := Change{Action: ActClaimPlan, Runs: []Run{r}, Take: map[ProjectID]ID{r.Project: r.ID}}
+	if r.Settings.Lock == LockPlan && !s.held(r) {
+		c.Hold = hold(r)
+	}
+	return c, nil
+}
+
+// PlanOutcome is what became of the execution of a plan.
+type PlanOutcome struct {
+	Failed    string // one sentence; empty: it planned
+	Lost      bool   // the execution vanished: plan again
+	Unchanged bool
+	Planned   Run // the fields a plan fills in: Tool, digests, Blobs, Counts, NoBackend, Settings.Backend
+	Findings  []Finding
+	Confirm   string // a merge run that may apply by itself: who stands for it; empty: it waits
+	Waits     string // a merge run that may not: why
+}
+
+// SettlePlan ends planning. What was asked of the run meanwhile (cancel, supersede) wins over how the execution ended.
+func SettlePlan(s Snapshot, id ID, o PlanOutcome) (Change, error) {
+	r, err := s.find(id)
+	if err != nil {
+		return Change{}, err
+	}
+	by, reason := ActPlanned, o.Waits
+	switch {
+	case r.Stop == Canceled:
+		by, reason = ActCancel, r.StopWhy
+	case r.Stop == Superseded:
+		by, reason = ActSupersede, r.StopWhy
+	case o.Lost:
+		by, reason = ActRequeue, "planned again: its execution was lost"
+	case o.Failed != "":
+		by, reason = ActFail, o.Failed
+	case o.Unchanged:
+		by, reason = ActUnchanged, ""
+	}
+	if r, err = step(r, by, reason); err != nil {
+		return Change{}, err
+	}
+	c := Change{Action: by, Free: []ProjectID{r.Project}, Postings: mergedHead(s, r)}
+	r.Node, r.Deadline = "", time.Time{}
+	if by != ActRequeue {
+		r = filled(r, o.Planned)
+		r.Planned = s.Now
+		c.Findings = map[ID][]Finding{r.ID: o.Findings}
+	}
+	if r.State.Final() {
+		r.Finished = s.Now
+	}
+	if r.State == Planned && r.Kind == KindMerge {
+		if o.Confirm != "" {
+			if r, err = confirmed(r, o.Confirm, s.Now); err != nil {
+				return Change{}, err
+			}
+			if !s.held(r) {
+				c.Hold = hold(r)
+			}
+		} else {
+			c.Postings = append(c.Postings, posting(PostMergeWaits, r))
+		}
+	}
+	c.Runs = []Run{r}
+	return c, nil
+}
+
+// filled copies what a plan found out into r.
+func filled(r, from Run) Run {
+	r.Tool, r.Partial, r.NoBackend = from.Tool, from.Partial, from.NoBackend
+	r.InputsDigest, r.PlanDigest, r.EffectDigest, r.PolicyDigest = from.InputsDigest, from.PlanDigest, from.EffectDigest, from.PolicyDigest
+	r.Blobs, r.Counts = from.Blobs, from.Counts
+	return r
+}

@@ -1,0 +1,94 @@
+package run
+
+import (
+	"fmt"
+)
+
+// Revise adds a revision, or with a zero rev.ID and a known key the one that exists, and its runs, and ends the live runs of the same pull
+// and kind that they replace: all of other revisions, and those of the same project.
+func Revise(s Snapshot, rev Revision, runs []Run, why string) (Change, error) {
+	c := Change{Action: ActRevise, Revision: &rev, New: runs}
+	again := map[ProjectID]bool{}
+	for _, r := range runs {
+		again[r.Project] = true
+	}
+	for _, r := range s.Runs {
+		if r.Pull != rev.Pull || rev.Pull == 0 || (r.Kind == KindMerge) != (rev.Kind == KindMerge) {
+			continue
+		}
+		if r.Revision == rev.ID && !again[r.Project] {
+			continue
+		}
+		if r, ok := Stop(s, r, Superseded, why); ok {
+			c.Runs = append(c.Runs, r)
+		}
+	}
+	return c, nil
+}
+
+// Close ends what waits for a pull request that was closed or became a draft, and frees its holds; what is applying, interrupted or left
+// its state unsaved keeps both until it is settled.
+func Close(s Snapshot, p Pull, why string) (Change, error) {
+	c := Change{Action: ActClose, Pull: &p}
+	busy := map[ProjectID]bool{}
+	for _, r := range s.Runs {
+		if r.State == Applying || r.State == Interrupted {
+			busy[r.Project] = true
+			continue
+		}
+		if r.Kind == KindMerge {
+			continue
+		}
+		if r, ok := Stop(s, r, Canceled, why); ok {
+			c.Runs = append(c.Runs, r)
+		}
+	}
+	for project, by := range s.Holds {
+		if _, running := s.Slots[project]; by == p.ID && !busy[project] && !running {
+			c.Unhold = append(c.Unhold, project)
+		}
+	}
+	return c, nil
+}
+
+// Merge freezes the review of a merged pull request, ends its waiting runs, frees the holds of projects that no merge run will apply, and
+// adds the merge revision with its runs.
+func Merge(s Snapshot, p Pull, rev Revision, runs []Run) (Change, error) {
+	c := Change{Action: ActMerge, Pull: &p, Revision: &rev, New: runs}
+	keep := map[ProjectID]bool{}
+	for _, r := range runs {
+		keep[r.Project] = true
+	}
+	for _, r := range s.Runs {
+		if r.Pull != p.ID || r.Kind == KindMerge {
+			continue
+		}
+		if r.State == Applying || r.State == Interrupted {
+			keep[r.Project] = true
+			continue
+		}
+		if r, ok := Stop(s, r, Superseded, "merged: planned again on the merge commit"); ok {
+			c.Runs = append(c.Runs, r)
+		}
+	}
+	for project, by := range s.Holds {
+		if by == p.ID && !keep[project] {
+			c.Unhold = append(c.Unhold, project)
+		}
+	}
+	return c, nil
+}
+
+// Unlock frees every hold of a pull request that no apply is using.
+func Unlock(s Snapshot, actor string) (Change, error) {
+	c := Change{Action: ActUnlock}
+	for project, by := range s.Holds {
+		if _, running := s.Slots[project]; by == s.Pull.ID && !running {
+			c.Unhold = append(c.Unhold, project)
+		}
+	}
+	p := s.Pull
+	c.Pull = &p
+	c.Audit = []Audit{{Actor: actor, Action: string(ActUnlock), Repo: p.Repo, Pull: p.ID, Outcome: "done", Detail: fmt.Sprintf("%d holds", len(c.Unhold))}}
+	return c, nil
+}
