@@ -135,7 +135,7 @@ func (i *Intake) carryOut(ctx context.Context, o order) (answer, error) {
 	if refused := command.VarFilesInside(".", o.cmd.Flags); refused != nil {
 		r := o.refused(report.BadArguments)
 		r.Detail = refused.Error()
-		return no(r), nil
+		return no(r), nil //nolint:nilerr // it is the answer
 	}
 	if mutates[o.cmd.Verb] && i.Now().Sub(o.comment.Created) > late {
 		return no(o.refused(report.Away)), nil
@@ -175,17 +175,17 @@ func (i *Intake) may(ctx context.Context, o order, projects []run.Selected) (ans
 		if !d.Allowed {
 			r := o.refused(report.Denied)
 			r.Detail = d.Reason
-			return no(r), false, i.audit(ctx, o, "refused", d.Reason)
+			return no(r), false, i.auditRefused(ctx, o, d.Reason)
 		}
 	}
 	return answer{}, true, nil
 }
 
-// audit writes down what a command came to where no Advance of its own does.
-func (i *Intake) audit(ctx context.Context, o order, outcome, detail string) error {
+// auditRefused writes down that a command was refused, which no Advance of its own does.
+func (i *Intake) auditRefused(ctx context.Context, o order, detail string) error {
 	_, err := i.Store.Advance(ctx, run.Scope{Pull: o.pull.ID}, func(run.Snapshot) (run.Change, error) {
 		return run.Change{Action: run.Action(o.cmd.Verb), Audit: []run.Audit{{
-			Actor: o.by.Login, Action: string(o.cmd.Verb), Repo: o.repo.ID, Pull: o.pull.ID, Outcome: outcome, Detail: detail,
+			Actor: o.by.Login, Action: string(o.cmd.Verb), Repo: o.repo.ID, Pull: o.pull.ID, Outcome: "refused", Detail: detail,
 		}}}, nil
 	})
 	return err

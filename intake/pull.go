@@ -29,8 +29,9 @@ func (i *Intake) pull(ctx context.Context, p place, number int, cause string) (s
 		return i.closed(ctx, p)
 	case vcs.PullMerged:
 		return i.merged(ctx, p)
+	default:
+		return i.open(ctx, p, cause)
 	}
-	return i.open(ctx, p, cause)
 }
 
 // see reads the pull request and remembers it.

@@ -69,8 +69,7 @@ func (i *Intake) plan(ctx context.Context, o order) (answer, error) {
 		}
 	}
 	_, err := i.revise(ctx, o.place, q)
-	var unknown *unknownProject
-	if errors.As(err, &unknown) {
+	if unknown, ok := errors.AsType[*unknownProject](err); ok {
 		r := o.refused(report.BadArguments)
 		r.Detail = unknown.Error()
 		return no(r), nil
@@ -144,22 +143,8 @@ func (o order) busy(r run.Run) report.Reply {
 // apply confirms the planned runs that the command names, all of them or none, if the commenter may, has seen the plans, and every gate
 // holds on one fresh snapshot.
 func (i *Intake) apply(ctx context.Context, o order) (answer, error) {
-	rev, runs, err := i.Views.Current(ctx, o.pull)
-	if errors.Is(err, views.ErrNothing) {
-		return no(o.refused(report.Nothing)), nil
-	}
-	if err != nil {
-		return answer{}, err
-	}
-	chosen, unknown, ok := o.named(runs)
-	if !ok {
-		return unknown, nil
-	}
-	ready, a, err := i.ready(ctx, o, rev, chosen)
-	if err != nil || a.refused {
-		return a, err
-	}
-	if a, ok, err := i.may(ctx, o, selected(ready)); err != nil || !ok {
+	ready, a, ok, err := i.ready(ctx, o)
+	if err != nil || !ok {
 		return a, err
 	}
 	snap, err := i.Facts.Settled(ctx, o.repo, o.pull)
@@ -174,7 +159,7 @@ func (i *Intake) apply(ctx context.Context, o order) (answer, error) {
 		return answer{}, err
 	}
 	if a, ok := o.gates(moments); !ok {
-		return a, i.audit(ctx, o, "refused", a.text)
+		return a, i.auditRefused(ctx, o, a.text)
 	}
 	at := make([]run.At, len(ready))
 	ids := make([]run.ID, len(ready))
@@ -187,34 +172,57 @@ func (i *Intake) apply(ctx context.Context, o order) (answer, error) {
 	return answer{}, err // ErrMoved: the job looks again
 }
 
-// ready picks the runs that can be confirmed, or says why there are none.
-func (i *Intake) ready(ctx context.Context, o order, rev run.Revision, runs []run.Run) ([]run.Run, answer, error) {
-	var ready []run.Run
+// ready is the runs that the command names, which the commenter has seen planned and may act on. ok is false with the answer that says why
+// there are none.
+func (i *Intake) ready(ctx context.Context, o order) (_ []run.Run, _ answer, ok bool, _ error) {
+	rev, runs, err := i.Views.Current(ctx, o.pull)
+	if errors.Is(err, views.ErrNothing) {
+		return nil, no(o.refused(report.Nothing)), false, nil
+	}
+	if err != nil {
+		return nil, answer{}, false, err
+	}
+	chosen, unknown, ok := o.named(runs)
+	if !ok {
+		return nil, unknown, false, nil
+	}
 	past, err := i.Store.Runs(ctx, run.Filter{Revision: rev.ID})
 	if err != nil {
-		return nil, answer{}, err
+		return nil, answer{}, false, err
 	}
+	ready, a := o.planned(rev, chosen, past)
+	if a.refused {
+		return nil, a, false, nil
+	}
+	a, ok, err = i.may(ctx, o, selected(ready))
+	return ready, a, ok, err
+}
+
+// planned picks the runs that can be confirmed, or says why there are none. past are all runs of the revision.
+func (o order) planned(rev run.Revision, runs, past []run.Run) ([]run.Run, answer) {
+	var ready []run.Run
 	for _, r := range runs {
 		switch r.State {
 		case run.Queued, run.Planning, run.Interrupted:
-			return nil, no(o.busy(r)), nil
+			return nil, no(o.busy(r))
 		case run.Failed:
 			if r.Unsaved { // "nothing to apply" would hide why
-				return nil, no(o.busy(r)), nil
+				return nil, no(o.busy(r))
 			}
 		case run.Planned:
 			if o.pull.State == string(vcs.PullOpen) && rev.Head != o.snap.Head.SHA || !o.seen(r, rev.Head, past) {
 				reply := o.refused(report.NotSeen)
 				reply.SHA = o.snap.Head.SHA
-				return nil, no(reply), nil
+				return nil, no(reply)
 			}
 			ready = append(ready, r)
+		default: // has ended, or is being applied
 		}
 	}
 	if len(ready) == 0 {
-		return nil, no(o.refused(report.Nothing)), nil
+		return nil, no(o.refused(report.Nothing))
 	}
-	return ready, answer{}, nil
+	return ready, answer{}
 }
 
 // gates answers with what is missing, if anything is.
@@ -247,28 +255,14 @@ func (i *Intake) approve(ctx context.Context, o order) (answer, error) {
 		r.Detail = `say why: approve --reason "…"`
 		return no(r), nil
 	}
-	rev, runs, err := i.Views.Current(ctx, o.pull)
-	if errors.Is(err, views.ErrNothing) {
-		return no(o.refused(report.Nothing)), nil
-	}
-	if err != nil {
-		return answer{}, err
-	}
-	chosen, unknown, ok := o.named(runs)
-	if !ok {
-		return unknown, nil
-	}
-	ready, a, err := i.ready(ctx, o, rev, chosen)
-	if err != nil || a.refused {
-		return a, err
-	}
-	if a, ok, err := i.may(ctx, o, selected(ready)); err != nil || !ok {
+	ready, a, ok, err := i.ready(ctx, o)
+	if err != nil || !ok {
 		return a, err
 	}
 	if o.wrote() {
 		r := o.refused(report.Denied)
 		r.Detail = "Who wrote the change cannot override a policy that stops it"
-		return no(r), i.audit(ctx, o, "refused", r.Detail)
+		return no(r), i.auditRefused(ctx, o, r.Detail)
 	}
 	overrides, denied, err := i.overrides(ctx, o, ready)
 	if err != nil {
@@ -280,13 +274,13 @@ func (i *Intake) approve(ctx context.Context, o order) (answer, error) {
 			r = o.refused(report.Denied)
 			r.Detail = denied
 		}
-		return no(r), i.audit(ctx, o, "refused", r.Detail)
+		return no(r), i.auditRefused(ctx, o, r.Detail)
 	}
 	at := make([]run.At, len(ready))
 	for n, r := range ready {
 		at[n] = run.At{ID: r.ID, Epoch: r.Epoch}
 	}
-	_, err = i.Store.Advance(ctx, run.Scope{Runs: at}, func(s run.Snapshot) (run.Change, error) {
+	_, err = i.Store.Advance(ctx, run.Scope{Runs: at}, func(run.Snapshot) (run.Change, error) {
 		c := run.Change{Action: run.ActOverride, Pull: &o.pull, Overrides: overrides}
 		for _, ov := range overrides {
 			c.Audit = append(c.Audit, run.Audit{
