@@ -123,7 +123,7 @@ func (s *Store) load(ctx context.Context, t *tx, scope run.Scope) (run.Snapshot,
 func (s *Store) lockPulls(ctx context.Context, t *tx, scope run.Scope) (map[int64]*pullRow, error) {
 	var ids []int64
 	if len(scope.Runs) > 0 {
-		if err := t.NewSelect().Model((*runRow)(nil)).Column("pull").Distinct().Where("id IN (?)", bun.In(atIDs(scope.Runs))).
+		if err := t.NewSelect().Model((*runRow)(nil)).Column("pull").Distinct().Where("id IN (?)", bun.List(atIDs(scope.Runs))).
 			Where("pull <> 0").Scan(ctx, &ids); err != nil {
 			return nil, domain("find pull requests", err)
 		}
@@ -136,7 +136,7 @@ func (s *Store) lockPulls(ctx context.Context, t *tx, scope run.Scope) (map[int6
 		return found, nil
 	}
 	var rows []*pullRow
-	if err := t.lockRows(t.NewSelect().Model(&rows).Where("id IN (?)", bun.In(ids)).Order("id")).Scan(ctx); err != nil {
+	if err := t.lockRows(t.NewSelect().Model(&rows).Where("id IN (?)", bun.List(ids)).Order("id")).Scan(ctx); err != nil {
 		return nil, domain("lock pull requests", err)
 	}
 	for _, r := range rows {
@@ -179,7 +179,7 @@ func loadRuns(ctx context.Context, t *tx, scope run.Scope) ([]run.Run, error) {
 		return nil, nil
 	}
 	var rows []runRow
-	if err := t.lockRows(t.NewSelect().Model(&rows).Where("id IN (?)", bun.In(ids)).Order("id")).Scan(ctx); err != nil {
+	if err := t.lockRows(t.NewSelect().Model(&rows).Where("id IN (?)", bun.List(ids)).Order("id")).Scan(ctx); err != nil {
 		return nil, domain("lock runs", err)
 	}
 	byID := make(map[run.ID]run.Run, len(rows))
@@ -223,7 +223,7 @@ func loadOwners(ctx context.Context, t *tx, scope run.Scope, snap *run.Snapshot)
 	projects = slices.Compact(projects)
 	if len(projects) > 0 {
 		var rows []slotRow
-		if err := t.lockRows(t.NewSelect().Model(&rows).Where("project IN (?)", bun.In(projects)).Order("project")).Scan(ctx); err != nil {
+		if err := t.lockRows(t.NewSelect().Model(&rows).Where("project IN (?)", bun.List(projects)).Order("project")).Scan(ctx); err != nil {
 			return domain("lock slots", err)
 		}
 		for _, r := range rows {
@@ -236,7 +236,7 @@ func loadOwners(ctx context.Context, t *tx, scope run.Scope, snap *run.Snapshot)
 	var rows []holdRow
 	q := t.NewSelect().Model(&rows).Order("project")
 	if len(projects) > 0 {
-		q = q.WhereOr("project IN (?)", bun.In(projects))
+		q = q.WhereOr("project IN (?)", bun.List(projects))
 	}
 	if scope.Pull != 0 {
 		q = q.WhereOr("pull = ?", int64(scope.Pull))

@@ -44,7 +44,7 @@ func (w *changeWriter) write(ctx context.Context) (run.Result, error) {
 	if err != nil {
 		return result, err
 	}
-	result.Runs = append(updated, inserted...)
+	result.Runs = slices.Concat(updated, inserted)
 	for _, step := range []func(context.Context) error{w.owners, w.findings, w.overrides, w.audit, w.jobs} {
 		if err := step(ctx); err != nil {
 			return result, err
@@ -155,12 +155,12 @@ func (w *changeWriter) insert(ctx context.Context, revision run.RevisionID) ([]r
 // owners frees before it takes, so that one change can hand a project on.
 func (w *changeWriter) owners(ctx context.Context) error {
 	if len(w.change.Free) > 0 {
-		if _, err := w.t.NewDelete().Model((*slotRow)(nil)).Where("project IN (?)", bun.In(w.change.Free)).Exec(ctx); err != nil {
+		if _, err := w.t.NewDelete().Model((*slotRow)(nil)).Where("project IN (?)", bun.List(w.change.Free)).Exec(ctx); err != nil {
 			return domain("free slots", err)
 		}
 	}
 	if len(w.change.Unhold) > 0 {
-		if _, err := w.t.NewDelete().Model((*holdRow)(nil)).Where("project IN (?)", bun.In(w.change.Unhold)).Exec(ctx); err != nil {
+		if _, err := w.t.NewDelete().Model((*holdRow)(nil)).Where("project IN (?)", bun.List(w.change.Unhold)).Exec(ctx); err != nil {
 			return domain("free holds", err)
 		}
 	}
@@ -267,7 +267,7 @@ func (w *changeWriter) postings(ctx context.Context, result run.Result) ([]run.P
 	if len(missing) > 0 {
 		slices.Sort(missing)
 		var rows []revisionRow
-		if err := w.t.NewSelect().Model(&rows).Column("id", "head").Where("id IN (?)", bun.In(slices.Compact(missing))).Scan(ctx); err != nil {
+		if err := w.t.NewSelect().Model(&rows).Column("id", "head").Where("id IN (?)", bun.List(slices.Compact(missing))).Scan(ctx); err != nil {
 			return nil, domain("find commits", err)
 		}
 		for _, r := range rows {

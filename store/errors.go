@@ -28,8 +28,7 @@ func classify(err error) fault {
 	if errors.Is(err, sql.ErrNoRows) {
 		return faultMissing
 	}
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch pg.Code {
 		case "23505":
 			return faultUnique
@@ -40,8 +39,7 @@ func classify(err error) fault {
 		}
 		return faultOther
 	}
-	var lite *sqlite.Error
-	if errors.As(err, &lite) {
+	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
 		switch lite.Code() {
 		case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
 			return faultUnique

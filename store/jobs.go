@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -297,7 +298,7 @@ func (retryPolicy) NextRetry(job *rivertype.JobRow) time.Time {
 	if n := len(job.Errors); n < 12 { // not Attempt, which a snooze does not count
 		wait = min(jobWaitFirst<<n, jobWaitMost)
 	}
-	return time.Now().Add(wait + time.Duration(rand.Int64N(int64(wait/10)+1)))
+	return time.Now().Add(wait + time.Duration(rand.Int64N(int64(wait/10)+1))) //nolint:gosec // spreads retries, guards nothing
 }
 
 // reaper takes back the jobs of processes that die while we live. It waits for a second look, because a process that just lost its
@@ -343,11 +344,9 @@ func (j *jobs) reap(ctx context.Context, seen map[int64]int, looks int) error {
 			if len(row.AttemptedBy) == 0 {
 				continue
 			}
-			d, err := dead(row.AttemptedBy[len(row.AttemptedBy)-1])
-			if err != nil {
+			if d, err := dead(row.AttemptedBy[len(row.AttemptedBy)-1]); err != nil {
 				return err
-			}
-			if !d {
+			} else if !d {
 				continue
 			}
 			found[row.ID] = true
@@ -366,10 +365,6 @@ func (j *jobs) reap(ctx context.Context, seen map[int64]int, looks int) error {
 			break
 		}
 	}
-	for id := range seen {
-		if !found[id] {
-			delete(seen, id)
-		}
-	}
+	maps.DeleteFunc(seen, func(id int64, _ int) bool { return !found[id] })
 	return j.client.dethrone(ctx, dead)
 }

@@ -146,7 +146,7 @@ func (s *Store) Posted(ctx context.Context, p run.Posting, stamp ...run.ID) erro
 		if len(stamp) == 0 {
 			return nil
 		}
-		_, err = t.NewUpdate().Model((*runRow)(nil)).Set("posted = ?", now).Where("id IN (?) AND posted = 0", bun.In(stamp)).Exec(ctx)
+		_, err = t.NewUpdate().Model((*runRow)(nil)).Set("posted = ?", now).Where("id IN (?) AND posted = 0", bun.List(stamp)).Exec(ctx)
 		return err
 	})
 }

@@ -110,7 +110,7 @@ func (e *postgresEngine) write(ctx context.Context, f func(ctx context.Context, 
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(time.Duration(1+rand.IntN(10*attempt)) * time.Millisecond): // apart, so that the same two do not meet again
+		case <-time.After(time.Duration(1+rand.IntN(10*attempt)) * time.Millisecond): //nolint:gosec // apart, so that the same two do not meet again
 		}
 	}
 }
@@ -165,7 +165,6 @@ func (e *postgresEngine) hear(ctx context.Context, conn *pgx.Conn) {
 			n, err := conn.WaitForNotification(ctx)
 			if err != nil {
 				_ = conn.Close(context.WithoutCancel(ctx)) // best effort: it is broken or we are leaving
-				conn = nil
 				break
 			}
 			wait = 100 * time.Millisecond

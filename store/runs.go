@@ -145,7 +145,7 @@ func (s *Store) Runs(ctx context.Context, f run.Filter) ([]run.Run, error) {
 		q = q.Where("r.kind = ?", string(f.Kind))
 	}
 	if len(f.States) > 0 {
-		q = q.Where("r.state IN (?)", bun.In(f.States))
+		q = q.Where("r.state IN (?)", bun.List(f.States))
 	}
 	if err := q.Scan(ctx); err != nil {
 		return nil, domain("list runs", err)
@@ -170,7 +170,7 @@ func (s *Store) Findings(ctx context.Context, runs ...run.ID) (map[run.ID][]run.
 		return all, nil
 	}
 	var rows []findingRow
-	if err := s.read.NewSelect().Model(&rows).Where("run IN (?)", bun.In(runs)).Order("id").Scan(ctx); err != nil {
+	if err := s.read.NewSelect().Model(&rows).Where("run IN (?)", bun.List(runs)).Order("id").Scan(ctx); err != nil {
 		return nil, domain("read findings", err)
 	}
 	for _, r := range rows {

@@ -71,8 +71,8 @@ func clean(s string) string {
 // cleaned cleans every string field of a row that is about to be written. Documents need it not: JSON escapes what is odd.
 func cleaned[T any](row *T) *T {
 	v := reflect.ValueOf(row).Elem()
-	for i := range v.NumField() {
-		if f := v.Field(i); f.Kind() == reflect.String {
+	for _, f := range v.Fields() {
+		if f.Kind() == reflect.String {
 			f.SetString(clean(f.String()))
 		}
 	}

@@ -90,15 +90,14 @@ func positionCountsThoseAhead(t *testing.T, db Database) {
 	}
 }
 
-func (w *world) claim(r run.Run, node string, to run.State) run.Run {
+func (w *world) claim(r run.Run, node string, to run.State) {
 	w.t.Helper()
-	res, err := w.Advance(w.t.Context(), run.Scope{Runs: []run.At{{ID: r.ID}}}, func(s run.Snapshot) (run.Change, error) {
+	_, err := w.Advance(w.t.Context(), run.Scope{Runs: []run.At{{ID: r.ID}}}, func(s run.Snapshot) (run.Change, error) {
 		next := s.Runs[0]
 		next.State, next.Node = to, node
 		return run.Change{Action: run.ActClaimPlan, Runs: []run.Run{next}}, nil
 	})
 	check(w.t, "Advance", err)
-	return res.Runs[0]
 }
 
 func ownedAreTheRunningRunsOfANode(t *testing.T, db Database) {
