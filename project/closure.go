@@ -80,8 +80,8 @@ func (t *tree) closure(dir, tool string) closure {
 func (t *tree) callee(dir string, call moduleCall) (string, *run.Problem) {
 	next, ok := clean(dir, call.source)
 	if ok {
-		if real, err := t.resolve(next); err == nil {
-			return real, nil
+		if target, err := t.resolve(next); err == nil {
+			return target, nil
 		}
 	}
 	return "", &run.Problem{File: call.file, Line: call.line, Key: "source", Message: "module source " + quote(call.source) + " leads outside the repository",
@@ -99,18 +99,18 @@ func (t *tree) follow(c *closure, m *module, root string) {
 		if !ok {
 			continue // outside of the repository; the sandbox is there for that
 		}
-		real, err := t.resolve(p)
+		target, err := t.resolve(p)
 		if err != nil {
 			continue
 		}
 		if r.pattern != "" {
-			if pattern, ok := clean(real, r.pattern); ok {
+			if pattern, ok := clean(target, r.pattern); ok {
 				c.globs = append(c.globs, dependency{pattern, "is read by"})
 			}
 			continue
 		}
-		c.files = append(c.files, dependency{real, "is read by"})
-		if real != p {
+		c.files = append(c.files, dependency{target, "is read by"})
+		if target != p {
 			c.files = append(c.files, dependency{p, "is read by"})
 		}
 	}
@@ -217,28 +217,28 @@ func (t *tree) fileProblem(e *Entry, key, name string) *run.Problem {
 	return nil
 }
 
-// readConfigFile reads planlatch.yaml of a tree. present is false where there is none.
-func (t *tree) readConfigFile() (c Config, present bool, problems []run.Problem) {
+// readConfigFile reads planlatch.yaml of a tree; where there is none it is empty.
+func (t *tree) readConfigFile() (c Config, problems []run.Problem) {
 	info, err := fs.Lstat(t.fsys, ConfigFile)
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		t.links[ConfigFile], err = fs.ReadLink(t.fsys, ConfigFile)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := fs.Lstat(t.fsys, "planlatch.yml"); err == nil {
-			return c, false, []run.Problem{{File: "planlatch.yml", Message: "is not read: the file is called " + ConfigFile, Fix: "rename it"}}
+			return c, []run.Problem{{File: "planlatch.yml", Message: "is not read: the file is called " + ConfigFile, Fix: "rename it"}}
 		}
-		return c, false, nil
+		return c, nil
 	} else if err != nil {
 		t.fail(err)
-		return c, false, nil
+		return c, nil
 	}
 	content, problem, ok := t.read(ConfigFile, maxConfig)
 	if problem != nil {
-		return c, true, []run.Problem{*problem}
+		return c, []run.Problem{*problem}
 	}
 	if !ok {
-		return c, true, nil
+		return c, nil
 	}
 	c, problems = ParseConfig(ConfigFile, content)
-	return c, true, problems
+	return c, problems
 }

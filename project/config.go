@@ -155,11 +155,12 @@ func (r *reader) entry(key string, n ast.Node) (Entry, bool) {
 	if !r.mapping(key, n, fields) {
 		return e, false
 	}
-	if workspace != "" && len(e.Workspaces) > 0 {
+	switch {
+	case workspace != "" && len(e.Workspaces) > 0:
 		r.report(key+".workspaces", n, "workspace and workspaces are both written", "keep one of them")
-	} else if workspace != "" {
+	case workspace != "":
 		e.Workspaces = []string{workspace}
-	} else if len(e.Workspaces) == 0 {
+	case len(e.Workspaces) == 0:
 		e.Workspaces = []string{"default"}
 	}
 	if len(r.problems) == before || e.Dir != "" {

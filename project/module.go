@@ -86,8 +86,8 @@ func (t *tree) readConfig(m *module, name string) {
 	if file == nil {
 		return
 	}
-	if real, err := t.resolve(name); err == nil && real != name {
-		m.links = append(m.links, real)
+	if target, err := t.resolve(name); err == nil && target != name {
+		m.links = append(m.links, target)
 	}
 	m.readBody(file.Body, src, name)
 	if body, ok := file.Body.(*hclsyntax.Body); ok {

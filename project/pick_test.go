@@ -133,20 +133,20 @@ func TestResolveAgreesWithTheOperatingSystem(t *testing.T) {
 	}
 	slices.Sort(names)
 	for _, name := range append(names, ".", "..", "a/../..", "f") {
-		real, err := project.Resolve(name, func(p string) (string, bool) { target, ok := links[p]; return target, ok })
+		target, err := project.Resolve(name, func(p string) (string, bool) { target, ok := links[p]; return target, ok })
 		info, osErr := root.Stat(name)
 		if errors.Is(osErr, fs.ErrNotExist) || errors.Is(osErr, syscall.ENOTDIR) {
 			continue // Resolve does not ask whether a path leads to something
 		}
 		if (err == nil) != (osErr == nil) {
-			t.Errorf("Resolve(%q) = %q, %v; the system says %v", name, real, err, osErr)
+			t.Errorf("Resolve(%q) = %q, %v; the system says %v", name, target, err, osErr)
 			continue
 		}
 		if err != nil {
 			continue
 		}
-		if there, err := os.Lstat(filepath.Join(dir, real)); err != nil || !os.SameFile(there, info) {
-			t.Errorf("Resolve(%q) = %q, which is another file (%v)", name, real, err)
+		if there, err := os.Lstat(filepath.Join(dir, target)); err != nil || !os.SameFile(there, info) {
+			t.Errorf("Resolve(%q) = %q, which is another file (%v)", name, target, err)
 		}
 	}
 }

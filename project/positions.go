@@ -25,11 +25,11 @@ const maxPositions = 20_000
 // cannot be understood add what can. The error says that the tree could not be read.
 func Positions(fsys fs.FS, dir string) (map[string]Position, error) {
 	p := &positions{t: newTree(fsys), found: map[string]Position{}, seen: map[string]*declarations{}, open: map[string]bool{}}
-	real, ok := clean(".", dir)
+	target, ok := clean(".", dir)
 	if !ok {
 		return nil, fmt.Errorf("positions of %q: %w", dir, ErrOutside)
 	}
-	p.add(real, "")
+	p.add(target, "")
 	if p.t.err != nil {
 		return nil, fmt.Errorf("positions of %q: %w", dir, p.t.err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -65,8 +66,8 @@ func Resolve(name string, readlink func(name string) (target string, ok bool)) (
 
 func reversed(to []string, name string) []string {
 	parts := strings.Split(name, "/")
-	for i := len(parts) - 1; i >= 0; i-- {
-		to = append(to, parts[i])
+	for _, part := range slices.Backward(parts) {
+		to = append(to, part)
 	}
 	return to
 }

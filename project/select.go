@@ -55,7 +55,7 @@ func (s *selector) run() {
 	s.head.scan()
 	list, problems := s.head.candidates(&s.headConfig, s.in.Rules)
 	after, more := dependencies(list)
-	s.out.Problems = append(problems, more...)
+	s.out.Problems = slices.Concat(problems, more)
 	if s.bounded(s.head) || len(s.out.Problems) > 0 {
 		return
 	}
@@ -95,7 +95,7 @@ func (s *selector) bounded(t *tree) bool {
 // because what it says about gates is not known.
 func (s *selector) readConfigs() bool {
 	if s.base != nil {
-		config, _, problems := s.base.readConfigFile()
+		config, problems := s.base.readConfigFile()
 		if len(problems) == 0 {
 			problems = s.in.Rules.refused(&config)
 		}
@@ -108,7 +108,7 @@ func (s *selector) readConfigs() bool {
 	if len(s.out.Problems) > 0 {
 		return false
 	}
-	config, _, problems := s.head.readConfigFile()
+	config, problems := s.head.readConfigFile()
 	if len(problems) == 0 {
 		problems = s.in.Rules.refused(&config)
 	}
@@ -125,7 +125,7 @@ func (s *selector) compareConfigs() {
 	rules := map[string][]string{}
 	for _, m := range s.members {
 		before := s.baseConfig.find(m.dir, m.workspace)
-		if keys := edited(before, m.entry, m.candidate); len(keys) > 0 {
+		if keys := edited(before, m.entry); len(keys) > 0 {
 			m.because(ConfigFile + " changed its " + strings.Join(keys, ", "))
 		} else if before == nil && m.entry != nil && (len(s.baseConfig.Projects) > 0 || m.workspace != "default") {
 			m.because(ConfigFile + " lists it now")
@@ -146,7 +146,7 @@ func (s *selector) compareConfigs() {
 }
 
 // edited names the keys of an entry that change how the project is planned.
-func edited(before, after *Entry, c candidate) []string {
+func edited(before, after *Entry) []string {
 	var none Entry
 	if before == nil {
 		before = &none

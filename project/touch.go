@@ -100,11 +100,11 @@ func newIndex(t *tree, members []*member) *index {
 // followLinks makes what a symlink leads to a dependency of the projects that the symlink belongs to.
 func (x *index) followLinks() {
 	for _, link := range sortedKeys(x.t.links) {
-		real, err := x.t.resolve(link)
+		target, err := x.t.resolve(link)
 		if err != nil {
 			continue
 		}
-		d := dependency{real, "a symlink leads to"}
+		d := dependency{target, "a symlink leads to"}
 		seen := map[int]bool{}
 		for _, i := range x.below(link) {
 			seen[i] = true
@@ -113,7 +113,7 @@ func (x *index) followLinks() {
 			seen[u.member] = true
 		}
 		for _, i := range sortedKeys(seen) {
-			x.files[real] = append(x.files[real], read{i, d})
+			x.files[target] = append(x.files[target], read{i, d})
 			x.members[i].files = append(x.members[i].files, d)
 		}
 	}

@@ -155,11 +155,11 @@ func (t *tree) resolve(name string) (string, error) {
 
 // exists says whether something stands at a path, where its symlinks lead.
 func (t *tree) exists(name string) (info fs.FileInfo, ok bool) {
-	real, err := t.resolve(name)
-	if err != nil || !fs.ValidPath(real) {
+	target, err := t.resolve(name)
+	if err != nil || !fs.ValidPath(target) {
 		return nil, false
 	}
-	info, err = fs.Stat(t.fsys, real)
+	info, err = fs.Stat(t.fsys, target)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrInvalid) {
 		t.fail(err)
 	}
@@ -168,11 +168,11 @@ func (t *tree) exists(name string) (info fs.FileInfo, ok bool) {
 
 // read returns a file of at most limit bytes. A problem says what is wrong with it; ok is false then, and after a failure to read.
 func (t *tree) read(name string, limit int64) (content []byte, problem *run.Problem, ok bool) {
-	real, err := t.resolve(name)
+	target, err := t.resolve(name)
 	if err != nil {
 		return nil, &run.Problem{File: name, Message: "is a symlink that " + reason(err), Fix: "replace it with the file itself"}, false
 	}
-	f, err := t.fsys.Open(real)
+	f, err := t.fsys.Open(target)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &run.Problem{File: name, Message: "is a symlink that leads to nothing", Fix: "remove it, or add what it leads to"}, false
 	}

@@ -74,18 +74,19 @@ func (r *reader) parse(data []byte) (body ast.Node) {
 	return body
 }
 
+// What a document may hold.
+const (
+	mostNested = 200
+	mostKeys   = 200    // of one mapping
+	mostItems  = 10_000 // of one list in brackets
+)
+
 // tooMuch says whether a document has a shape that the parser would take very long over, or recurse into too deeply: it needs half a minute
 // for fifty thousand keys in one mapping. The text is judged by its lines and brackets alone, so words in quotes count as well; what a
 // person writes is far from these bounds.
 func tooMuch(data []byte) bool {
-	const (
-		mostNested = 200
-		mostKeys   = 200    // of one mapping
-		mostItems  = 10_000 // of one list in brackets
-	)
 	keys := map[int]int{} // by column, of the mappings that are open
-	var brackets []byte
-	var commas []int
+	var open brackets
 	for line := range bytes.Lines(data) {
 		text := bytes.TrimLeft(line, " \t-?")
 		column := len(line) - len(text)
@@ -104,26 +105,36 @@ func tooMuch(data []byte) bool {
 		if keys[column]++; keys[column] > mostKeys {
 			return true
 		}
-		for _, c := range text {
-			switch c {
-			case '[', '{':
-				brackets, commas = append(brackets, c), append(commas, 0)
-			case ']', '}':
-				if n := len(brackets); n > 0 {
-					brackets, commas = brackets[:n-1], commas[:n-1]
-				}
-			case ',', ':':
-				if n := len(brackets); n > 0 {
-					commas[n-1]++
-					if brackets[n-1] == '{' && commas[n-1] > 2*mostKeys || commas[n-1] > mostItems {
-						return true
-					}
-				}
-			}
-			if len(brackets) > mostNested {
-				return true
-			}
+		if slices.ContainsFunc(text, open.tooMuch) {
+			return true
 		}
+	}
+	return false
+}
+
+// brackets are those that are open, the innermost last.
+type brackets []bracket
+
+type bracket struct {
+	kind  byte
+	marks int // commas and colons between its items
+}
+
+// tooMuch reads the next byte.
+func (b *brackets) tooMuch(c byte) bool {
+	last := len(*b) - 1
+	switch {
+	case c == '[', c == '{':
+		*b = append(*b, bracket{kind: c})
+		return len(*b) > mostNested
+	case last < 0:
+		return false
+	case c == ']', c == '}':
+		*b = (*b)[:last]
+	case c == ',', c == ':':
+		open := &(*b)[last]
+		open.marks++
+		return open.kind == '{' && open.marks > 2*mostKeys || open.marks > mostItems
 	}
 	return false
 }
