@@ -81,7 +81,7 @@ func Run(ctx context.Context, args []string, env map[string]string, stdout, stde
 		fmt.Fprintln(stderr, "planlatch:", err)
 		return exitBroken
 	}
-	parsed, err := parse(parser, args, &code)
+	parsed, err := parse(parser, args)
 	if code >= 0 {
 		return code
 	}
@@ -95,7 +95,7 @@ func Run(ctx context.Context, args []string, env map[string]string, stdout, stde
 // exited unwinds the parser when --help has been printed: kong goes on parsing after its Exit hook returns.
 type exited struct{}
 
-func parse(parser *kong.Kong, args []string, code *int) (parsed *kong.Context, err error) {
+func parse(parser *kong.Kong, args []string) (parsed *kong.Context, err error) {
 	exit := parser.Exit
 	parser.Exit = func(n int) { exit(n); panic(exited{}) }
 	defer func() {

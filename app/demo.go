@@ -82,7 +82,6 @@ type demo struct {
 	say    *teller
 	host   *fakehost.Server
 	server *Server
-	told   int // timeline entries told
 	pull   int
 }
 
@@ -292,6 +291,7 @@ func settled(entries []fakehost.Entry) bool {
 			last = map[string]string{}
 		case fakehost.EntryStatus:
 			last[e.Context] = e.State
+		default: // does not change what is pending
 		}
 	}
 	for _, state := range last {

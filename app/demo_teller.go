@@ -64,6 +64,7 @@ func (t *teller) timeline(entries []fakehost.Entry) {
 				order = append(order, e.Context)
 			}
 			now[e.Context] = e.State + ": " + e.Description
+		default: // told already
 		}
 	}
 	t.changed(order, now)
@@ -115,7 +116,7 @@ func (t *teller) comment(e fakehost.Entry, edited bool) {
 		verb = "edited the comment"
 	}
 	fmt.Fprintf(t.out, "\n%s %s\n", t.paint(bold, e.Actor), verb)
-	for _, line := range strings.Split(readable(e.Body), "\n") {
+	for line := range strings.SplitSeq(readable(e.Body), "\n") {
 		line = strings.TrimRight(line, " ")
 		if rest, ok := strings.CutPrefix(line, "### "); ok {
 			line = t.paint(bold, rest)
@@ -165,7 +166,7 @@ func tables(text string) string {
 		}
 		rows = nil
 	}
-	for _, line := range strings.Split(text, "\n") {
+	for line := range strings.SplitSeq(text, "\n") {
 		cells, ok := strings.CutPrefix(line, "|")
 		if !ok {
 			end()
@@ -173,7 +174,7 @@ func tables(text string) string {
 			continue
 		}
 		var row []string
-		for _, cell := range strings.Split(strings.TrimSuffix(cells, "|"), "|") {
+		for cell := range strings.SplitSeq(strings.TrimSuffix(cells, "|"), "|") {
 			row = append(row, strings.TrimSpace(cell))
 		}
 		if strings.Trim(cells, "|-: ") != "" {

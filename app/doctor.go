@@ -14,7 +14,6 @@ import (
 	"github.com/planlatch/planlatch/config"
 	"github.com/planlatch/planlatch/executor/local"
 	"github.com/planlatch/planlatch/git"
-	"github.com/planlatch/planlatch/store"
 	"github.com/planlatch/planlatch/tool"
 	"github.com/planlatch/planlatch/vcs"
 )
@@ -41,9 +40,8 @@ func (c *doctorCmd) Run(ctx context.Context, t *terminal) error {
 }
 
 type doctor struct {
-	t     *terminal
-	ill   int
-	store *store.Store
+	t   *terminal
+	ill int
 }
 
 func (d *doctor) good(what, format string, args ...any) {

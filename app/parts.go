@@ -158,7 +158,7 @@ func grant(cfg *config.Config, t selector.Target, phase string) (runner.Grant, e
 		return runner.Grant{}, err
 	}
 	if len(c.Files) > 0 || len(c.Commands) > 0 {
-		return runner.Grant{}, errors.New("files: and command: of a provider configuration are not supported by this version; use env: and values:")
+		return runner.Grant{}, errors.New("files: and command: of a provider configuration are not supported by this version; use env: and values: instead")
 	}
 	var g runner.Grant
 	for _, name := range slices.Sorted(maps.Keys(c.Values)) {

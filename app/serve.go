@@ -2,10 +2,8 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 
 	"github.com/planlatch/planlatch/config"
 )
@@ -62,11 +60,3 @@ func (versionCmd) Run(t *terminal) error {
 	_, err := fmt.Fprintln(t.out, "planlatch", Version)
 	return err
 }
-
-// first returns the first line of an error, for places that take one line.
-func first(err error) string {
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
-}
-
-var errStopped = errors.New("stopped")

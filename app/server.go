@@ -76,7 +76,7 @@ func NewServer(ctx context.Context, cfg *config.Config, o ServerOptions) (_ *Ser
 		return nil, err
 	}
 	if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil { //nolint:noctx // bound at once or not at all
-		return nil, usage(fmt.Errorf("listen: %w; stop what listens there or choose another address under listen:", err))
+		return nil, usage(fmt.Errorf("listen: %w; stop what listens there or choose another listen: address", err))
 	}
 	key, err := wrapping(cfg)
 	if err != nil {
@@ -116,11 +116,11 @@ func openStore(ctx context.Context, cfg *config.Config, o ServerOptions, sealer 
 // ownDirectory makes the data directory and shows that it can be written.
 func ownDirectory(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return usage(fmt.Errorf("data: %w; make the directory writable for the user that runs planlatch, or choose another under data:", err))
+		return usage(fmt.Errorf("data: %w; make the directory writable for the user that runs planlatch, or choose another data: directory", err))
 	}
 	f, err := os.CreateTemp(dir, ".writable-")
 	if err != nil {
-		return usage(fmt.Errorf("data: %w; make the directory writable for the user that runs planlatch, or choose another under data:", err))
+		return usage(fmt.Errorf("data: %w; make the directory writable for the user that runs planlatch, or choose another data: directory", err))
 	}
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }

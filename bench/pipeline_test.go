@@ -98,7 +98,7 @@ func start(b *testing.B, projects int) *world {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
-	b.Cleanup(func() { stop(); <-ended })
+	b.Cleanup(func() { stop(); <-ended }) //nolint:errcheck // how it ends is not measured
 	_, err = w.host.AddWebhook(s.URL()+"/webhooks/github", secret)
 	must(b, err)
 	return w
@@ -157,7 +157,7 @@ func (w *world) final(entries []fakehost.Entry) bool {
 // bare does what anybody would do by hand.
 func (w *world) bare(b *testing.B, n, abreast int) time.Duration {
 	b.Helper()
-	dir, err := os.MkdirTemp(w.dir, "bare-")
+	dir, err := os.MkdirTemp(w.dir, "bare-") //nolint:usetesting // beside the server's own directories, on the same disk
 	must(b, err)
 	begun := time.Now()
 	run := func(dir string, argv ...string) error {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/planlatch/planlatch/git"
@@ -169,8 +170,7 @@ func (g *Gatherer) shown(ctx context.Context, pull run.PullID) (map[run.ProjectI
 	}
 	shown := map[run.ProjectID][]run.Shown{}
 	heads := map[run.RevisionID]string{}
-	for i := len(runs) - 1; i >= 0; i-- {
-		r := runs[i]
+	for _, r := range slices.Backward(runs) {
 		if r.Posted.IsZero() || r.EffectDigest == "" {
 			continue
 		}

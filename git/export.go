@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -118,7 +119,7 @@ func RemoveExport(dir string) error {
 func removeTree(dir string) error {
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
-			err = os.Chmod(name, 0o700)
+			err = os.Chmod(name, 0o700) //nolint:gosec // only we write below an export, and the commands on it have ended
 		}
 		return err
 	})
@@ -161,8 +162,8 @@ func (x *extraction) run(ctx context.Context) error {
 	if err := x.link(); err != nil {
 		return err
 	}
-	for i := len(x.dirs) - 1; i >= 0; i-- {
-		if err := seal(x.name(x.dirs[i])); err != nil {
+	for _, dir := range slices.Backward(x.dirs) {
+		if err := seal(x.name(dir)); err != nil {
 			return err
 		}
 	}
@@ -220,7 +221,7 @@ func (x *extraction) stream(ctx context.Context) error {
 		w := bufio.NewWriter(b.in)
 		for _, f := range x.blobs {
 			if ctx.Err() != nil {
-				return nil // the reader tells why
+				return nil //nolint:nilerr // the reader tells why
 			}
 			if _, err := fmt.Fprintf(w, "contents %s\n", f.id); err != nil {
 				return b.broken(err)

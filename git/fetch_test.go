@@ -312,7 +312,7 @@ func TestRepoNamesTheMirrorByNothingAPullRequestChooses(t *testing.T) {
 	if ms.Repo("a", "bc").Dir() == ms.Repo("ab", "c").Dir() {
 		t.Error("two repositories share a mirror")
 	}
-	if ms.Repo("a", "1") != ms.Repo("a", "1") {
+	if first, again := ms.Repo("a", "1"), ms.Repo("a", "1"); first != again {
 		t.Error("Repo() returned two mirrors for one repository, which would not wait for each other")
 	}
 	if name := filepath.Base(ms.Repo("x", "../../etc").Dir()); len(name) != 36 || strings.Contains(name, "..g") {

@@ -197,7 +197,7 @@ func (f *FS) find(name string, last bool, links *[]string) (entry, error) {
 	if !last {
 		follow = path.Dir(name)
 	}
-	real, err := project.Resolve(follow, readlink)
+	target, err := project.Resolve(follow, readlink)
 	if failed != nil {
 		return entry{}, failed
 	}
@@ -205,9 +205,9 @@ func (f *FS) find(name string, last bool, links *[]string) (entry, error) {
 		return entry{}, err
 	}
 	if !last {
-		real = path.Join(real, path.Base(name))
+		target = path.Join(target, path.Base(name))
 	}
-	return f.at(real)
+	return f.at(target)
 }
 
 // Open opens a file or directory. What a file holds is read by the first Read.

@@ -185,8 +185,9 @@ func (n *Notifier) send(ctx context.Context, p run.Posting) (run.Posting, []run.
 	case run.PostReply:
 		sent, err := n.say(ctx, p, to, p.Body)
 		return sent, nil, err
+	default:
+		return n.notice(ctx, p, to)
 	}
-	return n.notice(ctx, p, to)
 }
 
 // address is where a posting goes.

@@ -29,12 +29,16 @@ func newDocument(in Input) (ast.Value, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read plan JSON: %w", err)
 	}
+	object, ok := value.(ast.Object)
+	if !ok {
+		return nil, errors.New("read plan JSON: it is not an object")
+	}
 	context, err := ast.InterfaceToValue(contextFields(in))
 	if err != nil {
 		return nil, fmt.Errorf("read context: %w", err)
 	}
 	document := ast.NewObject()
-	value.(ast.Object).Foreach(document.Insert)
+	object.Foreach(document.Insert)
 	// Last, so that no plan can bring its own.
 	document.Insert(ast.StringTerm("plan"), ast.NewTerm(value))
 	document.Insert(ast.StringTerm("planlatch"), ast.NewTerm(context))

@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
@@ -52,7 +53,7 @@ func (p *prepared) trace(ctx context.Context, document ast.Value, opts Options) 
 	ctx, cancel := context.WithTimeout(ctx, opts.Timeout)
 	defer cancel()
 	// What stopped an evaluation here is told by Judge, which meets it as well.
-	_, _, _ = p.evaluate(ctx, document, rego.EvalQueryTracer(tracer))
+	_, _, _ = p.evaluate(ctx, document, rego.EvalQueryTracer(tracer)) //nolint:dogsled // only the trace is wanted
 	return tracer
 }
 
@@ -101,10 +102,8 @@ func (o *origins) TraceEvent(event topdown.Event) {
 
 func (o *origins) note(f run.Finding, origin Origin) {
 	key := identity(f)
-	for _, known := range o.byFinding[key] {
-		if known == origin {
-			return
-		}
+	if slices.Contains(o.byFinding[key], origin) {
+		return
 	}
 	o.byFinding[key] = append(o.byFinding[key], origin)
 }

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -185,9 +186,7 @@ func TestDigestChangesWithWhatJudges(t *testing.T) {
 	base := policy.Set{Name: "a", Source: write(t, rules), Level: run.Soft, Owners: run.Owners{Users: []string{"x", "y"}}}
 	digest := func(change func(files map[string]string, set *policy.Set)) string {
 		files := map[string]string{}
-		for name, content := range rules {
-			files[name] = content
-		}
+		maps.Copy(files, rules)
 		set := base
 		change(files, &set)
 		set.Source = write(t, files)

@@ -71,7 +71,7 @@ func read(set Set, withTests bool) (source, []Fault) {
 	walk := func(file string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			faults = append(faults, Fault{Set: set.Name, File: prefix + file, Message: err.Error()})
-			return nil
+			return nil //nolint:nilerr // it is a fault; others may follow
 		}
 		if strings.HasPrefix(entry.Name(), ".") && file != "." {
 			if entry.IsDir() {
@@ -132,7 +132,7 @@ func (src *source) addData(dir string, content []byte) error {
 	}
 	at := src.data
 	if dir != "." {
-		for _, part := range strings.Split(dir, "/") {
+		for part := range strings.SplitSeq(dir, "/") {
 			below, ok := at[part].(map[string]any)
 			if !ok {
 				if _, taken := at[part]; taken {

@@ -137,12 +137,12 @@ type spans []span
 
 // add joins a new span, which ends at or after all others, with those it overlaps.
 func (s *spans) add(from, to int64) {
-	kept := *s
-	for len(kept) > 0 && kept[len(kept)-1].to > from {
-		from = min(from, kept[len(kept)-1].from)
-		kept = kept[:len(kept)-1]
+	kept := len(*s)
+	for kept > 0 && (*s)[kept-1].to > from {
+		kept--
+		from = min(from, (*s)[kept].from)
 	}
-	*s = append(kept, span{from, to})
+	*s = append((*s)[:kept], span{from, to})
 }
 
 // forms lists the shapes in which a secret is looked for.

@@ -110,6 +110,7 @@ func (c Change) body() []string {
 		}
 	case Move:
 		return nil
+	default: // as above
 	}
 	var out []string
 	width := 0

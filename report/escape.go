@@ -139,7 +139,7 @@ func words(s string) string {
 func fence(language string, lines []string) string {
 	var b strings.Builder
 	for _, l := range lines {
-		for _, l := range strings.Split(visible(l), "\n") {
+		for l := range strings.SplitSeq(visible(l), "\n") {
 			switch start := strings.TrimLeft(l, " \t"); {
 			case strings.HasPrefix(start, "/"), strings.HasPrefix(start, "```"), strings.HasPrefix(start, "~~~"):
 				l = gap + l
@@ -179,7 +179,7 @@ var usable = regexp.MustCompile(`^https?://[A-Za-z0-9._~:/?#@!$&'*+,;=%\[\]-]+$`
 // the host gave us, may come here.
 func mention(s string) string {
 	var out []string
-	for _, w := range strings.Fields(s) {
+	for w := range strings.FieldsSeq(s) {
 		if account.MatchString(w) {
 			out = append(out, w)
 		}

@@ -221,7 +221,7 @@ func TestRepliesAreInert(t *testing.T) {
 		for _, c := range codes {
 			body := report.Reply{Code: c, Command: w(), Projects: []string{w(), w()}, Gates: []run.Gate{{Text: w()}}, Given: w(), Suggestion: w(), Base: w(), SHA: w(), HeldBy: w(), Detail: w()}.Text()
 			checkInert(t, body, false)
-			for _, l := range strings.Split(body, "\n") {
+			for l := range strings.SplitSeq(body, "\n") {
 				if strings.HasPrefix(strings.TrimSpace(l), "/") {
 					t.Errorf("a line begins with a slash: %q", l)
 				}

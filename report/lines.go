@@ -1,6 +1,9 @@
 package report
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // focus cuts two long texts down to where they differ.
 func focus(before, after string) (string, string) {
@@ -109,9 +112,9 @@ func align(before, after []string) []pair {
 	for i := range longest {
 		longest[i] = make([]int32, len(a)+1)
 	}
-	for i := len(b) - 1; i >= 0; i-- {
+	for i, line := range slices.Backward(b) {
 		for j := len(a) - 1; j >= 0; j-- {
-			if b[i] == a[j] {
+			if line == a[j] {
 				longest[i][j] = longest[i+1][j+1] + 1
 			} else {
 				longest[i][j] = max(longest[i+1][j], longest[i][j+1])

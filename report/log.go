@@ -72,7 +72,7 @@ func errorBlocks(log string) [][]string {
 		}
 		block, in = nil, false
 	}
-	for _, raw := range strings.Split(log, "\n") {
+	for raw := range strings.SplitSeq(log, "\n") {
 		frame := strings.HasPrefix(raw, "│")
 		l := raw
 		if frame {
@@ -175,7 +175,7 @@ var completed = regexp.MustCompile(`^(\S.*?)(?: \(deposed object [0-9a-f]+\))?: 
 // Completed reads from the log of a whole apply what of a plan was done, and which objects it did not get to or could not finish.
 func Completed(log string, p Plan) (done run.Counts, left []string) {
 	seen := map[string]bool{}
-	for _, l := range strings.Split(Clean(log), "\n") {
+	for l := range strings.SplitSeq(Clean(log), "\n") {
 		if m := completed.FindStringSubmatch(l); m != nil {
 			seen[m[1]+" "+m[2]] = true
 		}
@@ -200,6 +200,7 @@ func Completed(log string, p Plan) (done run.Counts, left []string) {
 			if ok = created && (destroyed || c.Keeps); ok {
 				done.Replace++
 			}
+		default: // the log has no line for it
 		}
 		if !ok {
 			left = append(left, c.Address)

@@ -17,7 +17,7 @@ func checkPage(t testing.TB, body string, limit int, marker string) {
 		t.Errorf("marker %s is not at the end exactly once:\n%s", marker, body)
 	}
 	open, folds := "", 0
-	for _, l := range strings.Split(body, "\n") {
+	for l := range strings.SplitSeq(body, "\n") {
 		ticks := l[:len(l)-len(strings.TrimLeft(l, "`"))]
 		switch {
 		case open == "" && len(ticks) >= 3 && !strings.Contains(l[len(ticks):], "`"):

@@ -53,6 +53,7 @@ func (p Project) phase() phase {
 			return phaseBlocked
 		case run.VerdictSoft:
 			return phaseHeld
+		default: // passed
 		}
 		if p.destroys() {
 			return phaseDestroys
@@ -88,8 +89,9 @@ func (p Project) changes() bool {
 		return true
 	case run.Failed:
 		return !p.Run.Planned.IsZero()
+	default:
+		return false
 	}
-	return false
 }
 
 // tried says whether an apply was begun.

@@ -200,6 +200,7 @@ func reason(why tfjson.ActionReason, c Change, forcing []string) string {
 		return "replaced: asked for by a flag"
 	case tfjson.ActionReasonReplaceByTriggers:
 		return "replaced: replace_triggered_by"
+	default: // not why it is replaced
 	}
 	if c.Kind == Forget {
 		return ""
@@ -217,6 +218,7 @@ func reason(why tfjson.ActionReason, c Change, forcing []string) string {
 		return "destroyed: its key is gone from for_each"
 	case tfjson.ActionReasonDeleteBecauseNoMoveTarget:
 		return "destroyed: it was moved to where no block is"
+	default: // not why it is destroyed
 	}
 	if c.Deposed != "" {
 		return "destroyed: a deposed object, left over from an earlier replacement"
@@ -231,9 +233,10 @@ func withoutKeys(address string) string {
 	for i := 0; i < len(address); i++ {
 		switch ch := address[i]; {
 		case quoted:
-			if ch == '\\' {
+			switch ch {
+			case '\\':
 				i++
-			} else if ch == '"' {
+			case '"':
 				quoted = false
 			}
 		case ch == '"' && depth > 0:

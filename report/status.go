@@ -181,6 +181,7 @@ func (v View) planOf(p Project) (vcs.StatusState, string) {
 		return vcs.StatusSuccess, superseded(p)
 	case phaseUnchanged:
 		return vcs.StatusSuccess, partial + "no changes"
+	default: // planned
 	}
 	if text := planWords(planned(p)); text != "" {
 		return vcs.StatusSuccess, partial + text

@@ -74,6 +74,7 @@ func in(p report.Project, s run.State) report.Project {
 		if s == run.Applied {
 			p.Run.Finished = noon.Add(82 * time.Second)
 		}
+	default: // as it was planned
 	}
 	return p
 }
@@ -112,8 +113,8 @@ func overridden(t testing.TB) report.Project {
 	return p
 }
 
-func before(p report.Project, apply run.ApplyMode) report.Project {
-	p.Run.Settings.Apply = apply
+func before(p report.Project) report.Project {
+	p.Run.Settings.Apply = run.ApplyBeforeMerge
 	p.Gates = []run.Gate{{Name: run.GatePlanned, Holds: true, Text: "planned at a1b2c3d"}, {Name: run.GateMode, Holds: true, Text: "applies when told"}, policyPasses, approved,
 		mergeable, upToDate}
 	return p
@@ -151,7 +152,7 @@ func stories(t testing.TB) map[string]report.View {
 		return []report.Project{database(t), planned(t, 2, "prod/network", "network"), planned(t, 3, "staging/network", "network")}
 	}
 	out := map[string]report.View{
-		"single":         view(before(planned(t, 1, "network", "network"), run.ApplyBeforeMerge)),
+		"single":         view(before(planned(t, 1, "network", "network"))),
 		"three":          view(three()...),
 		"everything":     view(planned(t, 1, "app", "all")),
 		"planning":       view(in(database(t), run.Planning), in(planned(t, 2, "prod/network", ""), run.Queued), planned(t, 3, "staging/network", "network")),
@@ -172,11 +173,11 @@ func stories(t testing.TB) map[string]report.View {
 		"canceled":       view(in(in(planned(t, 1, "prod/network", ""), run.Queued), run.Canceled)),
 		"shadow":         view(planned(t, 1, "prod/network", "network")),
 		"manual":         view(planned(t, 1, "prod/network", "network"), planned(t, 2, "dns", "network")),
-		"partial":        view(before(planned(t, 1, "prod/network", "network"), run.ApplyBeforeMerge)),
-		"no_backend":     view(before(planned(t, 1, "sandbox", "half"), run.ApplyBeforeMerge)),
-		"paused":         view(before(planned(t, 1, "network", "network"), run.ApplyBeforeMerge)),
+		"partial":        view(before(planned(t, 1, "prod/network", "network"))),
+		"no_backend":     view(before(planned(t, 1, "sandbox", "half"))),
+		"paused":         view(before(planned(t, 1, "network", "network"))),
 		"summary_style":  view(append(three(), planFailed(t, 9, "dns", "plan_failed"))...),
-		"waiting":        view(in(before(planned(t, 1, "network", "network"), run.ApplyBeforeMerge), run.Confirmed), in(planned(t, 2, "dns", ""), run.Queued)),
+		"waiting":        view(in(before(planned(t, 1, "network", "network")), run.Confirmed), in(planned(t, 2, "dns", ""), run.Queued)),
 	}
 	edit := func(name string, change func(v *report.View)) {
 		v := out[name]

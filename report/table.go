@@ -233,6 +233,7 @@ func (v View) resultRow(g group) string {
 		if planned := planWords(r.Counts); planned != "" {
 			text += ": " + planned
 		}
+	default: // it stands as it says
 	}
 	notes := append([]string{text}, v.rowNotes(g)...)
 	return fmt.Sprintf("| %s | %s | %s | %s |", symbol, cell(g.title()), cell(strings.Join(notes, " · ")), took)

@@ -112,7 +112,7 @@ func (r *Runner) settleApply(ctx context.Context, p phase, e ending) error {
 // keepErrored stores the state that the tool could not save: the only copy there is.
 func (r *Runner) keepErrored(ctx context.Context, p phase, e ending, o *run.ApplyOutcome) error {
 	if e.failed != "" || e.lost != nil {
-		return nil
+		return nil //nolint:nilerr // there is nothing left to read
 	}
 	state, err := r.output(ctx, e.result, executor.Name(p.run.Execution), fileErrored)
 	if err != nil || len(state) == 0 {

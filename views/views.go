@@ -277,8 +277,7 @@ func (v *Viewer) project(ctx context.Context, repo run.Repo, m run.Moment) (repo
 	if r.Blobs[KeptApply] != "" {
 		p.Failure, p.Lock, p.Left = apply.Failure, apply.Lock, apply.Left
 	}
-	switch r.State {
-	case run.Planned, run.Confirmed:
+	if r.State == run.Planned || r.State == run.Confirmed {
 		p.Gates = run.Gates(m)
 	}
 	if r.State == run.Queued || r.State == run.Confirmed {

@@ -16,6 +16,7 @@ func main() {
 		os.Exit(code)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(app.Run(ctx, os.Args[1:], app.Environment(), os.Stdout, os.Stderr))
+	code := app.Run(ctx, os.Args[1:], app.Environment(), os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,7 +83,7 @@ func checkSource(s executor.Source) error {
 		return fmt.Errorf("work directory %q lies outside the source", s.Work)
 	}
 	path := s.Dir
-	for _, part := range strings.Split(filepath.Join(".", s.Work), "/") {
+	for part := range strings.SplitSeq(filepath.Join(".", s.Work), "/") {
 		path = filepath.Join(path, part)
 		info, err := os.Lstat(path)
 		switch {
@@ -103,7 +104,7 @@ func mirror(s executor.Source, to string) error {
 		return err
 	}
 	from := s.Dir
-	for _, part := range strings.Split(s.Work, "/") {
+	for part := range strings.SplitSeq(s.Work, "/") {
 		entries, err := os.ReadDir(from)
 		if err != nil {
 			return err
@@ -151,11 +152,11 @@ func copyTree(from, to string) error {
 		case fs.ModeSymlink:
 			link, err := os.Readlink(path)
 			if err == nil {
-				err = os.Symlink(link, target)
+				err = os.Symlink(link, target) //nolint:gosec // below a directory that only we write until the steps start
 			}
 			return errors.Join(err, settle(target))
 		case 0:
-			return copyFile(path, target)
+			return copyFile(path, target) //nolint:gosec // as above
 		default:
 			return fmt.Errorf("%s is neither file, directory nor link", name)
 		}
@@ -163,8 +164,8 @@ func copyTree(from, to string) error {
 	if err != nil {
 		return err
 	}
-	for i := len(dirs) - 1; i >= 0; i-- { // last, because every file made in one touches it
-		if err := settle(dirs[i]); err != nil {
+	for _, dir := range slices.Backward(dirs) { // last, because every file made in one touches it
+		if err := settle(dir); err != nil {
 			return err
 		}
 	}
@@ -252,7 +253,7 @@ func writeEtc(l shim.Launch, dir string) error {
 	if l.Slirp != "" {
 		resolv = "nameserver 10.0.2.3\n" // the stack's own, which asks this machine's resolver
 	}
-	files := map[string]string{
+	files := map[string]string{ //nolint:gosec // a passwd file without passwords
 		"hosts":         hosts,
 		"resolv.conf":   resolv,
 		"passwd":        "root:x:0:0::/:/bin/sh\nplanlatch:x:1000:1000::/tmp:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n",
@@ -278,7 +279,7 @@ func removeAll(path string) error {
 	}
 	walkErr := filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
 		if entry != nil && entry.IsDir() {
-			if chmodErr := os.Chmod(name, 0o700); chmodErr != nil {
+			if chmodErr := os.Chmod(name, 0o700); chmodErr != nil { //nolint:gosec // what wrote the tree has ended
 				return chmodErr
 			}
 			if err != nil { // it could not be listed before

@@ -350,8 +350,8 @@ func freePort() (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("choose a port: %w", err)
 	}
-	defer l.Close() //nolint:errcheck // nothing was accepted
-	return l.Addr().(*net.TCPAddr).Port, nil
+	port := l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // what a TCP listener has
+	return port, l.Close()
 }
 
 func tail(text string, lines int) string {

@@ -59,7 +59,7 @@ func TestNothingIsLeftWhenTheTestBinaryIsKilled(t *testing.T) {
 		os.Stdout.WriteString("url " + postgres.New(t, postgres.Options{}) + "\n")
 		select {}
 	}
-	tmp, err := os.MkdirTemp("", "pgkit")
+	tmp, err := os.MkdirTemp("", "pgkit") //nolint:usetesting // the server's user must get through each directory above
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -92,9 +93,7 @@ func (s *Server) faulty(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	for name, values := range f.Header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), f.Header)
 	w.WriteHeader(f.Status)
 	_, _ = io.WriteString(w, f.Body) // best effort: the client may be gone
 	return true
@@ -185,7 +184,7 @@ func writeJSON(w http.ResponseWriter, code int, answer any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(code)
 	if answer != nil {
-		_ = json.NewEncoder(w).Encode(answer) // best effort: the client may be gone
+		_ = json.NewEncoder(w).Encode(answer) //nolint:errchkjson // best effort: the client may be gone
 	}
 }
 
@@ -220,8 +219,9 @@ func (s *Server) repo(c *call, want Permission) (*repo, error) {
 	return r, nil
 }
 
-func (s *Server) pullOf(c *call, want Permission) (*pull, error) {
-	r, err := s.repo(c, want)
+// pullOf is the pull request of a call by somebody who may read it.
+func (s *Server) pullOf(c *call) (*pull, error) {
+	r, err := s.repo(c, Read)
 	if err != nil {
 		return nil, err
 	}
@@ -247,9 +247,7 @@ func page[T any](s *Server, c *call, list []T) []T {
 	var links []string
 	link := func(rel string, n int) {
 		q := url.Values{}
-		for k, v := range query {
-			q[k] = v
-		}
+		maps.Copy(q, query)
 		q.Set("page", strconv.Itoa(n))
 		links = append(links, fmt.Sprintf("<%s%s?%s>; rel=%q", s.URL, c.URL.EscapedPath(), q.Encode(), rel))
 	}

@@ -42,7 +42,7 @@ func (s *Server) listPulls(c *call) (int, any, error) {
 
 // GET /repos/{owner}/{repo}/pulls/{number}: asking is what makes GitHub compute mergeability.
 func (s *Server) getPull(c *call) (int, any, error) {
-	p, err := s.pullOf(c, Read)
+	p, err := s.pullOf(c)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -55,7 +55,7 @@ func (s *Server) getPull(c *call) (int, any, error) {
 
 // GET /repos/{owner}/{repo}/pulls/{number}/reviews
 func (s *Server) listReviews(c *call) (int, any, error) {
-	p, err := s.pullOf(c, Read)
+	p, err := s.pullOf(c)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -68,7 +68,7 @@ func (s *Server) listReviews(c *call) (int, any, error) {
 
 // GET /repos/{owner}/{repo}/pulls/{number}/commits: the first 250, without a word about the rest.
 func (s *Server) listCommits(c *call) (int, any, error) {
-	p, err := s.pullOf(c, Read)
+	p, err := s.pullOf(c)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -83,21 +83,9 @@ func (s *Server) listCommits(c *call) (int, any, error) {
 	return http.StatusOK, out, nil
 }
 
-// GET /repos/{owner}/{repo}/issues/{number}/comments and /issues/comments/{comment}, which are one pattern to the router.
-func (s *Server) getIssuePart(c *call) (int, any, error) {
-	switch {
-	case c.PathValue("number") == "comments":
-		c.SetPathValue("comment", c.PathValue("part"))
-		return s.getComment(c)
-	case c.PathValue("part") == "comments":
-		return s.listComments(c)
-	}
-	return 0, nil, refuse(404, "Not Found")
-}
-
 // GET /repos/{owner}/{repo}/issues/{number}/comments: since is about the last change.
 func (s *Server) listComments(c *call) (int, any, error) {
-	p, err := s.pullOf(c, Read)
+	p, err := s.pullOf(c)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -128,7 +116,7 @@ type bodyIn struct {
 
 // POST /repos/{owner}/{repo}/issues/{number}/comments
 func (s *Server) postComment(c *call) (int, any, error) {
-	p, err := s.pullOf(c, Read)
+	p, err := s.pullOf(c)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -154,15 +142,6 @@ func (s *Server) commentOf(c *call) (*comment, error) {
 		return nil, refuse(404, "Not Found")
 	}
 	return r.comments[id], nil
-}
-
-// GET /repos/{owner}/{repo}/issues/comments/{comment}
-func (s *Server) getComment(c *call) (int, any, error) {
-	one, err := s.commentOf(c)
-	if err != nil {
-		return 0, nil, err
-	}
-	return http.StatusOK, s.commentJSON(one), nil
 }
 
 // PATCH /repos/{owner}/{repo}/issues/comments/{comment}

@@ -12,14 +12,18 @@ func (s *Server) getUser(c *call) (int, any, error) { return http.StatusOK, user
 
 // GET /user/repos: those where a grant of one's own or everywhere gives more than what everyone may.
 func (s *Server) listRepos(c *call) (int, any, error) {
-	var list []object
+	var granted []*repo
 	for name, r := range s.repos {
 		if name == key(r.name) && (s.permission(r, c.user).rank() > Read.rank() || c.user.everywhere.rank() > 0) {
-			list = append(list, s.repoJSON(r))
+			granted = append(granted, r)
 		}
 	}
-	slices.SortFunc(list, func(a, b object) int { return cmp.Compare(a["full_name"].(string), b["full_name"].(string)) })
-	return http.StatusOK, page(s, c, orEmpty(list)), nil
+	slices.SortFunc(granted, func(a, b *repo) int { return cmp.Compare(a.name, b.name) })
+	list := make([]object, len(granted))
+	for i, r := range granted {
+		list[i] = s.repoJSON(r)
+	}
+	return http.StatusOK, page(s, c, list), nil
 }
 
 // GET /orgs/{org}/teams/{team}/memberships/{user}
@@ -288,12 +292,4 @@ func (s *Server) commitOf(c *call, want Permission) (*repo, error) {
 		return nil, refuse(422, "No commit found for SHA: %s", c.PathValue("sha"))
 	}
 	return r, nil
-}
-
-// orEmpty writes [] instead of null.
-func orEmpty(list []object) []object {
-	if list == nil {
-		return []object{}
-	}
-	return list
 }

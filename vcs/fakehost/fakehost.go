@@ -115,11 +115,9 @@ func Start(o Options) (*Server, error) {
 		calling: map[string]*window{}, fault: o.Fault,
 	}
 	s.web = &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
-	s.work.Add(1)
-	go func() {
-		defer s.work.Done()
+	s.work.Go(func() {
 		_ = s.web.Serve(listen) // ends when Close closes the listener
-	}()
+	})
 	return s, nil
 }
 

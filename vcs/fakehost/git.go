@@ -201,7 +201,7 @@ func (s *Server) log(r *repo, of ...string) ([]logEntry, error) {
 		return nil, err
 	}
 	var list []logEntry
-	for _, one := range strings.Split(strings.TrimSuffix(out, "\x00"), "\x00") {
+	for one := range strings.SplitSeq(strings.TrimSuffix(out, "\x00"), "\x00") {
 		f := strings.SplitN(one, "\x01", 9)
 		if len(f) != 9 {
 			continue

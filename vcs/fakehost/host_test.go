@@ -269,7 +269,7 @@ func TestPagesAreLinked(t *testing.T) {
 			got = append(got, c.Body)
 		}
 		path = ""
-		for _, link := range strings.Split(resp.Header.Get("Link"), ", ") {
+		for link := range strings.SplitSeq(resp.Header.Get("Link"), ", ") {
 			if address, ok := strings.CutSuffix(link, `>; rel="next"`); ok {
 				path = strings.TrimPrefix(address, "<")
 			}
@@ -312,14 +312,14 @@ func TestFaultsComeFirst(t *testing.T) {
 		}
 		return &fakehost.Fault{Status: 429, Header: http.Header{"Retry-After": {"5"}}, Body: `{"message":"slow down"}`}
 	}})
-	if resp := call(t, s, people["bob"].Token, "GET", "/user", "", nil); resp.StatusCode != 429 || resp.Header.Get("Retry-After") != "5" {
+	if resp := call(t, s, people["bob"].Token, "GET", "/user", "", nil); resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Retry-After") != "5" {
 		t.Errorf("GET /user = %d %v, want the fault", resp.StatusCode, resp.Header)
 	}
-	if resp := call(t, s, people["bob"].Token, "GET", "/repos/"+repo, "", nil); resp.StatusCode != 200 {
+	if resp := call(t, s, people["bob"].Token, "GET", "/repos/"+repo, "", nil); resp.StatusCode != http.StatusOK {
 		t.Errorf("GET /repos = %d, want 200", resp.StatusCode)
 	}
 	s.SetFault(nil)
-	if resp := call(t, s, people["bob"].Token, "GET", "/user", "", nil); resp.StatusCode != 200 {
+	if resp := call(t, s, people["bob"].Token, "GET", "/user", "", nil); resp.StatusCode != http.StatusOK {
 		t.Errorf("GET /user = %d after the fault was removed, want 200", resp.StatusCode)
 	}
 }

@@ -26,8 +26,9 @@ func (p Permission) rank() int {
 		return 2
 	case Admin:
 		return 3
+	default:
+		return 0
 	}
-	return 0
 }
 
 // User is an account. A login that ends in "[bot]" is a bot's.

@@ -166,8 +166,8 @@ func (s *Server) merged(p *pull, u *user, sha string) {
 	s.emitPull(p, "closed", u, nil)
 }
 
-// pullFor finds a pull request and someone who may act on it: its author, or anyone with permission want.
-func (s *Server) pullFor(repo string, number int, login string, want Permission) (*pull, *user, error) {
+// pullFor finds a pull request and someone who may act on it: its author, or anyone who may write.
+func (s *Server) pullFor(repo string, number int, login string) (*pull, *user, error) {
 	r, u, err := s.in(repo, login)
 	if err != nil {
 		return nil, nil, err
@@ -176,8 +176,8 @@ func (s *Server) pullFor(repo string, number int, login string, want Permission)
 	if err != nil {
 		return nil, nil, err
 	}
-	if p.author != u && s.permission(r, u).rank() < want.rank() {
-		return nil, nil, refuse(403, "%s may not: it takes %s permission in %s", login, want, r.name)
+	if p.author != u && s.permission(r, u).rank() < Write.rank() {
+		return nil, nil, refuse(403, "%s may not: it takes %s permission in %s", login, Write, r.name)
 	}
 	return p, u, nil
 }
@@ -198,7 +198,7 @@ func (r *repo) pulls() []*pull {
 func (s *Server) ClosePull(repo string, number int, login string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, u, err := s.pullFor(repo, number, login, Write)
+	p, u, err := s.pullFor(repo, number, login)
 	if err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func (s *Server) ClosePull(repo string, number int, login string) error {
 func (s *Server) Reopen(repo string, number int, login string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, u, err := s.pullFor(repo, number, login, Write)
+	p, u, err := s.pullFor(repo, number, login)
 	if err != nil {
 		return err
 	}
@@ -237,7 +237,7 @@ func (s *Server) Reopen(repo string, number int, login string) error {
 func (s *Server) SetDraft(repo string, number int, login string, draft bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, u, err := s.pullFor(repo, number, login, Write)
+	p, u, err := s.pullFor(repo, number, login)
 	if err != nil || p.draft == draft {
 		return err
 	}
@@ -255,7 +255,7 @@ func (s *Server) SetDraft(repo string, number int, login string, draft bool) err
 func (s *Server) SetBase(repo string, number int, login, base string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, u, err := s.pullFor(repo, number, login, Write)
+	p, u, err := s.pullFor(repo, number, login)
 	if err != nil {
 		return err
 	}
@@ -283,7 +283,7 @@ func (s *Server) SetBody(repo string, number int, login, body string) error {
 func (s *Server) edit(repo string, number int, login, field, to string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, u, err := s.pullFor(repo, number, login, Write)
+	p, u, err := s.pullFor(repo, number, login)
 	if err != nil {
 		return err
 	}
@@ -303,7 +303,7 @@ func (s *Server) edit(repo string, number int, login, field, to string) error {
 func (s *Server) Label(repo string, number int, login, label string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, u, err := s.pullFor(repo, number, login, Write)
+	p, u, err := s.pullFor(repo, number, login)
 	if err != nil {
 		return err
 	}

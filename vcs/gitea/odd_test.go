@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -76,9 +77,7 @@ func newFake(t *testing.T, change map[string]http.HandlerFunc) (*fake, *adapter.
 		"GET /api/v1/user/repos":            says(`[]`),
 		"GET /api/v1/orgs/acme/teams":       says(`[]`),
 	}}
-	for path, answer := range change {
-		f.answers[path] = answer
-	}
+	maps.Copy(f.answers, change)
 	server := httptest.NewServer(f)
 	t.Cleanup(server.Close)
 	return f, client(t, server.URL, nil)

@@ -96,7 +96,7 @@ func record(t *testing.T) {
 	s := newScene(t, true)
 	seen := map[string]bool{}
 	found := make(chan recorded, 100)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
 		body, _ := io.ReadAll(req.Body)
 		r := recorded{Event: req.Header.Get("X-Gitea-Event"), EventType: req.Header.Get("X-Gitea-Event-Type"), Body: body}
 		e, err := offline(t).Parse(signed(r.Event, r.EventType, body), body)

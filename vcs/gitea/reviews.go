@@ -120,8 +120,9 @@ func reviewState(r *sdk.PullReview) (vcs.ReviewState, bool) {
 		return vcs.ReviewCommented, true
 	case sdk.ReviewStateComment:
 		return vcs.ReviewCommented, true
+	default:
+		return "", false // pending, or a word we do not know
 	}
-	return "", false // pending, or a word we do not know
 }
 
 // reviewID names the body of a review. Gitea's delivery of a review does not tell its id, so it is made of what both the delivery and

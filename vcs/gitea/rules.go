@@ -111,6 +111,7 @@ func (r rules) block(got *sdk.PullRequest, base string, reviews []*sdk.PullRevie
 			changes = true
 		case sdk.ReviewStateRequestReview:
 			requested = true
+		default: // a comment, or pending: neither for nor against
 		}
 	}
 	switch {

@@ -149,8 +149,7 @@ func explain(ctx context.Context, resp *sdk.Response, err error) error {
 
 // status returns the HTTP status that an error of ours came from, or 0.
 func status(err error) int {
-	var a *answerError
-	if errors.As(err, &a) {
+	if a, ok := errors.AsType[*answerError](err); ok {
 		return a.code
 	}
 	return 0

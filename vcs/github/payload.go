@@ -108,11 +108,10 @@ type moment struct{ time.Time }
 
 func (m *moment) UnmarshalJSON(raw []byte) error {
 	var s string
-	if json.Unmarshal(raw, &s) != nil {
-		return nil
-	}
-	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		m.Time = t.UTC()
+	if json.Unmarshal(raw, &s) == nil {
+		if t, err := time.Parse(time.RFC3339, s); err == nil {
+			m.Time = t.UTC()
+		}
 	}
 	return nil
 }

@@ -65,9 +65,8 @@ func (d *deliveries) next(t *testing.T, say string, wanted func(e vcs.Event, ign
 				break
 			}
 			e, err := d.host.Parse(got.header, got.body)
-			var ignored *vcs.IgnoredError
 			reason := ""
-			if errors.As(err, &ignored) {
+			if ignored, ok := errors.AsType[*vcs.IgnoredError](err); ok {
 				reason = ignored.Reason
 			} else if err != nil {
 				t.Fatalf("Parse(%v) = %v\n%s", got.header, err, got.body)

@@ -126,7 +126,7 @@ func (in *inner) listen(stdin io.Reader, signals <-chan os.Signal) {
 }
 
 // tell reports to the owner. When it is gone nobody listens, and the step that runs matters more.
-func (in *inner) tell(e event) { _ = in.report.Encode(e) }
+func (in *inner) tell(e event) { _ = in.report.Encode(e) } //nolint:errchkjson // as said above
 
 // step runs one step and says whether the next may run.
 func (in *inner) step(i int) bool {

@@ -107,11 +107,9 @@ func noIPv6(err error) bool {
 }
 
 func listenTCP(at netip.AddrPort) (int, error) {
-	addr, domain := unix.Sockaddr(&unix.SockaddrInet4{Port: int(at.Port())}), unix.AF_INET
+	addr, domain := unix.Sockaddr(&unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16()}), unix.AF_INET6
 	if at.Addr().Is4() {
-		addr.(*unix.SockaddrInet4).Addr = at.Addr().As4()
-	} else {
-		addr, domain = &unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16()}, unix.AF_INET6
+		addr, domain = &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}, unix.AF_INET
 	}
 	fd, err := unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -246,7 +244,7 @@ func (n *network) serve(l net.Listener, dial string) {
 
 // relay joins one connection with its target. A target that does not answer looks like a closed connection.
 func (n *network) relay(inside net.Conn, dial string) {
-	outside, err := net.DialTimeout("tcp", dial, 10*time.Second)
+	outside, err := net.DialTimeout("tcp", dial, 10*time.Second) //nolint:noctx // lives as long as this process, which is the execution
 	if err != nil {
 		_ = inside.Close() // the only answer there is
 		return

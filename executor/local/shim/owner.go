@@ -53,8 +53,7 @@ func own(dir string) error {
 		return errors.Join(err, json.NewEncoder(ack).Encode(Ack{Error: err.Error()}))
 	}
 	// The server reads "it runs" and forgets us. It may be dead by now, which is no concern of the execution.
-	_ = json.NewEncoder(ack).Encode(Ack{})
-	_ = ack.Close() // it was told
+	_ = errors.Join(json.NewEncoder(ack).Encode(Ack{}), ack.Close())
 	result := o.supervise()
 	o.finish()
 	o.keepOutputs(&result)
@@ -311,11 +310,11 @@ func (o *owner) finish() {
 		for _, s := range below {
 			err = errors.Join(err, s.Signal(unix.SIGKILL))
 		}
-		if err == nil {
-			time.Sleep(finishPause)
-		} else {
-			time.Sleep(100 * finishPause) // the next round sees whether it was for good
+		pause := finishPause
+		if err != nil {
+			pause *= 100 // the next round sees whether it was for good
 		}
+		time.Sleep(pause) //nolint:forbidigo // descendants that are no children yet announce their end to nobody
 	}
 	o.network.close()
 	o.groups.remove()

@@ -134,7 +134,7 @@ func installFilter(offline, tcp bool) error {
 	}
 	// TSYNC gives every other thread this thread's no-new-privileges and filter.
 	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC,
-		uintptr(unsafe.Pointer(&fprog)))
+		uintptr(unsafe.Pointer(&fprog))) //nolint:gosec // the kernel reads it before the call returns
 	if errno != 0 {
 		return fmt.Errorf("seccomp: %w", errno)
 	}
