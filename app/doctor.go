@@ -27,12 +27,11 @@ func (c *doctorCmd) Run(ctx context.Context, t *terminal) error {
 	d := &doctor{t: t}
 	cfg, err := config.Load(c.Config, t.lookup)
 	if err != nil {
-		d.bad("configuration", err, "")
-		return d.verdict()
+		return usage(err)
 	}
 	d.good("configuration", "%s", c.Config)
 	for _, check := range []func(context.Context, *config.Config){
-		d.data, d.port, d.database, d.blobs, d.git, d.tools, d.policies, d.sandbox, d.hosts, d.credentials,
+		d.unused, d.data, d.port, d.database, d.blobs, d.git, d.tools, d.policies, d.sandbox, d.hosts, d.credentials,
 	} {
 		check(ctx, cfg)
 	}
@@ -72,6 +71,12 @@ func (d *doctor) verdict() error {
 	return &coded{exitNo, fmt.Errorf("%d checks failed", d.ill)}
 }
 
+func (d *doctor) unused(_ context.Context, cfg *config.Config) {
+	for _, text := range withoutEffect(cfg) {
+		d.warn("configuration", text, "")
+	}
+}
+
 func (d *doctor) data(_ context.Context, cfg *config.Config) {
 	if err := ownDirectory(cfg.Data); err != nil {
 		d.bad("data", err, "")
@@ -92,6 +97,10 @@ func (d *doctor) port(_ context.Context, cfg *config.Config) {
 
 func (d *doctor) database(ctx context.Context, cfg *config.Config) {
 	s, err := openStore(ctx, cfg, ServerOptions{Log: slog.New(slog.DiscardHandler)}, nil)
+	if errors.Is(err, store.ErrInUse) {
+		d.warn("database", err.Error(), "fine if planlatch itself runs there; its schema is not checked beside it")
+		return
+	}
 	if err != nil {
 		d.bad("database", err, "")
 		return
@@ -159,7 +168,7 @@ func (d *doctor) policies(ctx context.Context, cfg *config.Config) {
 		d.warn("policies", "none is configured: the baseline advises and stops nothing", "add policies: with source: builtin:baseline")
 		return
 	}
-	d.good("policies", "%d sets compile", len(cfg.Policies))
+	d.good("policies", "all compile: %d", len(cfg.Policies))
 }
 
 func (d *doctor) sandbox(ctx context.Context, cfg *config.Config) {
@@ -199,6 +208,8 @@ func (d *doctor) host(ctx context.Context, cfg *config.Config, name string, host
 		d.bad("vcs "+name, err, "check url: and token: of this host")
 		return
 	}
+	configured, _ := cfg.Host(name)
+	kind := configured.Kind
 	repos, err := host.List(ctx)
 	if err != nil {
 		d.bad("vcs "+name, err, "the token must be able to read repositories")
@@ -213,7 +224,9 @@ func (d *doctor) host(ctx context.Context, cfg *config.Config, name string, host
 		access, err := host.Permission(ctx, r, self.Login)
 		switch {
 		case err != nil:
-			d.warn("vcs "+name, fmt.Sprintf("%s: %v", r.Name, err), "")
+			d.bad("vcs "+name, fmt.Errorf("%s: %w", r.Name, err), "the account must be able to read who may do what here")
+		case kind == "gitea" && access < vcs.PermissionAdmin:
+			d.bad("vcs "+name, fmt.Errorf("%s does not administer %s", self.Login, r.Name), "make it an administrator: Gitea tells nobody else who may do what")
 		case access < vcs.PermissionWrite:
 			d.bad("vcs "+name, fmt.Errorf("%s cannot write to %s", self.Login, r.Name), "give it write permission: it sets statuses and comments")
 		}
@@ -222,7 +235,7 @@ func (d *doctor) host(ctx context.Context, cfg *config.Config, name string, host
 		d.bad("vcs "+name, fmt.Errorf("%s sees %d repositories and repos: allows none of them", self.Login, len(repos)), "check repos: and where the account is a member")
 		return
 	}
-	d.good("vcs "+name, "speaks as %s; %d repositories are allowed. Their webhook goes to %s/webhooks/%s", self.Login, allowed, cfg.URL, name)
+	d.good("vcs "+name, "speaks as %s; repositories allowed: %d. Their webhook goes to %s/webhooks/%s", self.Login, allowed, cfg.URL, name)
 }
 
 // credentials warns of secrets too short to be withheld from logs by their value.

@@ -89,6 +89,31 @@ func openTools(cfg *config.Config, env map[string]string) (*tool.Finder, error) 
 	})
 }
 
+// withoutEffect names the settings that are read and checked, and that this version does nothing with: nobody should rely on them unawares.
+func withoutEffect(cfg *config.Config) []string {
+	var out []string
+	say := func(yes bool, text string) {
+		if yes {
+			out = append(out, text+" has no effect in this version")
+		}
+	}
+	say(len(cfg.Notify) > 0, "notify: chat and webhooks are not built yet, so it")
+	say(cfg.Telemetry.OTLPEndpoint != "", "telemetry.otlp_endpoint")
+	say(cfg.Tools.Mirror != "", "tools.mirror")
+	say(cfg.Tools.ProviderMirror != "", "tools.provider_mirror")
+	parallel := cfg.Defaults.Parallel > 0
+	for _, r := range cfg.Repos {
+		parallel = parallel || r.Rules.Parallel > 0
+	}
+	say(parallel, "parallel")
+	for _, p := range cfg.ProviderConfigs {
+		if len(p.Plan.Files)+len(p.Apply.Files)+len(p.Command.Plan)+len(p.Command.Apply) > 0 {
+			out = append(out, "provider_configs "+p.Name+": files: and command: are not part of this version; runs that need them are refused")
+		}
+	}
+	return out
+}
+
 // passed are the variables of the server that runs and git get, as NAME=value.
 func passed(cfg *config.Config, env map[string]string) []string {
 	var pairs []string

@@ -72,6 +72,12 @@ func NewServer(ctx context.Context, cfg *config.Config, o ServerOptions) (_ *Ser
 			err = errors.Join(err, s.Close())
 		}
 	}()
+	if cfg.Execution.Executor != "local" {
+		return nil, usage(fmt.Errorf("execution.executor: %s is not part of this version; use local", cfg.Execution.Executor))
+	}
+	for _, text := range withoutEffect(cfg) {
+		o.Log.Warn("a setting has no effect in this version", "setting", text)
+	}
 	if err := ownDirectory(cfg.Data); err != nil {
 		return nil, err
 	}
@@ -107,6 +113,9 @@ func openStore(ctx context.Context, cfg *config.Config, o ServerOptions, sealer 
 		options.Dir = cfg.Data
 	}
 	s, err := store.Open(ctx, options)
+	if errors.Is(err, store.ErrInUse) {
+		return nil, usage(err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("database: %w", err)
 	}

@@ -22,7 +22,7 @@ type stateCmd struct {
 type statePullCmd struct {
 	ID     string `arg:"" name:"run" help:"The run whose apply could not save its state."`
 	Server string `required:"" help:"Address of the server." placeholder:"URL"`
-	Token  string `required:"" help:"Admin token; better in PLANLATCH_STATE_PULL_TOKEN than on the command line." placeholder:"TOKEN"`
+	Token  string `required:"" help:"Admin token; better in PLANLATCH_TOKEN than on the command line." placeholder:"TOKEN"`
 }
 
 // Run prints the state. It is the only copy there is: nothing is changed on the server.

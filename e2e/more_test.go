@@ -288,3 +288,50 @@ func TestTheDoorIsShutToWhoCannotSign(t *testing.T) {
 		}
 	}
 }
+
+func TestAStrangersPullRequestRunsOnlyWhenAMaintainerSaysSo(t *testing.T) {
+	t.Parallel()
+	w := begin(t, nil, rules{})
+	mallory := w.host.CreateUser(t, w.host.Unique("mallory"))
+	w.owner.AddCollaborator(t, w.repo, mallory, "read")
+	fork := mallory.Fork(t, w.repo)
+	head := mallory.Push(t, fork, gitea.Change{Branch: "evil", Files: w.with(network("network", "v1"))})
+	pull := mallory.OpenPull(t, w.repo, mallory.Login+":evil", "main", "Please look")
+	for _, context := range []string{"planlatch/plan", "planlatch/policy", "planlatch/apply"} {
+		w.status(head, context, "pending")
+	}
+	w.shows(pull, "waits for a maintainer")
+
+	w.tells(mallory, pull, "planlatch plan")
+	w.says(pull, "needs write permission")
+	w.tells(w.bob, pull, "planlatch plan")
+	w.status(head, "planlatch/plan", "success")
+	w.shows(pull, "terraform_data.vpc")
+	w.lacks(pull, "waits for a maintainer")
+
+	// Another head needs another word.
+	head = mallory.Push(t, fork, gitea.Change{Branch: "evil", Files: w.with(network("network", "v2"))})
+	w.status(head, "planlatch/plan", "pending")
+	w.shows(pull, "waits for a maintainer")
+}
+
+func TestCommentsFromBeforeWeCameAreNotCommands(t *testing.T) {
+	t.Parallel()
+	w := begin(t, nil, rules{})
+	pull, head := w.propose("vpc", network("network", "v1"))
+	w.status(head, "planlatch/plan", "success")
+	w.tells(w.alice, pull, "planlatch help")
+	w.says(pull, "planlatch unlock")
+	w.stop()
+	if err := os.RemoveAll(filepath.Join(w.dir, "data", "planlatch.db")); err != nil {
+		t.Fatal(err)
+	}
+	before := len(w.answers(pull))
+	w.restart()
+	w.status(head, "planlatch/plan", "success")
+	w.tells(w.alice, pull, "planlatch explain")
+	w.eventually("an answer to what was said since", func() (string, bool) { s := w.answers(pull); return strings.Join(s, "\n"), len(s) > before })
+	if n := len(w.answers(pull)); n != before+1 {
+		t.Errorf("%d answers, want %d: old comments were answered again", n, before+1)
+	}
+}

@@ -58,6 +58,7 @@ func (i *Intake) comment(ctx context.Context, p place, e vcs.Event) (string, err
 	if near != nil && len(cmds) == 0 {
 		_, suggestion, _ := strings.Cut(near.Advice, `"`)
 		suggestion, _, _ = strings.Cut(suggestion, `"`)
+		suggestion = strings.TrimPrefix(suggestion, i.prefix()+" ") // the answer says the prefix itself
 		reply := report.Reply{Code: report.UnknownCommand, Given: near.Text, Suggestion: suggestion, Prefix: i.prefix()}
 		return "near miss", i.reply(ctx, p, c, near.Line, no(reply))
 	}
@@ -130,6 +131,11 @@ func (i *Intake) carryOut(ctx context.Context, o order) (answer, error) {
 	if o.cmd.Refused != nil {
 		r := o.refused(report.BadArguments)
 		r.Detail, r.Prefix = o.cmd.Refused.Error(), i.prefix()
+		return no(r), nil
+	}
+	if o.cmd.Destroy {
+		r := o.refused(report.BadArguments)
+		r.Detail = "--destroy is not part of this version: run `tofu plan -destroy` by hand for what a deleted directory left behind"
 		return no(r), nil
 	}
 	if refused := command.VarFilesInside(".", o.cmd.Flags); refused != nil {

@@ -121,6 +121,9 @@ func (i *Intake) open(ctx context.Context, p place, cause string) (string, error
 	if err != nil {
 		return "", err
 	}
+	if !ok && p.rules.Forks == "ignore" {
+		return "ignored: the author cannot write here", nil
+	}
 	return i.revise(ctx, p, request{cause: cause, why: "superseded by " + short(p.snap.Head.SHA), waits: !ok})
 }
 

@@ -26,9 +26,6 @@ type request struct {
 	flags []string                                         // of the tool
 }
 
-// WaitsNote is what an untrusted pull request's revision tells people.
-const WaitsNote = "waits for a maintainer: the author cannot write here, so nothing runs before somebody who can says `planlatch plan`"
-
 // revise looks at head on base and writes what it found: a revision with its problems, or with its projects and their runs.
 func (i *Intake) revise(ctx context.Context, p place, q request) (string, error) {
 	mirror := i.Git.Repo(p.repo.Host, p.repo.HostID)
@@ -137,7 +134,7 @@ func (i *Intake) chosen(ctx context.Context, p place, rev run.Revision, sel proj
 		runs = only(runs, named, rev.ID != 0)
 	}
 	if q.waits && len(runs) > 0 {
-		rev.Notes = append(rev.Notes, WaitsNote)
+		rev.Notes = append(rev.Notes, views.WaitsNote)
 		runs = nil
 	}
 	return i.write(ctx, p, rev, runs, q)

@@ -131,6 +131,10 @@ func (i *Intake) reconcile(ctx context.Context, name string, r vcs.Repo, began t
 	} else if last, err := time.Parse(time.RFC3339, text); err == nil {
 		since, first = last.Add(-overlap), false
 	}
+	commented, err := i.commandsSince(ctx, repo, began, since)
+	if err != nil {
+		return err
+	}
 	host := i.Hosts[name]
 	changed, err := host.UpdatedSince(ctx, vcsRepo(repo), since)
 	if err != nil {
@@ -152,7 +156,7 @@ func (i *Intake) reconcile(ctx context.Context, name string, r vcs.Repo, began t
 	}
 	var faults []error
 	for number := range numbers {
-		if err := i.lookAgain(ctx, name, repo, number, since); err != nil {
+		if err := i.lookAgain(ctx, name, repo, number, commented); err != nil {
 			faults = append(faults, fmt.Errorf("#%d: %w", number, err))
 		}
 	}
@@ -160,6 +164,26 @@ func (i *Intake) reconcile(ctx context.Context, name string, r vcs.Repo, began t
 		return errors.Join(faults...)
 	}
 	return i.Store.Mark(ctx, mark, began.UTC().Format(time.RFC3339))
+}
+
+// commandsSince is from when on comments count: never from before we first looked at the repository, because they were said to somebody else.
+func (i *Intake) commandsSince(ctx context.Context, repo run.Repo, began, since time.Time) (time.Time, error) {
+	mark := fmt.Sprintf("first_look:%d", repo.ID)
+	text, err := i.Store.Marked(ctx, mark)
+	if err != nil {
+		return time.Time{}, err
+	}
+	first, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		first = began
+		if err := i.Store.Mark(ctx, mark, began.UTC().Format(time.RFC3339)); err != nil {
+			return time.Time{}, err
+		}
+	}
+	if since.Before(first) {
+		return first, nil
+	}
+	return since, nil
 }
 
 // lookAgain handles a pull request as if it had been delivered, and keeps the comments that came since.

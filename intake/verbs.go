@@ -45,6 +45,13 @@ func (i *Intake) plan(ctx context.Context, o order) (answer, error) {
 	if a, ok, err := i.may(ctx, o, nil); err != nil || !ok {
 		return a, err
 	}
+	if slices.ContainsFunc(o.cmd.Flags, func(f string) bool { return strings.HasPrefix(f, "-var=") }) { // a value is as good as a change
+		asked := o
+		asked.cmd.Verb = command.Apply
+		if a, ok, err := i.may(ctx, asked, nil); err != nil || !ok {
+			return a, err
+		}
+	}
 	if o.snap.State == vcs.PullMerged {
 		return i.planMerged(ctx, o)
 	}

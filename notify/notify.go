@@ -212,6 +212,9 @@ func (n *Notifier) summary(ctx context.Context, p run.Posting, to address) (run.
 			stamp = append(stamp, project.Run.ID)
 		}
 	}
+	if view.Style == styleOff {
+		return p, nil, nil // nobody sees a plan: commands name the commit they mean
+	}
 	if silent(view) && p.External == "" {
 		return p, stamp, nil
 	}
@@ -226,6 +229,9 @@ func (n *Notifier) summary(ctx context.Context, p run.Posting, to address) (run.
 	p.External, p.Digest = id, digest(body)
 	return p, stamp, nil
 }
+
+// styleOff is the style of a repository that wants no comments but answers to commands and calls for a person.
+const styleOff = "off"
 
 // silent says whether a view has nothing that is worth a comment.
 func silent(v report.View) bool {
@@ -254,6 +260,12 @@ func (n *Notifier) notice(ctx context.Context, p run.Posting, to address) (run.P
 	view, err := n.Views.Runs(ctx, runs)
 	if err != nil {
 		return p, nil, err
+	}
+	if view.Style == styleOff {
+		if p.Kind == run.PostResult {
+			return p, nil, nil // the statuses tell
+		}
+		view.Style = report.StyleSummary
 	}
 	if to.pull.MergedBy != "" {
 		view.Mention = "@" + to.pull.MergedBy

@@ -177,7 +177,6 @@ func Help(prefix string) string {
 	v := View{Prefix: prefix}
 	rows := []struct{ command, what string }{
 		{"plan [-p project] [-- flags]", "plan again; flags: " + flagList},
-		{"plan --destroy -p project", "plan to destroy what a deleted directory left behind"},
 		{"apply [-p project] [--at SHA]", "apply the plans shown above, if every gate holds"},
 		{`approve -p project --reason "…"`, "as an owner, accept the soft policy findings of a plan"},
 		{"cancel [-p project]", "stop what is queued or running"},

@@ -110,11 +110,14 @@ func (v View) planStatus(ps []Project) (vcs.StatusState, string) {
 	if why, ok := v.broken(); ok {
 		return vcs.StatusFailure, why
 	}
+	if v.Untrusted {
+		return vcs.StatusPending, v.maintainer()
+	}
 	if len(ps) == 0 {
 		return vcs.StatusSuccess, "no project is touched"
 	}
 	failed := labels(ps, in(phasePlanFailed))
-	canceled := labels(ps, func(p Project) bool { return p.phase() == phaseCanceled && p.Run.Planned.IsZero() })
+	canceled := labels(ps, in(phaseCanceled))
 	going := labels(ps, in(phasePlanning, phaseQueued))
 	switch {
 	case len(failed) == 1:
@@ -138,6 +141,9 @@ func (v View) planStatus(ps []Project) (vcs.StatusState, string) {
 	}
 	return vcs.StatusSuccess, fmt.Sprintf("%d of %s change", len(changed), count(len(ps), "project", "projects"))
 }
+
+// maintainer says what an untrusted pull request waits for.
+func (v View) maintainer() string { return "waits for a maintainer to say " + v.prefix() + " plan" }
 
 func superseded(p Project) string {
 	if p.Run.Reason == "" {
@@ -174,9 +180,7 @@ func (v View) planOf(p Project) (vcs.StatusState, string) {
 		}
 		return vcs.StatusPending, "queued"
 	case phaseCanceled:
-		if p.Run.Planned.IsZero() {
-			return vcs.StatusFailure, "canceled"
-		}
+		return vcs.StatusFailure, "canceled"
 	case phaseSuperseded:
 		return vcs.StatusSuccess, superseded(p)
 	case phaseUnchanged:
@@ -192,6 +196,9 @@ func (v View) planOf(p Project) (vcs.StatusState, string) {
 func (v View) policyStatus(ps []Project) (vcs.StatusState, string) {
 	if _, ok := v.broken(); ok {
 		return vcs.StatusFailure, "nothing was planned"
+	}
+	if v.Untrusted {
+		return vcs.StatusPending, v.maintainer()
 	}
 	if len(ps) == 0 {
 		return vcs.StatusSuccess, "no project is touched"
@@ -217,7 +224,7 @@ func (v View) policyStatus(ps []Project) (vcs.StatusState, string) {
 	}
 	failed := labels(ps, in(phasePlanFailed))
 	going := labels(ps, in(phasePlanning, phaseQueued))
-	canceled := labels(ps, func(p Project) bool { return p.phase() == phaseCanceled && p.Run.Planned.IsZero() })
+	canceled := labels(ps, in(phaseCanceled))
 	switch {
 	case hard > 0:
 		return vcs.StatusFailure, fmt.Sprintf("hard failure in %s", count(hard, "project", "projects"))
@@ -242,6 +249,9 @@ func (v View) policyStatus(ps []Project) (vcs.StatusState, string) {
 func (v View) applyStatus(ps []Project) (vcs.StatusState, string) {
 	if _, ok := v.broken(); ok {
 		return vcs.StatusFailure, "nothing was planned"
+	}
+	if v.Untrusted {
+		return vcs.StatusPending, v.maintainer()
 	}
 	if len(ps) == 0 {
 		return vcs.StatusSuccess, "no project is touched"
@@ -302,6 +312,9 @@ func (v View) waitingStatus(ps []Project) (vcs.StatusState, string) {
 	}
 	if v.all(open, run.ApplyOff) {
 		return vcs.StatusSuccess, "shadow mode: nothing ever applies"
+	}
+	if l := labels(open, func(p Project) bool { return p.Run.NoBackend }); len(l) > 0 {
+		return vcs.StatusFailure, l[0] + " has no backend and can never apply"
 	}
 	if v.Kind == run.KindMerge || open[0].Run.Kind == run.KindMerge {
 		return vcs.StatusPending, count(len(open), "merged plan waits", "merged plans wait") + " for a person"

@@ -162,6 +162,8 @@ func stories(t testing.TB) map[string]report.View {
 		"override_given": view(overridden(t)),
 		"many":           many(t),
 		"none":           view(),
+		"untrusted":      view(),
+		"canceled_plan":  view(in(planned(t, 1, "prod/network", "network"), run.Canceled)),
 		"conflict":       view(),
 		"applying":       merged(view(in(database(t), run.Applying), in(planned(t, 2, "prod/network", "network"), run.Applied), in(planned(t, 3, "dns", "network"), run.Confirmed))),
 		"applied":        merged(view(in(planned(t, 2, "prod/network", "network"), run.Applied), in(planned(t, 3, "staging/network", "network"), run.Applied))),
@@ -185,6 +187,7 @@ func stories(t testing.TB) map[string]report.View {
 		out[name] = v
 	}
 	edit("conflict", func(v *report.View) { v.Conflict = true })
+	edit("untrusted", func(v *report.View) { v.Notes, v.Untrusted = nil, true })
 	edit("none", func(v *report.View) { v.Notes = nil })
 	edit("single", func(v *report.View) { v.Known = 1 })
 	edit("unsaved", func(v *report.View) { v.Projects[0].Run.Unsaved = true })

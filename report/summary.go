@@ -119,6 +119,9 @@ func (v View) headline(ps []Project) string {
 	case len(v.Problems) > 0 && len(ps) == 0:
 		say("nothing was planned, %s in the configuration", count(len(v.Problems), "problem", "problems"))
 		return strings.Join(parts, " · ")
+	case v.Untrusted:
+		say("waits for a maintainer: nothing runs before somebody who can write says %s", v.command("plan"))
+		return strings.Join(parts, " · ")
 	case len(ps) == 0:
 		say("no project is touched")
 		return strings.Join(parts, " · ")

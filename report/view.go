@@ -26,6 +26,7 @@ type View struct {
 	Selection  []run.Selected // of the revision; skipped and deleted ones are told from here
 	Problems   []run.Problem  // why nothing was planned
 	Conflict   bool           // head and base do not merge
+	Untrusted  bool           // nothing ran yet: a maintainer must say plan first
 	Notes      []string       // told to people, blocking nothing
 	Prefix     string         // first word of commands; empty: planlatch
 	Mode       run.ApplyMode  // of the repository: decides the contexts when no project is touched

@@ -233,7 +233,7 @@ func TestAKilledProcessLosesNoJob(t *testing.T) {
 			}
 			// The children asked for "a" while the one before seemed to run it, so it may come twice.
 			left := map[string]bool{"a": true, "alarm": true}
-			for deadline := time.After(10 * time.Second); len(left) > 0; { // a dead leader reigns for 15 s in River
+			for deadline := time.After(time.Minute); len(left) > 0; { // a loaded machine; a second is usual
 				select {
 				case key := <-keys:
 					delete(left, key)

@@ -78,6 +78,9 @@ func openPool(file string, size int, pragmas ...string) (*bun.DB, error) {
 	return bun.NewDB(db, sqlitedialect.New()), nil
 }
 
+// ErrInUse says that another process has the data directory.
+var ErrInUse = errors.New("is in use by another planlatch")
+
 // lockDir makes the directory and takes it for this process. The lock goes with the process, however it ends.
 func lockDir(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -97,8 +100,7 @@ func lockDir(dir string) (*os.File, error) {
 		if pid := strings.TrimSpace(string(owner)); pid != "" {
 			by = " (process " + pid + ")"
 		}
-		return nil, fmt.Errorf("data directory %s is in use by another planlatch%s: stop that one, choose another directory, or use PostgreSQL to run several",
-			dir, by)
+		return nil, fmt.Errorf("data directory %s %w%s: stop that one, choose another directory, or use PostgreSQL to run several", dir, ErrInUse, by)
 	}
 	// Best effort: who holds the lock is only told to people.
 	_ = f.Truncate(0)

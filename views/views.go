@@ -187,6 +187,10 @@ func (v *Viewer) of(ctx context.Context, repo run.Repo, pull run.Pull, rev run.R
 		Problems: rev.Problems, Conflict: rev.Tree == "" && len(rev.Problems) > 0 && rev.Problems[0].Key == ConflictKey, Notes: rev.Notes,
 		Prefix: look.Prefix, Mode: look.Mode, Style: look.Style, URL: v.URL, Known: rev.Known,
 	}
+	if at := slices.Index(rev.Notes, WaitsNote); at >= 0 {
+		view.Untrusted = len(runs) == 0 && pull.State == string(vcs.PullOpen)
+		view.Notes = slices.Delete(slices.Clone(rev.Notes), at, at+1)
+	}
 	moments, err := v.Facts.Moments(ctx, time.Now(), pull, snap, runs)
 	if err != nil {
 		return view, err
@@ -203,6 +207,9 @@ func (v *Viewer) of(ctx context.Context, repo run.Repo, pull run.Pull, rev run.R
 	}
 	return view, nil
 }
+
+// WaitsNote is what the revision of a pull request that nobody may run yet tells people.
+const WaitsNote = "waits for a maintainer: the author cannot write here, so nothing runs before somebody who can says `planlatch plan`"
 
 // ConflictKey marks the problem of a revision whose head and base do not merge.
 const ConflictKey = "conflict"

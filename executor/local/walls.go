@@ -117,13 +117,13 @@ func (e *Executor) Refusal(ctx context.Context) error {
 	p := e.probes()
 	switch {
 	case p.landlock == 0:
-		return fmt.Errorf("sandbox %s: this kernel has no landlock; %s, or set executor.sandbox to off", e.sandbox, fixLandlock)
+		return fmt.Errorf("sandbox %s: this kernel has no landlock; %s, or set execution.sandbox to off", e.sandbox, fixLandlock)
 	case p.inner != nil:
-		return fmt.Errorf("sandbox %s: %w; %s, or set executor.sandbox to off", e.sandbox, p.inner, fixSeccomp)
+		return fmt.Errorf("sandbox %s: %w; %s, or set execution.sandbox to off", e.sandbox, p.inner, fixSeccomp)
 	case e.sandbox == SandboxRequired && e.bwrap == "":
-		return fmt.Errorf("sandbox required: bubblewrap was not found; %s, or set executor.sandbox to auto", fixBwrap)
+		return fmt.Errorf("sandbox required: bubblewrap was not found; %s, or set execution.sandbox to auto", fixBwrap)
 	case e.sandbox == SandboxRequired && p.namespaces != nil:
-		return fmt.Errorf("sandbox required: no namespaces (%w); %s; or set executor.sandbox to auto", p.namespaces, fixUser)
+		return fmt.Errorf("sandbox required: no namespaces (%w); %s; or set execution.sandbox to auto", p.namespaces, fixUser)
 	}
 	return nil
 }
@@ -134,7 +134,7 @@ func (e *Executor) Walls(context.Context) []Wall {
 	wall := func(name string, missing error, there, fix string) Wall {
 		switch {
 		case e.sandbox == SandboxOff:
-			return Wall{Name: name, Detail: "executor.sandbox is off", Fix: "set executor.sandbox to required"}
+			return Wall{Name: name, Detail: "execution.sandbox is off", Fix: "set execution.sandbox to required"}
 		case missing != nil:
 			return Wall{Name: name, Detail: oneLine(missing), Fix: fix}
 		}

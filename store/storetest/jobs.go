@@ -342,7 +342,7 @@ func anAlarmGoesOffBesideAJobForNow(t *testing.T, db Database) {
 		return nil
 	})
 	start(t, s)
-	due := time.Now().Add(3 * time.Second)
+	due := time.Now().Add(10 * time.Second)
 	for range 3 {
 		check(t, "Enqueue", s.Enqueue(t.Context(), run.Job{Kind: "look", Key: "a", At: due}))
 	}
