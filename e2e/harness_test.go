@@ -144,6 +144,7 @@ type rules struct {
 	dsn      string
 	kill     bool
 	network  string // YAML below network:
+	waits    string // execution.lock_timeout; 1m when empty
 	requires string // requirements, as a YAML list
 }
 
@@ -198,6 +199,9 @@ func (w *world) configure(r rules) {
 	if r.network == "" {
 		r.network = "{mode: none}"
 	}
+	if r.waits == "" {
+		r.waits = "1m"
+	}
 	if r.requires == "" {
 		r.requires = "[approved, mergeable, up_to_date]"
 	}
@@ -219,6 +223,7 @@ vcs:
 execution:
   workers: 2
   network: %s
+  lock_timeout: %s
   binds: [{path: %s, write: true}]
   cancel_grace: {plan: 5s, apply: 10s}
 defaults:
@@ -227,7 +232,7 @@ defaults:
 %s
 %s
 `, strings.TrimPrefix(w.url, "http://"), w.url, filepath.Join(w.dir, "data"), r.dsn, w.mkdir("blobs"), w.host.URL, w.bot.Token, hookSecret,
-		w.repo.FullName, r.network, w.states, r.apply, r.requires, strings.ReplaceAll(r.policies, "%s", w.carol.Login), r.extra)
+		w.repo.FullName, r.network, r.waits, w.states, r.apply, r.requires, strings.ReplaceAll(r.policies, "%s", w.carol.Login), r.extra)
 	if err := os.WriteFile(filepath.Join(w.dir, "server.yaml"), []byte(server), 0o600); err != nil {
 		t.Fatal(err)
 	}
