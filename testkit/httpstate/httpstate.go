@@ -122,7 +122,16 @@ const maxBody = 16 << 20
 // answer is a status and a body.
 type answer struct {
 	code int
-	body any
+	body []byte
+}
+
+// refusal is an answer that names who holds the lock.
+func refusal(code int, held *Lock) answer {
+	text, err := json.Marshal(held)
+	if err != nil { // only of a time beyond the year 9999
+		return answer{http.StatusInternalServerError, []byte(err.Error())}
+	}
+	return answer{code, text}
 }
 
 // ServeHTTP is the protocol.
@@ -135,18 +144,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	a := s.answer(r, body)
 	s.mu.Unlock()
-	switch text := a.body.(type) {
-	case nil:
-		w.WriteHeader(a.code)
-	case []byte:
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(a.code)
-		_, _ = w.Write(text) // the client is gone: nobody to tell
-	default:
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(a.code)
-		_ = json.NewEncoder(w).Encode(text) // as above
-	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(a.code)
+	_, _ = w.Write(a.body) // the client is gone: nobody to tell
 }
 
 func (s *Server) answer(r *http.Request, body []byte) answer {
@@ -173,7 +173,7 @@ func (s *Server) answer(r *http.Request, body []byte) answer {
 		return s.save(r, body)
 	case http.MethodDelete:
 		if s.lock != nil && r.URL.Query().Get("ID") != s.lock.ID {
-			return answer{http.StatusLocked, s.lock}
+			return refusal(http.StatusLocked, s.lock)
 		}
 		s.state = nil
 		return answer{code: http.StatusOK}
@@ -209,7 +209,7 @@ func (s *Server) save(r *http.Request, body []byte) answer {
 	case s.lock == nil:
 		return s.wrong(http.StatusConflict, "POST without a lock")
 	case id != s.lock.ID:
-		return answer{http.StatusLocked, s.lock}
+		return refusal(http.StatusLocked, s.lock)
 	case s.failing:
 		s.refused++
 		return answer{code: http.StatusInternalServerError}
@@ -224,7 +224,7 @@ func (s *Server) take(body []byte) answer {
 		return s.wrong(http.StatusBadRequest, "LOCK: %q is not a lock with an id", body)
 	}
 	if s.lock != nil {
-		return answer{http.StatusLocked, s.lock}
+		return refusal(http.StatusLocked, s.lock)
 	}
 	s.lock = &l
 	return answer{code: http.StatusOK}
@@ -236,7 +236,7 @@ func (s *Server) give(body []byte) answer {
 		return s.wrong(http.StatusBadRequest, "UNLOCK: %q is not a lock with an id", body)
 	}
 	if s.lock == nil || s.lock.ID != l.ID {
-		return answer{http.StatusConflict, s.lock}
+		return refusal(http.StatusConflict, s.lock)
 	}
 	s.lock = nil
 	return answer{code: http.StatusOK}
@@ -247,5 +247,5 @@ func (s *Server) wrong(code int, format string, args ...any) answer {
 	if !s.ended {
 		s.t.Errorf("state server: "+format, args...)
 	}
-	return answer{code, map[string]string{"error": fmt.Sprintf(format, args...)}}
+	return answer{code, fmt.Appendf(nil, format, args...)}
 }
