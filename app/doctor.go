@@ -14,6 +14,7 @@ import (
 	"github.com/planlatch/planlatch/config"
 	"github.com/planlatch/planlatch/executor/local"
 	"github.com/planlatch/planlatch/git"
+	"github.com/planlatch/planlatch/store"
 	"github.com/planlatch/planlatch/tool"
 	"github.com/planlatch/planlatch/vcs"
 )
