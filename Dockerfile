@@ -29,6 +29,6 @@ COPY LICENSE /usr/share/doc/planlatch/LICENSE
 USER 10001:10001
 VOLUME /var/lib/planlatch
 EXPOSE 8090
-# planlatch is process 1 on purpose, without an init in front: it then knows that its end would kill running applies, and waits for them.
+# Stop this container only while nothing applies (docs/operating.md): the end of process 1 ends every execution with it.
 ENTRYPOINT ["/usr/local/bin/planlatch"]
 CMD ["serve", "--config", "/etc/planlatch/server.yaml"]
