@@ -113,8 +113,7 @@ func (d *differ) run(kind ChangeKind) (attrs []Attr, more, unknown int) {
 	if kind == Delete || kind == Forget {
 		after = nil
 	}
-	before, _ := d.ch.Before.(map[string]any)
-	d.walkMap(nil, before, asMap(after), d.ch.AfterUnknown, d.ch.BeforeSensitive, d.ch.AfterSensitive)
+	d.walkMap(nil, change{d.ch.Before, after, d.ch.AfterUnknown, d.ch.BeforeSensitive, d.ch.AfterSensitive})
 	slices.SortStableFunc(d.attrs, func(a, b Attr) int {
 		return cmp.Or(-compareBool(a.Forces, b.Forces), compareBool(a.Unknown, b.Unknown))
 	})
@@ -171,51 +170,59 @@ func (d *differ) add(p path, a Attr) {
 	d.attrs = append(d.attrs, a)
 }
 
-// walk compares two values. Marks have the shape of the value: true where it is unknown or sensitive.
-func (d *differ) walk(p path, before, after, unknown, beforeSecret, afterSecret any) {
-	switch {
-	case isTrue(beforeSecret) || isTrue(afterSecret):
-		if !reflect.DeepEqual(before, after) || anyTrue(unknown) || isTrue(beforeSecret) != isTrue(afterSecret) && before != nil && after != nil {
-			d.add(p, Attr{Sensitive: true, Unknown: isTrue(unknown)})
-		}
-		return
-	case isTrue(unknown):
-		if d.fresh {
-			d.unknown++
-			return
-		}
-		d.add(p, Attr{Before: d.value(before, beforeSecret), Unknown: true})
-		return
-	case reflect.DeepEqual(before, after) && !anyTrue(unknown):
-		return
-	}
-	beforeMap, beforeIsMap := before.(map[string]any)
-	afterMap, afterIsMap := after.(map[string]any)
-	beforeList, beforeIsList := before.([]any)
-	afterList, afterIsList := after.([]any)
-	beforeText, beforeIsText := before.(string)
-	afterText, afterIsText := after.(string)
-	_, unknownIsList := unknown.([]any)
+// change is a value before and after. Marks have the shape of the value: true where it is unknown or sensitive.
+type change struct{ before, after, unknown, beforeSecret, afterSecret any }
+
+func (c change) equal() bool { return reflect.DeepEqual(c.before, c.after) && !anyTrue(c.unknown) }
+
+// walk compares a value with what becomes of it.
+func (d *differ) walk(p path, c change) {
 	size := len(d.attrs) + d.unknown
 	switch {
-	case d.fresh && empty(after) && !anyTrue(unknown):
-		return // a new object without something says nothing
-	case (beforeIsMap || before == nil) && (afterIsMap || after == nil) && !unknownIsList:
-		d.walkMap(p, beforeMap, afterMap, unknown, beforeSecret, afterSecret)
-	case (beforeIsList || before == nil) && (afterIsList || after == nil):
-		d.walkList(p, beforeList, afterList, unknown, beforeSecret, afterSecret)
-	case (beforeIsText || before == nil) && (afterIsText || after == nil):
-		d.walkText(p, beforeText, afterText, before == nil, after == nil)
-	default:
-		d.scalar(p, d.value(before, beforeSecret), d.value(after, afterSecret))
+	case isTrue(c.beforeSecret) || isTrue(c.afterSecret):
+		if !c.equal() || isTrue(c.beforeSecret) != isTrue(c.afterSecret) && c.before != nil && c.after != nil {
+			d.add(p, Attr{Sensitive: true, Unknown: isTrue(c.unknown)})
+		}
+		return
+	case isTrue(c.unknown) && d.fresh:
+		d.unknown++
+		return
+	case isTrue(c.unknown):
+		d.add(p, Attr{Before: d.value(c.before, c.beforeSecret), Unknown: true})
+		return
+	case c.equal(), d.fresh && empty(c.after) && !anyTrue(c.unknown): // a new object without something says nothing
+		return
 	}
+	d.walkInto(p, c)
 	switch {
 	case len(d.attrs)+d.unknown > size:
-	case anyTrue(unknown):
-		d.add(p, Attr{Before: d.value(before, beforeSecret), Unknown: true})
+	case anyTrue(c.unknown):
+		d.add(p, Attr{Before: d.value(c.before, c.beforeSecret), Unknown: true})
 	default: // an empty collection appears or goes
-		d.scalar(p, d.value(before, beforeSecret), d.value(after, afterSecret))
+		d.scalar(p, d.value(c.before, c.beforeSecret), d.value(c.after, c.afterSecret))
 	}
+}
+
+// walkInto compares what two values of the same kind are made of; one that is not there is of any kind.
+func (d *differ) walkInto(p path, c change) {
+	_, unknownIsList := c.unknown.([]any)
+	switch {
+	case both[map[string]any](c) && !unknownIsList:
+		d.walkMap(p, c)
+	case both[[]any](c):
+		d.walkList(p, c)
+	case both[string](c):
+		d.walkText(p, c)
+	default:
+		d.scalar(p, d.value(c.before, c.beforeSecret), d.value(c.after, c.afterSecret))
+	}
+}
+
+// both says whether a value has one kind before and after, if it is there.
+func both[T any](c change) bool {
+	_, before := c.before.(T)
+	_, after := c.after.(T)
+	return (before || c.before == nil) && (after || c.after == nil)
 }
 
 // scalar adds a pair of rendered values. If they read the same, what differs is something that is not shown.
@@ -227,21 +234,24 @@ func (d *differ) scalar(p path, before, after string) {
 	d.add(p, Attr{Before: before, After: after})
 }
 
-func (d *differ) walkMap(p path, before, after map[string]any, unknown, beforeSecret, afterSecret any) {
+func (d *differ) walkMap(p path, c change) {
+	before, after, unknown := asMap(c.before), asMap(c.after), asMap(c.unknown)
 	keys := map[string]bool{}
-	for _, m := range []map[string]any{before, after, asMap(unknown)} {
+	for _, m := range []map[string]any{before, after, unknown} {
 		for k := range m {
 			keys[k] = true
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(keys)) {
-		d.walk(p.with(k), before[k], after[k], asMap(unknown)[k], key(beforeSecret, k), key(afterSecret, k))
+		d.walk(p.with(k), change{before[k], after[k], unknown[k], key(c.beforeSecret, k), key(c.afterSecret, k)})
 	}
 }
 
-func (d *differ) walkList(p path, before, after []any, unknown, beforeSecret, afterSecret any) {
-	if flat(before) && flat(after) && !anyTrue(unknown) {
-		b, a := d.whole(before, beforeSecret), d.whole(after, afterSecret)
+func (d *differ) walkList(p path, c change) {
+	before, _ := c.before.([]any)
+	after, _ := c.after.([]any)
+	if flat(before) && flat(after) && !anyTrue(c.unknown) {
+		b, a := d.whole(before, c.beforeSecret), d.whole(after, c.afterSecret)
 		if len(b) <= inlineMax && len(a) <= inlineMax {
 			if before == nil {
 				b = ""
@@ -253,7 +263,7 @@ func (d *differ) walkList(p path, before, after []any, unknown, beforeSecret, af
 			return
 		}
 	}
-	for _, pair := range align(texts(before, nil), texts(after, unknown)) {
+	for _, pair := range align(texts(before, nil), texts(after, c.unknown)) {
 		var b, a any
 		step := pair.after
 		if pair.before >= 0 {
@@ -264,12 +274,15 @@ func (d *differ) walkList(p path, before, after []any, unknown, beforeSecret, af
 		} else {
 			step = pair.before
 		}
-		secretBefore, secretAfter := index(beforeSecret, pair.before), index(afterSecret, pair.after)
-		d.walk(p.with(elementOf(step, b, a, secretBefore, secretAfter)), b, a, index(unknown, pair.after), secretBefore, secretAfter)
+		secretBefore, secretAfter := index(c.beforeSecret, pair.before), index(c.afterSecret, pair.after)
+		d.walk(p.with(elementOf(step, b, a, secretBefore, secretAfter)), change{b, a, index(c.unknown, pair.after), secretBefore, secretAfter})
 	}
 }
 
-func (d *differ) walkText(p path, before, after string, noBefore, noAfter bool) {
+func (d *differ) walkText(p path, c change) {
+	before, _ := c.before.(string)
+	after, _ := c.after.(string)
+	noBefore, noAfter := c.before == nil, c.after == nil
 	b, a := d.redact(before), d.redact(after)
 	// A document that holds a secret is not taken apart: the secret was the whole of it, and its pieces would not be recognised.
 	if b == before && a == after {
@@ -277,7 +290,7 @@ func (d *differ) walkText(p path, before, after string, noBefore, noAfter bool) 
 		afterDoc, afterOK := document(after)
 		if (beforeOK || noBefore) && (afterOK || noAfter) {
 			size := len(d.attrs)
-			d.walk(p.with(decoded{}), beforeDoc, afterDoc, nil, nil, nil)
+			d.walk(p.with(decoded{}), change{before: beforeDoc, after: afterDoc})
 			if reflect.DeepEqual(beforeDoc, afterDoc) && len(d.attrs) == size {
 				d.add(p, Attr{Before: "JSON", After: "the same JSON, written differently"})
 			}

@@ -190,28 +190,22 @@ func (g group) title() string {
 
 // planWords tells what a plan will do: "1 to replace, 2 to add".
 func planWords(c run.Counts) string {
-	return joinCounts(c, "to replace", "to destroy", "to add", "to change", "to import", "to forget", "to move", "to change")
+	return countWords(c, []string{"to replace", "to destroy", "to add", "to change", "to import", "to forget", "to move"}, "to change")
 }
 
 // doneWords tells what an apply did: "2 added, 1 changed".
 func doneWords(c run.Counts) string {
-	return joinCounts(c, "replaced", "destroyed", "added", "changed", "imported", "forgotten", "moved", "changed")
+	return countWords(c, []string{"replaced", "destroyed", "added", "changed", "imported", "forgotten", "moved"}, "changed")
 }
 
-func joinCounts(c run.Counts, replaced, destroyed, added, changed, imported, forgotten, moved, outputs string) string {
+// countWords tells each number that is not zero with its verb, the gravest first. What happens to outputs comes last.
+func countWords(c run.Counts, verbs []string, outputs string) string {
 	var parts []string
-	say := func(n int, word string) {
+	for i, n := range []int{c.Replace, c.Destroy, c.Add, c.Change, c.Import, c.Forget, c.Move} {
 		if n > 0 {
-			parts = append(parts, number(n)+" "+word)
+			parts = append(parts, number(n)+" "+verbs[i])
 		}
 	}
-	say(c.Replace, replaced)
-	say(c.Destroy, destroyed)
-	say(c.Add, added)
-	say(c.Change, changed)
-	say(c.Import, imported)
-	say(c.Forget, forgotten)
-	say(c.Move, moved)
 	if c.Outputs > 0 {
 		parts = append(parts, count(c.Outputs, "output", "outputs")+" "+outputs)
 	}

@@ -152,7 +152,7 @@ func (p *Plan) addOutputs(changes map[string]*tfjson.Change, opts ReadOptions) {
 			o.Kind = Update
 		}
 		d := newDiffer(ch, opts.Redact)
-		d.walk(path{name}, ch.Before, ch.After, ch.AfterUnknown, ch.BeforeSensitive, ch.AfterSensitive)
+		d.walk(path{name}, change{ch.Before, ch.After, ch.AfterUnknown, ch.BeforeSensitive, ch.AfterSensitive})
 		o.Attrs = d.attrs
 		p.Counts.Outputs++
 		p.Outputs = append(p.Outputs, o)

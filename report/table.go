@@ -57,8 +57,7 @@ func (v View) planRow(g group) string {
 	c := g.Run.Counts
 	symbol, words := v.standing(g.Project)
 	notes := []string{words}
-	if extra := joinCounts(run.Counts{Import: c.Import, Forget: c.Forget, Move: c.Move, Outputs: c.Outputs}, "", "", "", "", "imported", "forgotten", "moved",
-		"changed"); extra != "" && g.changes() {
+	if extra := doneWords(run.Counts{Import: c.Import, Forget: c.Forget, Move: c.Move, Outputs: c.Outputs}); extra != "" && g.changes() {
 		notes = append(notes, extra)
 	}
 	notes = append(notes, v.rowNotes(g)...)
