@@ -315,7 +315,7 @@ func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 	c := s.member()
 	paths := []string{"/nothing", "/api/v1/nothing"}
 	for _, rt := range s.handler.Routes() {
-		if rt.Method == "GET" && !strings.HasSuffix(rt.Path, "/live") {
+		if rt.Method == http.MethodGet && !strings.HasSuffix(rt.Path, "/live") {
 			paths = append(paths, path(rt, r.ID))
 		}
 	}
@@ -364,7 +364,7 @@ func TestProblemServesOtherHandlers(t *testing.T) {
 	t.Parallel()
 	for accept, want := range map[string]string{"text/html": "text/html; charset=utf-8", "*/*": "application/problem+json", "": "application/problem+json"} {
 		w := httptest.NewRecorder()
-		r := httptest.NewRequest("GET", "/webhooks/x", nil)
+		r := httptest.NewRequest(http.MethodGet, "/webhooks/x", nil)
 		r.Header.Set("Accept", accept)
 		web.Problem(w, r, http.StatusTeapot, "short <b>and</b> stout")
 		if got := w.Header().Get("Content-Type"); w.Code != http.StatusTeapot || got != want || strings.Contains(w.Body.String(), "<b>") {

@@ -99,7 +99,7 @@ func writeLog(w http.ResponseWriter, phases []string, i int, text []byte) {
 		return
 	}
 	if len(phases) > 1 {
-		fmt.Fprintf(w, "--- %s ---\n", phases[i])
+		fmt.Fprintf(w, "--- %s ---\n", phases[i]) //nolint:gosec // plain text, and the phase is our word
 	}
 	p := painter{plain: true}
 	for len(text) > 0 { // piece by piece, so that a large log is not held several times

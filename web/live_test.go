@@ -30,7 +30,7 @@ func (s *site) listen(c *http.Client, path string) *listener {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
 	s.t.Cleanup(cancel)
-	req, err := http.NewRequestWithContext(ctx, "GET", s.server.URL+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.server.URL+path, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -106,11 +106,12 @@ func TestLiveLogFollowsARunToItsEnd(t *testing.T) {
 		return run.SettleApply(snap, r.ID, run.ApplyOutcome{Applied: true})
 	})
 	e, _ := l.next()
-	if e == (told{"state", "applied"}) {
+	switch e {
+	case told{"state", "applied"}:
 		l.want(told{"apply", "Done"})
-	} else if e == (told{"apply", "Done"}) {
+	case told{"apply", "Done"}:
 		l.want(told{"state", "applied"})
-	} else {
+	default:
 		t.Fatalf("event %v, want the end of the log", e)
 	}
 	l.want(told{"end", "applied"})
@@ -216,7 +217,7 @@ func TestASlowReaderIsDropped(t *testing.T) {
 // until waits for what another goroutine, behind a socket, is about to do.
 func until(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) { //nolint:forbidigo // with a deadline, at the border to a socket
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain until %s", what)
 		}
