@@ -143,18 +143,17 @@ func (w *world) pulled(pull int) string {
 	if m == nil {
 		w.t.Fatalf("the summary names no command to get the state:\n%s", w.summary(pull))
 	}
-	fetch := func(token string) (string, int) {
-		var state, words bytes.Buffer
-		code := app.Run(w.t.Context(), []string{"state", "pull", m[1], "--server", w.url, "--token", token}, nil, &state, &words)
-		w.t.Log(words.String())
-		return state.String(), code
+	fetch := func(token string) (state, words string, code int) {
+		var out, err bytes.Buffer
+		code = app.Run(w.t.Context(), []string{"state", "pull", m[1], "--server", w.url, "--token", token}, nil, &out, &err)
+		return out.String(), err.String(), code
 	}
-	if state, code := fetch("a guess"); code == 0 || state != "" {
-		w.t.Errorf("state pull with a wrong token = %d %q", code, state)
+	if state, words, code := fetch("a guess"); code == 0 || state != "" {
+		w.t.Errorf("state pull with a wrong token = %d %q %s, want a refusal", code, state, words)
 	}
-	state, code := fetch("the-admin-token-of-the-tests")
+	state, words, code := fetch("the-admin-token-of-the-tests")
 	if code != 0 {
-		w.t.Fatalf("state pull = %d, want 0", code)
+		w.t.Fatalf("state pull = %d %s, want 0", code, words)
 	}
 	return state
 }
