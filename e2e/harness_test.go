@@ -130,10 +130,9 @@ type world struct {
 	states string
 	url    string
 
-	env    []string
-	server *exec.Cmd
-	log    *logBuffer
-	ended  chan error
+	env   []string
+	log   *logBuffer
+	ended chan error
 }
 
 // rules are what a story changes of the server's configuration.
@@ -321,7 +320,7 @@ func answers(url string) bool {
 func (w *world) stop() {
 	w.log.stop()
 	select {
-	case <-w.ended:
+	case <-w.ended: //nolint:errcheck // how it ended is not what these tests are about
 	case <-time.After(30 * time.Second):
 		w.t.Error("the server did not stop within 30 s of SIGTERM")
 		w.log.kill()
@@ -334,9 +333,6 @@ func (w *world) restart() {
 	w.log = &logBuffer{}
 	w.start()
 }
-
-// kill ends the server as a power cut does; keep starts it again.
-func (w *world) kill() { w.log.kill() }
 
 func freePort(t *testing.T) string {
 	t.Helper()

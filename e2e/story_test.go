@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,12 +28,10 @@ resource "terraform_data" "vpc" {
 	}
 }
 
-func merged(maps ...map[string]string) map[string]string {
+func merged(sets ...map[string]string) map[string]string {
 	all := map[string]string{}
-	for _, m := range maps {
-		for k, v := range m {
-			all[k] = v
-		}
+	for _, set := range sets {
+		maps.Copy(all, set)
 	}
 	return all
 }

@@ -131,7 +131,7 @@ func (i *Intake) carryOut(ctx context.Context, o order) (answer, error) {
 	if o.cmd.Refused != nil {
 		r := o.refused(report.BadArguments)
 		r.Detail, r.Prefix = o.cmd.Refused.Error(), i.prefix()
-		return no(r), nil
+		return no(r), nil //nolint:nilerr // it is the answer
 	}
 	if o.cmd.Destroy {
 		r := o.refused(report.BadArguments)
