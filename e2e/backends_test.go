@@ -172,7 +172,7 @@ func openHTTP(t *testing.T) backend {
 		hold: func(w *world, _ terminal) held {
 			id := s.Hold(w.t, "carol@laptop", time.Now().Add(-23*time.Minute))
 			return held{
-				told:    []string{"locked by `carol@laptop`", "23 min ", "before this run gave up", "`planlatch unlock --state " + id + " -p network`"},
+				told:    []string{"locked by `carol@laptop`", "23 min ", "before this run gave up", "`tofu force-unlock " + id + "`"},
 				release: s.Release,
 			}
 		},
@@ -295,7 +295,7 @@ func atThePrompt(w *world, at terminal) held {
 		w.t.Fatal(err)
 	}
 	return held{
-		told: []string{fmt.Sprintf("locked by `%s@%s`", me.Username, host), "before this run gave up", "`planlatch unlock --state "},
+		told: []string{fmt.Sprintf("locked by `%s@%s`", me.Username, host), "before this run gave up", "`tofu force-unlock "},
 		release: func() {
 			if _, err := io.WriteString(answer, "no\n"); err != nil {
 				w.t.Fatal(err)

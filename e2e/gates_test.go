@@ -93,6 +93,11 @@ func TestAStateThatCouldNotBeSavedIsKeptAndStopsTheProject(t *testing.T) {
 	unsaved := w.pulled(pull)
 	keeps(t, unsaved, "v1")
 
+	// A new commit waits behind it and does not hide it.
+	next := w.alice.Push(t, w.repo, gitea.Change{Branch: "vpc", Files: map[string]string{"network/notes.md": "mend the disk\n"}})
+	w.status(next, "planlatch/apply", "error")
+	w.shows(pull, "**not saved**", "`planlatch unlock -p network`")
+
 	// The disk behind the backend is mended, and still nobody goes on without the state.
 	s.FailSaves(false)
 	w.refuses(w.alice, pull, "planlatch apply", "could not save its state")

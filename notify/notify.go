@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -138,6 +139,13 @@ func (n *Notifier) post(ctx context.Context, p run.Posting) {
 	if ctx.Err() != nil {
 		return
 	}
+	if errors.Is(err, errSoon) {
+		p.NextAt, p.Error = time.Now().Add(calm), ""
+		if err := n.Store.Unposted(ctx, p); err != nil {
+			n.Log.Error("put off a posting", "kind", p.Kind, "key", p.Key, "error", err)
+		}
+		return
+	}
 	p.Attempts++
 	p.Error = err.Error()
 	p.NextAt = time.Now().Add(delay(p.Attempts, err))
@@ -147,6 +155,9 @@ func (n *Notifier) post(ctx context.Context, p run.Posting) {
 		n.Log.Error("record a failed posting", "kind", p.Kind, "key", p.Key, "error", err)
 	}
 }
+
+// errSoon puts off what can be said whole in a moment: other runs of the same merge or command are still going.
+var errSoon = errors.New("not everything has ended yet")
 
 func delay(attempts int, err error) time.Duration {
 	var retry *vcs.RetryError
@@ -247,15 +258,21 @@ func (n *Notifier) notice(ctx context.Context, p run.Posting, to address) (run.P
 	if to.pull.ID == 0 {
 		return p, nil, nil // nobody to tell here; the statuses do
 	}
-	runs := []run.Run{r}
-	if p.Kind == run.PostResult {
-		var ended bool
-		if runs, ended, err = n.Views.Batch(ctx, r); err != nil || !ended || len(runs) == 0 {
-			return p, nil, err // the last one to end makes it due again
-		}
+	runs, whole := []run.Run{r}, true
+	switch p.Kind {
+	case run.PostResult:
+		runs, whole, err = n.Views.Batch(ctx, r)
+	case run.PostMergeWaits:
+		runs, whole, err = n.Views.Waiting(ctx, r)
+		runs = slices.DeleteFunc(runs, func(r run.Run) bool { return r.State != run.Planned }) // moved on meanwhile
 	}
-	if p.Kind == run.PostMergeWaits && r.State != run.Planned {
-		return p, nil, nil // it moved on meanwhile
+	switch {
+	case err != nil:
+		return p, nil, err
+	case !whole:
+		return p, nil, errSoon
+	case len(runs) == 0:
+		return p, nil, nil
 	}
 	view, err := n.Views.Runs(ctx, runs)
 	if err != nil {

@@ -93,7 +93,15 @@ func (v View) lockWords(l LockInfo, p Project) string {
 		return text + " The backend names no id: wait until its holder is done, or free it with the backend's own means."
 	}
 	return text + " If its holder is still at work, wait and say " + v.command("plan -p", p.Run.Label) + ". If nothing of it runs any more: " +
-		v.command("unlock --state", l.ID, "-p", p.Run.Label)
+		code(p.tool()+" force-unlock "+l.ID) + " in the project, then " + v.command("plan -p", p.Run.Label)
+}
+
+// tool is the program a project runs: tofu or terraform.
+func (p Project) tool() string {
+	if name, _, _ := strings.Cut(p.Run.Tool, " "); name == "terraform" || name == "" && p.Run.Settings.Tool == "terraform" {
+		return "terraform"
+	}
+	return "tofu"
 }
 
 // lockID says whether an id can be part of a command to copy: it comes from a log.

@@ -145,7 +145,7 @@ func LockError(log string) (LockInfo, bool) {
 }
 
 // session is how the pg backend complains.
-var session = regexp.MustCompile(`^(?:Workspace is already locked|Already locked for workspace creation)`)
+var session = regexp.MustCompile(`(?i)^(?:cannot lock workspace; )?(?:workspace is already locked|already locked for workspace creation)`)
 
 // createdLayout is how the tools print the time of a lock.
 const createdLayout = "2006-01-02 15:04:05.999999999 -0700 MST"

@@ -49,7 +49,7 @@ func TestLockError(t *testing.T) {
 func TestLockHolderAgeAndWayOutAreTold(t *testing.T) {
 	t.Parallel()
 	for log, want := range map[string][]string{
-		"lock_http": {"locked by `carol@laptop`", "since 2026-05-01 09:37:00 UTC, 23 min before this run gave up", "`planlatch unlock --state 7d1b2f5c-0a7e-4c0f-9a0e-5f9d3c1b2a10 -p network`"},
+		"lock_http": {"locked by `carol@laptop`", "since 2026-05-01 09:37:00 UTC, 23 min before this run gave up", "`tofu force-unlock 7d1b2f5c-0a7e-4c0f-9a0e-5f9d3c1b2a10`"},
 		"lock_pg":   {"another PostgreSQL session", "`pg_stat_activity`", "`planlatch plan -p network`"},
 	} {
 		p := planFailed(t, 1, "network", log)
@@ -63,7 +63,7 @@ func TestLockHolderAgeAndWayOutAreTold(t *testing.T) {
 	}
 	p := planFailed(t, 1, "network", "lock_http")
 	p.Failure = strings.ReplaceAll(p.Failure, "carol@laptop", "runner@planlatch-"+string(p.Run.ID))
-	if body := report.Summary(view(p), githubLimit); strings.Contains(body, "locked by") || strings.Contains(body, "unlock --state") {
+	if body := report.Summary(view(p), githubLimit); strings.Contains(body, "locked by") || strings.Contains(body, "force-unlock") {
 		t.Errorf("our own attempt is taken for the holder:\n%s", body)
 	}
 }

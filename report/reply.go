@@ -181,7 +181,6 @@ func Help(prefix string) string {
 		{`approve -p project --reason "…"`, "as an owner, accept the soft policy findings of a plan"},
 		{"cancel [-p project]", "stop what is queued or running"},
 		{"unlock [-p project]", "give up this pull request's locks"},
-		{"unlock --state ID -p project", "force the backend's own lock open, after a confirmation"},
 		{"explain", "which projects were selected, and why"},
 		{"help", "this"},
 	}

@@ -9,11 +9,16 @@ import (
 )
 
 // ApplyMarker ends the result comments of a head commit.
-func ApplyMarker(head string) string {
+func ApplyMarker(head string) string { return marker(applyMarker, head) }
+
+// CallMarker ends the comments that call a person: a merge that waits, an apply that was interrupted.
+func CallMarker(head string) string { return marker(callMarker, head) }
+
+func marker(format, head string) string {
 	if !hexadecimal.MatchString(head) {
 		head = "unknown"
 	}
-	return fmt.Sprintf(applyMarker, head)
+	return fmt.Sprintf(format, head)
 }
 
 // Result is the comment about an attempt to apply, in at most limit bytes: what was done, what was not, and how to go on. The view holds
@@ -56,7 +61,7 @@ func (v View) retries(ps []Project) []string {
 func MergeWaits(v View, limit int) string {
 	ps := v.sorted()
 	gs := groups(ps)
-	p := &page{limit: limit, marker: ApplyMarker(v.Head), more: v.whole(ps)}
+	p := &page{limit: limit, marker: CallMarker(v.Head), more: v.whole(ps)}
 	waiting := labels(ps, func(p Project) bool { return p.Run.State == run.Planned })
 	verb := "need"
 	if len(waiting) == 1 {
@@ -80,7 +85,7 @@ func MergeWaits(v View, limit int) string {
 // Interrupted is the comment about applies that vanished or were killed.
 func Interrupted(v View, limit int) string {
 	ps := v.sorted()
-	p := &page{limit: limit, marker: ApplyMarker(v.Head), more: v.whole(ps)}
+	p := &page{limit: limit, marker: CallMarker(v.Head), more: v.whole(ps)}
 	p.text(fmt.Sprintf("### planlatch: the apply of %s was interrupted", names(labels(ps, in(phaseInterrupted)))))
 	p.text(called(v.Mention))
 	p.list(v.interrupted(ps))

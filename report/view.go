@@ -10,6 +10,7 @@ import (
 const (
 	SummaryMarker = "<!-- planlatch:summary -->"
 	applyMarker   = "<!-- planlatch:apply:%s -->"
+	callMarker    = "<!-- planlatch:call:%s -->"
 )
 
 // View is all that the renderings of one revision know: what planlatch saw, planned, judged and did. It is put together by the caller

@@ -43,8 +43,11 @@ type Owner struct {
 
 func posting(kind PostingKind, r Run) Posting {
 	p := Posting{Kind: kind, Repo: r.Repo, Pull: r.Pull, Run: r.ID, Key: string(kind) + ":" + string(r.ID)}
-	if kind == PostResult {
+	switch {
+	case kind == PostResult:
 		p.Key = Batch(r)
+	case kind == PostMergeWaits && r.Kind == KindMerge: // one call for all that wait after a merge
+		p.Key = fmt.Sprintf("%s:%d:%s", kind, r.Revision, r.Cause)
 	}
 	return p
 }

@@ -133,7 +133,8 @@ func (v *Viewer) Current(ctx context.Context, pull run.Pull) (run.Revision, []ru
 			if err != nil {
 				return run.Revision{}, nil, err
 			}
-			return merge, append(runs, appliedBefore(runs, before)...), nil
+			runs, err = v.needsPerson(ctx, pull, append(runs, appliedBefore(runs, before)...))
+			return merge, runs, err
 		case !errors.Is(err, run.ErrNotFound):
 			return run.Revision{}, nil, err
 		}
@@ -142,7 +143,33 @@ func (v *Viewer) Current(ctx context.Context, pull run.Pull) (run.Revision, []ru
 		return run.Revision{}, nil, ErrNothing
 	}
 	runs, err := v.latest(ctx, change.ID)
+	if err != nil {
+		return run.Revision{}, nil, err
+	}
+	runs, err = v.needsPerson(ctx, pull, runs)
 	return change, runs, err
+}
+
+// needsPerson puts the runs of a pull request that wait for a person, because they were interrupted or could not save their state, in front
+// of what was queued behind them: nothing else of their projects can run, and only they can be acknowledged.
+func (v *Viewer) needsPerson(ctx context.Context, pull run.Pull, runs []run.Run) ([]run.Run, error) {
+	ended, err := v.Store.Runs(ctx, run.Filter{Pull: pull.ID, States: []run.State{run.Interrupted, run.Failed}})
+	if err != nil {
+		return nil, err
+	}
+	for _, stuck := range ended {
+		if stuck.State != run.Interrupted && !stuck.Unsaved {
+			continue
+		}
+		at := slices.IndexFunc(runs, func(r run.Run) bool { return r.Project == stuck.Project })
+		switch {
+		case at < 0:
+			runs = append(runs, stuck)
+		case runs[at].State == run.Queued || runs[at].State.Final() && runs[at].ID < stuck.ID:
+			runs[at] = stuck
+		}
+	}
+	return runs, nil
 }
 
 // latest lists the newest run of each project of a revision.
@@ -249,6 +276,25 @@ func (v *Viewer) Runs(ctx context.Context, runs []run.Run) (report.View, error) 
 	return v.of(ctx, repo, pull, rev, runs, snap)
 }
 
+// Waiting returns the runs that wait for a person with r after a merge, and whether no other of that merge is still being planned.
+func (v *Viewer) Waiting(ctx context.Context, r run.Run) (runs []run.Run, planned bool, err error) {
+	if r.Kind != run.KindMerge {
+		return []run.Run{r}, true, nil
+	}
+	all, err := v.latest(ctx, r.Revision)
+	if err != nil {
+		return nil, false, err
+	}
+	planned = true
+	for _, other := range all {
+		if other.State == run.Planned {
+			runs = append(runs, other)
+		}
+		planned = planned && other.State != run.Queued && other.State != run.Planning
+	}
+	return runs, planned || time.Since(r.Planned) > enough, nil
+}
+
 // Batch returns the runs whose results belong into one comment with r's, and whether all of them have ended.
 func (v *Viewer) Batch(ctx context.Context, r run.Run) (runs []run.Run, ended bool, err error) {
 	all, err := v.Store.Runs(ctx, run.Filter{Revision: r.Revision})
@@ -266,8 +312,11 @@ func (v *Viewer) Batch(ctx context.Context, r run.Run) (runs []run.Run, ended bo
 			ended = false
 		}
 	}
-	return runs, ended, nil
+	return runs, ended || !r.Finished.IsZero() && time.Since(r.Finished) > enough, nil
 }
+
+// enough is how long news waits for the rest of it: a project may be stuck behind one that needs a person.
+const enough = 10 * time.Minute
 
 func (v *Viewer) project(ctx context.Context, repo run.Repo, m run.Moment) (report.Project, error) {
 	r := m.Run
