@@ -152,6 +152,8 @@ func cancel(t *testing.T, e executor.Executor) {
 
 func cancelAtOnce(t *testing.T, e executor.Executor) {
 	s := Spec(t, "r1-plan-1", "sleep 60", "echo next")
+	// No shell: one that is interrupted before it has forked waits for its child all the same, and the child never heard of it.
+	s.Steps[0].Argv = []string{"/bin/sleep", "60"}
 	Start(t, e, s)
 	if err := e.Cancel(t.Context(), s.Name, false); err != nil {
 		t.Fatalf("Cancel() = %v", err)
