@@ -32,16 +32,17 @@ type Notifier struct {
 
 	mu     sync.Mutex
 	active map[int64]bool
-	sent   map[int64]time.Time // when a state-like posting was last sent
+	sent   map[int64]time.Time // when a posting was last sent
 }
 
 const (
-	abreast  = 4                // postings sent at once
-	tick     = time.Second      // covers kicks that got lost
-	firstTry = 2 * time.Second  // wait after the first failure; doubled after each
-	longest  = 10 * time.Minute // between two tries
-	most     = 40               // tries before a posting is dead: about five hours
-	calm     = time.Second      // between two edits while runs are still going: a hundred projects must not make a hundred edits
+	abreast    = 4                // postings sent at once
+	tick       = time.Second      // covers kicks that got lost
+	firstTry   = 2 * time.Second  // wait after the first failure; doubled after each
+	longest    = 10 * time.Minute // between two tries
+	most       = 40               // tries before a posting is dead: about five hours
+	remembered = 10 * time.Minute // when a posting was sent; longer than a round of the loop takes
+	calm       = time.Second      // between two edits while runs are still going: a hundred projects must not make a hundred edits
 )
 
 // Run sends until ctx ends, and returns once nothing is being sent.
@@ -54,12 +55,13 @@ func (n *Notifier) Run(ctx context.Context, kicks <-chan struct{}) error {
 	defer every.Stop()
 	again := make(chan struct{}, 1)
 	for {
+		listed := time.Now()
 		due, err := n.Store.Due(ctx, 10*abreast)
 		if err != nil && ctx.Err() == nil {
 			n.Log.Error("look for postings", "error", err)
 		}
 		for _, p := range due {
-			if n.early(ctx, p) || !n.take(p.ID) {
+			if n.early(ctx, p) || !n.take(p.ID, listed) {
 				continue
 			}
 			select {
@@ -105,10 +107,11 @@ func (n *Notifier) early(ctx context.Context, p run.Posting) bool {
 	return err == nil && len(live) > 0
 }
 
-func (n *Notifier) take(id int64) bool {
+// take marks a posting as being sent; false if it is already, or was since it was listed: what was listed then is out of date.
+func (n *Notifier) take(id int64, listed time.Time) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.active[id] {
+	if n.active[id] || !n.sent[id].Before(listed) {
 		return false
 	}
 	n.active[id] = true
@@ -120,7 +123,7 @@ func (n *Notifier) let(id int64) {
 	defer n.mu.Unlock()
 	delete(n.active, id)
 	for old, at := range n.sent {
-		if time.Since(at) > calm {
+		if time.Since(at) > remembered {
 			delete(n.sent, old)
 		}
 	}

@@ -50,9 +50,16 @@ func (r *Runner) follow(ctx context.Context, running run.Run) {
 	if running.State == run.Applying {
 		p = r.applyPhase(running)
 	}
-	var err error
 	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
-		if err = r.carry(ctx, p); err == nil || errors.Is(err, run.ErrMoved) || ctx.Err() != nil {
+		// What was listed or claimed a moment ago may be settled by now, and its execution removed.
+		now, err := r.Store.Run(ctx, running.ID)
+		if err == nil && (now.State != running.State || now.Execution != running.Execution) {
+			return
+		}
+		if err == nil {
+			err = r.carry(ctx, p)
+		}
+		if err == nil || errors.Is(err, run.ErrMoved) || ctx.Err() != nil {
 			return
 		}
 		r.complain(ctx, p.name+" of run "+string(running.ID), err)
