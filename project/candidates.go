@@ -96,7 +96,7 @@ func (t *tree) discovered(dir string, e *Entry, workspace string, rules Rules) c
 	switch {
 	case strings.ContainsFunc(dir, unprintable) || !utf8.ValidString(dir) || len(dir) > maxText:
 		c.skipped = "the name of its directory has characters that cannot be shown, or is too long"
-	case t.library(t.module(dir, t.toolFor(dir, e, rules)), varFiles):
+	case t.isLibrary(t.module(dir, t.toolFor(dir, e, rules)), varFiles):
 		c.skipped = "library module: it has no backend, and variables that nobody gives a value"
 	}
 	return c

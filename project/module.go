@@ -256,7 +256,7 @@ func primitive(v cty.Value) (string, bool) {
 }
 
 // library says whether a directory can only be used by others: it keeps no state of its own, and lacks values that nobody gives.
-func (t *tree) library(m *module, varFiles []string) bool {
+func (t *tree) isLibrary(m *module, varFiles []string) bool {
 	if m.backend != nil || len(m.problems) > 0 {
 		return false
 	}

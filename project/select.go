@@ -268,7 +268,7 @@ func (s *selector) unlisted() {
 	}
 	for _, dir := range dirs {
 		m := s.head.module(dir, s.head.toolFor(dir, nil, s.in.Rules))
-		if !s.head.library(m, nil) {
+		if !s.head.isLibrary(m, nil) {
 			s.note("%s changed and is not planned: %s does not list it", dir, ConfigFile)
 		}
 	}
