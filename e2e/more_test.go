@@ -211,9 +211,9 @@ func TestKilledAtEveryCommit(t *testing.T) {
 			w.status(head, "planlatch/apply", "success")
 			w.says(pull, "<!-- planlatch:apply:")
 			w.bob.Merge(t, w.repo, pull, gitea.MergeCommit)
+			w.diedAt("deliver", "revise", "claim_plan", "planned", "confirm", "claim_apply", "applied", "merge")
 			w.shows(pull, "applied")
 			w.appliedOnce(pull)
-			w.diedAt("deliver", "revise", "claim_plan", "planned", "confirm", "claim_apply", "applied", "merge")
 		})
 		t.Run("after_merge", func(t *testing.T) {
 			t.Parallel()
@@ -243,21 +243,24 @@ func (w *world) appliedOnce(pull int) {
 	}
 }
 
-// diedAt checks that the server was killed before and after the commit of each of these actions.
+// diedAt waits until the server was killed before and after the commit of each of these actions, which the story has brought about.
 func (w *world) diedAt(actions ...string) {
 	w.t.Helper()
-	killed, err := os.ReadFile(filepath.Join(w.dir, "killed"))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for _, action := range actions {
-		for _, point := range []string{"before:" + action, "after:" + action} {
-			if !strings.Contains(string(killed), "died "+point+"\n") {
-				w.t.Errorf("the server was never killed %s", point)
+	w.eventually("a kill at every commit", func() (string, bool) {
+		killed, err := os.ReadFile(filepath.Join(w.dir, "killed"))
+		if err != nil {
+			return err.Error(), false
+		}
+		for _, action := range actions {
+			for _, point := range []string{"before:" + action, "after:" + action} {
+				if !strings.Contains(string(killed), "died "+point+"\n") {
+					return "the server was never killed " + point, false
+				}
 			}
 		}
-	}
-	w.t.Logf("%d kills", strings.Count(string(killed), "died "))
+		w.t.Logf("%d kills", strings.Count(string(killed), "died "))
+		return "", true
+	})
 }
 
 func TestTheDoorIsShutToWhoCannotSign(t *testing.T) {
