@@ -48,6 +48,9 @@ func (i *Intake) Stale(ctx context.Context, key string) error {
 	if err := i.refresh(ctx, p.pull); err != nil {
 		return err
 	}
+	if rev.Head != p.snap.Head.SHA {
+		return nil // whether a new head may run at all is asked when its own event, or a reconcile, is handled
+	}
 	if len(runs) == 0 {
 		return i.unplanned(ctx, p, rev)
 	}

@@ -1,0 +1,205 @@
+package intake_test
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/planlatch/planlatch/config"
+	"github.com/planlatch/planlatch/facts"
+	"github.com/planlatch/planlatch/git"
+	"github.com/planlatch/planlatch/intake"
+	"github.com/planlatch/planlatch/run"
+	"github.com/planlatch/planlatch/store"
+	"github.com/planlatch/planlatch/vcs"
+	"github.com/planlatch/planlatch/vcs/fakehost"
+	"github.com/planlatch/planlatch/vcs/github"
+	"github.com/planlatch/planlatch/views"
+)
+
+const repository, secret = "acme/infra", "a webhook secret"
+
+// office is an intake on a real store, real git and a fake host, whose deliveries the test hands over one by one.
+type office struct {
+	t      *testing.T
+	host   *fakehost.Server
+	store  *store.Store
+	intake *intake.Intake
+	repo   vcs.Repo
+	seq    int
+}
+
+func open(t *testing.T) *office {
+	t.Helper()
+	o := &office{t: t}
+	var err error
+	o.host, err = fakehost.Start(fakehost.Options{Dir: t.TempDir()})
+	check(t, err)
+	t.Cleanup(func() { _ = o.host.Close() })
+	bot, err := o.host.CreateUser("planlatch-bot", fakehost.Admin)
+	check(t, err)
+	for login, p := range map[string]fakehost.Permission{"alice": fakehost.Write, "bob": fakehost.Write, "mallory": fakehost.Read} {
+		_, err := o.host.CreateUser(login, p)
+		check(t, err)
+	}
+	check(t, o.host.CreateRepo(repository, fakehost.NewRepo{By: "alice", Files: project("start")}))
+	h, err := github.New(github.Options{URL: o.host.URL, Token: bot.Token, WebhookSecret: secret})
+	check(t, err)
+	o.store, err = store.Open(t.Context(), store.Options{Dir: t.TempDir()})
+	check(t, err)
+	t.Cleanup(func() { _ = o.store.Close() })
+	cfg := config.Default(t.TempDir())
+	cfg.VCS = []config.Host{{Name: "github", Kind: "github", URL: o.host.URL, Repos: []string{repository}}}
+	hosts := map[string]vcs.Host{"github": h}
+	mirrors := git.New(git.Options{Dir: filepath.Join(t.TempDir(), "mirrors")})
+	log := slog.New(slog.DiscardHandler)
+	gatherer := &facts.Gatherer{Hosts: hosts, Store: o.store, Git: mirrors, Log: log}
+	o.intake = &intake.Intake{
+		Store: o.store, Hosts: hosts, Config: cfg, Git: mirrors, Facts: gatherer, Log: log, Now: time.Now,
+		Views: &views.Viewer{Store: o.store, Facts: gatherer, Look: func(string, string) views.Look { return views.Look{} }},
+	}
+	o.repo, err = h.Repo(t.Context(), repository)
+	check(t, err)
+	return o
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func project(value string) map[string]string {
+	return map[string]string{"network/main.tf": `terraform {
+  backend "s3" {}
+}
+
+resource "terraform_data" "x" {
+  input = ` + strconv.Quote(value) + "\n}\n"}
+}
+
+// hand hands a delivery over, and what it leads to.
+func (o *office) hand(e vcs.Event) {
+	o.t.Helper()
+	o.seq++
+	e.Repo = o.repo
+	body, err := json.Marshal(e)
+	check(o.t, err)
+	id := strconv.Itoa(o.seq)
+	_, err = o.store.Deliver(o.t.Context(), run.Delivery{Host: "github", ID: id, Event: body, Received: time.Now()})
+	check(o.t, err)
+	check(o.t, o.intake.Delivery(o.t.Context(), "github/"+id))
+	if e.Comment != nil {
+		check(o.t, o.intake.Delivery(o.t.Context(), "github/comment."+o.repo.ID+".c"+e.Comment.ID))
+	}
+}
+
+// says comments on a pull request and hands the comment over.
+func (o *office) says(login string, number int, body string) {
+	o.t.Helper()
+	id, err := o.host.Comment(repository, number, login, body)
+	check(o.t, err)
+	o.hand(vcs.Event{Kind: vcs.EventComment, Number: number, Comment: &vcs.Comment{
+		ID: strconv.FormatInt(id, 10), Author: vcs.User{Login: login}, Body: body, Created: time.Now().Add(2 * time.Second),
+	}})
+}
+
+// runs lists the runs of a head.
+func (o *office) runs(head string) []run.Run {
+	o.t.Helper()
+	runs, err := o.store.Runs(o.t.Context(), run.Filter{Head: head})
+	check(o.t, err)
+	return runs
+}
+
+func (o *office) pull(number int) run.Pull {
+	o.t.Helper()
+	repos, err := o.store.Repos(o.t.Context())
+	check(o.t, err)
+	p, err := o.store.PullByNumber(o.t.Context(), repos[0].ID, number)
+	check(o.t, err)
+	return p
+}
+
+func TestEveryNewHeadOfAStrangerNeedsAnotherWord(t *testing.T) {
+	t.Parallel()
+	o := open(t)
+	fork, err := o.host.Fork(repository, "mallory")
+	check(t, err)
+	check(t, o.host.SetPermission(fork, "mallory", fakehost.Admin))
+	head, err := o.host.Push(fork, "mallory", "evil", fakehost.Commit{Files: project("one")})
+	check(t, err)
+	number, err := o.host.OpenPull(repository, "mallory", fakehost.NewPull{Title: "Hello", Head: "mallory:evil"})
+	check(t, err)
+	o.hand(vcs.Event{Kind: vcs.EventPull, Number: number})
+	if runs := o.runs(head); len(runs) > 0 {
+		t.Fatalf("a stranger's head has runs before anybody said so: %v", runs)
+	}
+	o.says("mallory", number, "planlatch plan")
+	if runs := o.runs(head); len(runs) > 0 {
+		t.Fatalf("a stranger started runs: %v", runs)
+	}
+	o.says("bob", number, "planlatch plan")
+	if runs := o.runs(head); len(runs) != 1 {
+		t.Fatalf("%d runs after a maintainer's word, want 1", len(runs))
+	}
+
+	// The stranger pushes, the base moves, and the base is looked at first.
+	next, err := o.host.Push(fork, "mallory", "evil", fakehost.Commit{Files: project("two")})
+	check(t, err)
+	_, err = o.host.Push(repository, "alice", "main", fakehost.Commit{Files: map[string]string{"network/other.tf": "# moved\n"}})
+	check(t, err)
+	check(t, o.intake.Stale(t.Context(), strconv.FormatInt(int64(o.pull(number).ID), 10)))
+	o.hand(vcs.Event{Kind: vcs.EventPull, Number: number})
+	if runs := o.runs(next); len(runs) > 0 {
+		t.Errorf("the new head has runs nobody allowed: %v", runs)
+	}
+}
+
+func TestADeliveryHandledTwiceDoesItsWorkOnce(t *testing.T) {
+	t.Parallel()
+	o := open(t)
+	head, err := o.host.Push(repository, "alice", "change", fakehost.Commit{Files: project("one")})
+	check(t, err)
+	number, err := o.host.OpenPull(repository, "alice", fakehost.NewPull{Title: "Change", Head: "change"})
+	check(t, err)
+	o.hand(vcs.Event{Kind: vcs.EventPull, Number: number})
+	o.hand(vcs.Event{Kind: vcs.EventPull, Number: number}) // a title was edited, or it came twice
+	if runs := o.runs(head); len(runs) != 1 {
+		t.Errorf("%d runs, want 1", len(runs))
+	}
+	o.says("alice", number, "planlatch plan")
+	if runs := o.runs(head); len(runs) != 2 || runs[1].State != run.Superseded || runs[0].State != run.Queued {
+		t.Errorf("runs = %v, want a new one that replaces the first", runs)
+	}
+}
+
+func TestAMovedBasePlansAgainWhatItTouches(t *testing.T) {
+	t.Parallel()
+	o := open(t)
+	head, err := o.host.Push(repository, "alice", "change", fakehost.Commit{Files: project("one")})
+	check(t, err)
+	number, err := o.host.OpenPull(repository, "alice", fakehost.NewPull{Title: "Change", Head: "change"})
+	check(t, err)
+	o.hand(vcs.Event{Kind: vcs.EventPull, Number: number})
+	stale := func() {
+		check(t, o.intake.Stale(context.WithoutCancel(t.Context()), strconv.FormatInt(int64(o.pull(number).ID), 10)))
+	}
+	_, err = o.host.Push(repository, "alice", "main", fakehost.Commit{Files: map[string]string{"README.md": "elsewhere\n"}})
+	check(t, err)
+	stale()
+	if runs := o.runs(head); len(runs) != 1 {
+		t.Fatalf("%d runs after the base moved elsewhere, want the 1 there was", len(runs))
+	}
+	_, err = o.host.Push(repository, "alice", "main", fakehost.Commit{Files: map[string]string{"network/other.tf": "# moved\n"}})
+	check(t, err)
+	stale()
+	if runs := o.runs(head); len(runs) != 2 || runs[1].State != run.Superseded {
+		t.Errorf("runs = %v, want a new one on the new base", runs)
+	}
+}
