@@ -13,6 +13,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -126,8 +127,8 @@ func (s *Store) PutReader(ctx context.Context, key string, r io.Reader) error {
 	digest := sha256.New()
 	err := s.write(ctx, key, io.TeeReader(r, digest))
 	switch {
-	case gcerrors.Code(err) == gcerrors.FailedPrecondition:
-		return s.same(ctx, key, r, digest.Sum(nil))
+	case gcerrors.Code(err) == gcerrors.FailedPrecondition, err != nil && s.refusedEarly(ctx, key):
+		return s.same(ctx, key, r, digest)
 	case err != nil:
 		return fmt.Errorf("put %s: %w", key, err)
 	}
@@ -154,9 +155,19 @@ func (s *Store) write(ctx context.Context, key string, r io.Reader) (err error) 
 	return w.Close()
 }
 
-// same says whether the object that is there already has the content that was to be put.
-func (s *Store) same(ctx context.Context, key string, rest io.Reader, digest []byte) error {
-	if n, err := io.Copy(io.Discard, rest); err != nil || n > 0 {
+// refusedEarly says whether a failed write to a service failed because the object is there: a service that sees so from the headers may hang
+// up before it has read the content, and the client then knows of a broken connection alone.
+func (s *Store) refusedEarly(ctx context.Context, key string) bool {
+	if s.dir != "" || ctx.Err() != nil {
+		return false
+	}
+	there, err := s.bucket.Exists(ctx, key)
+	return err == nil && there
+}
+
+// same says whether the object that is there already has the content that was to be put: what was read of it so far, in digest, and the rest.
+func (s *Store) same(ctx context.Context, key string, rest io.Reader, digest hash.Hash) error {
+	if _, err := io.Copy(digest, rest); err != nil {
 		return fmt.Errorf("put %s: %w", key, errors.Join(ErrExists, err))
 	}
 	there, err := s.Open(ctx, key)
@@ -168,7 +179,7 @@ func (s *Store) same(ctx context.Context, key string, rest io.Reader, digest []b
 	if _, err := io.Copy(h, there); err != nil {
 		return fmt.Errorf("compare %s: %w", key, err)
 	}
-	if !bytes.Equal(h.Sum(nil), digest) {
+	if !bytes.Equal(h.Sum(nil), digest.Sum(nil)) {
 		return fmt.Errorf("put %s: %w", key, ErrExists)
 	}
 	return nil

@@ -390,9 +390,12 @@ func periodicJobsComeAtStartAndAgain(t *testing.T, db Database) {
 	s.Every("tick", "start", time.Hour, true)
 	s.Every("tick", "hourly", time.Hour, false) // never asked for, so it is due
 	start(t, s)
-	got = map[string]int{receive(t, again, "a periodic job"): 1, receive(t, again, "a periodic job"): 1}
-	if diff := cmp.Diff(map[string]int{"start": 1, "hourly": 1}, got); diff != "" {
-		t.Errorf("after a new start (-want +got):\n%s", diff)
+	got = map[string]int{}
+	for got["start"] < 1 || got["hourly"] < 1 {
+		got[receive(t, again, "a periodic job")]++
+	}
+	if got["often"] > 1 { // one may have been asked for just before the end
+		t.Errorf("after a new start %v, want nothing that is not periodic any more", got)
 	}
 }
 
