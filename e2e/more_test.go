@@ -338,3 +338,27 @@ func TestCommentsFromBeforeWeCameAreNotCommands(t *testing.T) {
 		t.Errorf("%d answers, want %d: old comments were answered again", n, before+1)
 	}
 }
+
+func TestWhatCannotBePlannedSaysWhy(t *testing.T) {
+	t.Parallel()
+	w := begin(t, nil, rules{network: `{mode: none, allow: ["127.0.0.1:1"]}`})
+	files := merged(network("good", "v1"), map[string]string{
+		"too-new/main.tf": "terraform {\n  required_version = \">= 99.0\"\n  backend \"local\" {\n    path = \"STATES/x.tfstate\"\n  }\n}\n",
+		"away/main.tf":    "terraform {\n  backend \"http\" {\n    address = \"http://127.0.0.1:1/state\"\n  }\n}\n\nresource \"terraform_data\" \"x\" {}\n",
+		"broken/main.tf":  "terraform {\n  backend \"local\" {}\n}\n\nresource \"terraform_data\" {\n",
+	})
+	pull, head := w.propose("mixed", files)
+	w.status(head, "planlatch/plan", "failure")
+	w.shows(pull, "`broken/main.tf:5:27`", "nothing was planned")
+
+	// Mended, the rest goes on, each with its own reason.
+	files["broken/main.tf"] = network("broken", "v1")["broken/main.tf"]
+	head = w.alice.Push(t, w.repo, gitea.Change{Branch: "mixed", Files: w.with(files)})
+	w.status(head, "planlatch/plan: good", "success")
+	w.status(head, "planlatch/plan: broken", "success")
+	w.shows(pull, "the server has no OpenTofu", "99.0", "127.0.0.1:1")
+	if s := w.summary(pull); strings.Contains(s, w.dir) {
+		t.Errorf("the summary tells paths of the server:\n%s", s)
+	}
+	w.status(head, "planlatch/plan", "failure")
+}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/facts"
@@ -57,13 +59,30 @@ func (r *Runner) prepareGround(ctx context.Context, of run.Run, phase string) (g
 		}
 	}
 	if g.tool, err = r.Tools.Resolve(ctx, want); err != nil {
-		return g, refuse("%v", err)
+		r.Log.Warn("a run asks for a tool that cannot be had", "run", of.ID, "error", err) // with paths of this machine, which a pull request need not know
+		return g, noTool(want, err)
 	}
 	if g.grant, err = r.o.Grants(ctx, facts.Target(g.repo, of), phase); err != nil {
 		return g, refuse("provider configurations: %v", err)
 	}
 	g.config, err = r.cliConfig()
 	return g, err
+}
+
+// noTool tells the pull request which tool is missing and who can help.
+func noTool(want tool.Want, err error) error {
+	if !errors.Is(err, tool.ErrNotFound) {
+		return refuse("%v", err)
+	}
+	name := want.Name
+	if name == "" {
+		name = "OpenTofu"
+	}
+	asked := strings.Join(slices.DeleteFunc(append([]string{want.Version}, want.Required...), func(s string) bool { return s == "" }), ", ")
+	if asked != "" {
+		asked = " that fits " + asked
+	}
+	return refuse("the server has no %s%s: ask for a version that it has, or its operator to install one", name, asked)
 }
 
 // exactly reads back the tool a plan was made with: "tofu 1.12.6".
