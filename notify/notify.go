@@ -268,6 +268,7 @@ func (n *Notifier) notice(ctx context.Context, p run.Posting, to address) (run.P
 	case run.PostMergeWaits:
 		runs, whole, err = n.Views.Waiting(ctx, r)
 		runs = slices.DeleteFunc(runs, func(r run.Run) bool { return r.State != run.Planned }) // moved on meanwhile
+	case run.PostInterrupted, run.PostSummary, run.PostStatuses, run.PostReply: // the first is about its run alone, the others do not come here
 	}
 	switch {
 	case err != nil:
