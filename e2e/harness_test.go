@@ -28,7 +28,7 @@ import (
 const (
 	asServer = "PLANLATCH_E2E_SERVE" // in the environment of a child: the server.yaml to serve
 	killFile = "PLANLATCH_E2E_KILL"  // in the environment of a child: where it keeps at which commits it died already
-	patience = 3 * time.Minute // of a loaded machine; seconds are usual
+	patience = 3 * time.Minute       // of a loaded machine; seconds are usual
 )
 
 // TestMain lets the test binary be a shim, a server, or the tests.
