@@ -38,6 +38,11 @@ func (i *Intake) Stale(ctx context.Context, key string) error {
 	if err != nil || p.snap.State != vcs.PullOpen || !p.rules.Branch(p.snap.Base.Branch, repo.DefaultBranch) {
 		return err
 	}
+	return i.moved(ctx, p)
+}
+
+// moved plans a pull request that was just read again, if its base asks for it.
+func (i *Intake) moved(ctx context.Context, p place) error {
 	rev, runs, err := i.Views.Current(ctx, p.pull)
 	if errors.Is(err, views.ErrNothing) {
 		return nil
@@ -60,7 +65,7 @@ func (i *Intake) Stale(ctx context.Context, key string) error {
 	}
 	for _, m := range moments {
 		if m.Fresh == vcs.No && !m.Run.State.Running() && m.Run.State != run.Applied && m.Run.State != run.Interrupted {
-			tip, err := host.Branch(ctx, vcsRepo(repo), p.snap.Base.Branch)
+			tip, err := p.host.Branch(ctx, vcsRepo(p.repo), p.snap.Base.Branch)
 			if err != nil {
 				return err
 			}

@@ -215,12 +215,17 @@ func countWords(c run.Counts, verbs []string, outputs string) string {
 // total counts the objects of a plan that an apply works on.
 func total(c run.Counts) int { return c.Add + c.Change + c.Replace + c.Destroy }
 
-// duration writes how long something took: "14 s", "2 min 5 s", "1 h 3 min".
+// duration writes the time between two moments; empty when one is not known.
 func duration(from, to time.Time) string {
 	if from.IsZero() || to.IsZero() || to.Before(from) {
 		return ""
 	}
-	d := to.Sub(from).Round(time.Second)
+	return Took(to.Sub(from))
+}
+
+// Took writes how long something lasted: "14 s", "2 min 5 s", "1 h 3 min", "3 days".
+func Took(d time.Duration) string {
+	d = d.Round(time.Second)
 	switch {
 	case d < time.Second:
 		return "under 1 s"

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/planlatch/planlatch/report"
 	"github.com/planlatch/planlatch/run"
 )
 
@@ -217,7 +218,7 @@ func (h *Handler) row(ctx context.Context, n *names, r run.Run, now time.Time) (
 		row.Counts = chips(r.Counts)
 	}
 	if r.State.Running() && row.Note == "" {
-		row.Note = "for " + took(max(0, now.Sub(since(r))))
+		row.Note = "for " + report.Took(max(0, now.Sub(since(r))))
 	}
 	return row, nil
 }

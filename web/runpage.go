@@ -196,7 +196,7 @@ func timeline(now time.Time, p report.Project) []event {
 		if r.State == run.Failed && r.ApplyStarted.IsZero() {
 			name, class = "Plan failed", "bad"
 		}
-		add(name, r.Planned, "in "+took(r.Planned.Sub(r.Started)), class)
+		add(name, r.Planned, "in "+report.Took(r.Planned.Sub(r.Started)), class)
 	}
 	for _, o := range p.Overrides {
 		if slices.ContainsFunc(p.Findings, func(f run.Finding) bool { return covers(r, f, o) }) {
@@ -208,7 +208,7 @@ func timeline(now time.Time, p report.Project) []event {
 	if end := badgeOf(r); r.State.Final() && !(r.Finished.Equal(r.Planned) && r.State == run.Failed) {
 		note := ""
 		if !r.ApplyStarted.IsZero() {
-			note = "after " + took(r.Finished.Sub(r.ApplyStarted))
+			note = "after " + report.Took(r.Finished.Sub(r.ApplyStarted))
 		}
 		add(strings.ToUpper(end.Text[:1])+end.Text[1:], r.Finished, note, end.Class)
 	}

@@ -43,23 +43,6 @@ func hidden(r rune) bool {
 	return r == utf8.RuneError || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Zl, unicode.Zp)
 }
 
-// took writes how long something lasted: "14 s", "2 min 5 s", "1 h 3 min", "3 days".
-func took(d time.Duration) string {
-	d = d.Round(time.Second)
-	switch {
-	case d < time.Second:
-		return "under 1 s"
-	case d < time.Minute:
-		return fmt.Sprintf("%d s", d/time.Second)
-	case d < time.Hour:
-		return strings.TrimSuffix(fmt.Sprintf("%d min %d s", d/time.Minute, d%time.Minute/time.Second), " 0 s")
-	case d < 48*time.Hour:
-		return strings.TrimSuffix(fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute), " 0 min")
-	default:
-		return fmt.Sprintf("%d days", d/(24*time.Hour))
-	}
-}
-
 // ago writes how long ago something was, roughly.
 func ago(now, then time.Time) string {
 	d := max(0, now.Sub(then))

@@ -143,7 +143,7 @@ func lockNotice(view report.View, p report.Project, l report.LockInfo) notice {
 	if !l.Created.IsZero() {
 		n.Text += " since " + l.Created.UTC().Format("2006-01-02 15:04:05 UTC")
 		if d := p.Run.Finished.Sub(l.Created); d > 0 && !p.Run.Finished.IsZero() {
-			n.Text += ", " + took(d) + " before this run gave up"
+			n.Text += ", " + report.Took(d) + " before this run gave up"
 		}
 	}
 	if l.Who == "" && l.Message != "" {
