@@ -188,6 +188,7 @@ const (
 	EventReview  EventKind = "review"  // submitted, edited, dismissed; Comment holds its body if it has one
 	EventPush    EventKind = "push"    // a branch moved
 	EventStatus  EventKind = "status"  // a check of somebody else's finished
+	EventQueue   EventKind = "queue"   // a merge queue asks for the statuses of a commit it would make
 )
 
 // Event is one delivery, read. It carries what says where to look; the truth is read from the host when it is handled.
@@ -200,6 +201,7 @@ type Event struct {
 	Sender   User      // who caused it
 	Comment  *Comment  `json:",omitempty"`
 	Push     *Push     `json:",omitempty"`
+	Queue    *Queue    `json:",omitempty"`
 	SHA      string    `json:",omitempty"` // EventStatus: the commit
 	At       time.Time // when the host says it happened, else zero
 }
@@ -218,6 +220,14 @@ type Push struct {
 	Branch string
 	Before string
 	After  string
+}
+
+// Queue is a commit that a merge queue made of pull requests on a branch, to be judged before the branch moves to it.
+type Queue struct {
+	Branch string // that it would become the tip of
+	Base   string // what it is made on top of
+	Head   string // the commit
+	Ref    string // under which git fetches it: refs/heads/gh-readonly-queue/main/pr-104-9f8e7d6
 }
 
 // PullState is where a pull request is in its life.
