@@ -19,7 +19,7 @@ type scene struct {
 	*world
 	repo             gitea.Repo
 	vcs              vcs.Repo
-	author, reviewer *person
+	author, reviewer *gitea.Actor
 	number           int
 	head             string
 }
@@ -27,9 +27,9 @@ type scene struct {
 func newScene(t *testing.T, private bool) *scene {
 	t.Helper()
 	w := newWorld(t)
-	s := &scene{world: w, author: w.person(t, "author"), reviewer: w.person(t, "reviewer")}
+	s := &scene{world: w, author: w.Actor(t, "author"), reviewer: w.Actor(t, "reviewer")}
 	s.vcs = w.Repo(t, private)
-	s.repo = w.repo(t, s.vcs)
+	s.repo = w.Known(t, s.vcs)
 	w.Grant(t, s.vcs, s.author, vcs.PermissionWrite)
 	w.Grant(t, s.vcs, s.reviewer, vcs.PermissionWrite)
 	s.head = s.author.Push(t, s.vcs, "change", "change/main.tf", "# one\n")
@@ -39,7 +39,7 @@ func newScene(t *testing.T, private bool) *scene {
 
 func (s *scene) pull(t *testing.T) vcs.Pull {
 	t.Helper()
-	p, err := s.host(t, s.bot.Token).Pull(t.Context(), s.vcs, s.number)
+	p, err := s.host(t, s.Bot.Token).Pull(t.Context(), s.vcs, s.number)
 	if err != nil {
 		t.Fatalf("Pull() = %v", err)
 	}
@@ -58,7 +58,7 @@ func states(p vcs.Pull) map[string]vcs.ReviewState {
 func TestApprovalOfAReaderIsOnlyARemark(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, false)
-	passerBy := s.person(t, "passer-by")
+	passerBy := s.Actor(t, "passer-by")
 	passerBy.Review(t, s.vcs, s.number, vcs.ReviewApproved, "")
 	s.reviewer.Review(t, s.vcs, s.number, vcs.ReviewApproved, "")
 	want := map[string]vcs.ReviewState{passerBy.Login: vcs.ReviewCommented, s.reviewer.Login: vcs.ReviewApproved}
@@ -70,7 +70,7 @@ func TestApprovalOfAReaderIsOnlyARemark(t *testing.T) {
 func TestReviewAskedForAgainVoidsApprovalsOnly(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, true)
-	critic := s.person(t, "critic")
+	critic := s.Actor(t, "critic")
 	s.Grant(t, s.vcs, critic, vcs.PermissionWrite)
 	s.reviewer.Review(t, s.vcs, s.number, vcs.ReviewApproved, "")
 	critic.Review(t, s.vcs, s.number, vcs.ReviewChanges, "no")
@@ -91,24 +91,24 @@ func TestReviewAskedForAgainVoidsApprovalsOnly(t *testing.T) {
 func TestPermissionComesThroughTeams(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	org := w.server.Unique("org")
-	w.bot.CreateOrg(t, org)
-	repo := w.bot.CreateRepo(t, org, "infra")
-	h := w.host(t, w.bot.Token)
+	org := w.Server.Unique("org")
+	w.Bot.CreateOrg(t, org)
+	repo := w.Bot.CreateRepo(t, org, "infra")
+	h := w.host(t, w.Bot.Token)
 	for word, want := range map[string]vcs.Permission{"read": vcs.PermissionRead, "write": vcs.PermissionWrite, "admin": vcs.PermissionAdmin} {
-		who := w.server.CreateUser(t, w.server.Unique(word))
-		w.bot.CreateTeam(t, org, "team-"+word, word, who)
+		who := w.Server.CreateUser(t, w.Server.Unique(word))
+		w.Bot.CreateTeam(t, org, "team-"+word, word, who)
 		if got, err := h.Permission(t.Context(), vcs.Repo{Name: repo.FullName}, who.Login); err != nil || got != want {
 			t.Errorf("Permission(member of a team that may %s) = %d, %v, want %d", word, got, err, want)
 		}
 	}
-	stranger := w.server.CreateUser(t, w.server.Unique("stranger"))
+	stranger := w.Server.CreateUser(t, w.Server.Unique("stranger"))
 	if got, err := h.Permission(t.Context(), vcs.Repo{Name: repo.FullName}, stranger.Login); err != nil || got != vcs.PermissionNone {
 		t.Errorf("Permission(in no team) = %d, %v, want none", got, err)
 	}
 	// An administrator of the repository who is not in the organization cannot look into its teams.
-	helper := w.server.CreateUser(t, w.server.Unique("helper"))
-	w.bot.AddCollaborator(t, repo, helper, "admin")
+	helper := w.Server.CreateUser(t, w.Server.Unique("helper"))
+	w.Bot.AddCollaborator(t, repo, helper, "admin")
 	got, err := w.host(t, helper.Token).Permission(t.Context(), vcs.Repo{Name: repo.FullName}, stranger.Login)
 	if !errors.Is(err, vcs.ErrDenied) || got != vcs.PermissionNone || !strings.Contains(err.Error(), "owner of the organization") {
 		t.Errorf("Permission(with a token outside the organization) = %d, %v, want ErrDenied that says what to do", got, err)
@@ -146,11 +146,11 @@ func tokenThatMayTooLittleIsDenied(t *testing.T, s *scene) {
 	if _, err := bad.Self(t.Context()); !errors.Is(err, vcs.ErrDenied) {
 		t.Errorf("Self(with a wrong token) = %v, want ErrDenied", err)
 	}
-	narrow := s.host(t, s.bot.NewToken(t, "read:repository"))
+	narrow := s.host(t, s.Bot.NewToken(t, "read:repository"))
 	if _, err := narrow.Comment(t.Context(), s.vcs, s.number, "", "", "hello"); !errors.Is(err, vcs.ErrDenied) {
 		t.Errorf("Comment(with a token for reading) = %v, want ErrDenied", err)
 	}
-	stranger := s.host(t, s.server.CreateUser(t, s.server.Unique("stranger")).Token)
+	stranger := s.host(t, s.Server.CreateUser(t, s.Server.Unique("stranger")).Token)
 	if _, err := stranger.Repo(t.Context(), s.vcs.Name); !errors.Is(err, vcs.ErrNotFound) {
 		t.Errorf("Repo(private, with a stranger's token) = %v, want ErrNotFound", err)
 	}
@@ -200,7 +200,7 @@ func wordsPutIntoAMouthAreNoComment(t *testing.T, s *scene) {
 	t.Helper()
 	kept := s.reviewer.Comment(t, s.vcs, s.number, "fine")
 	forged := s.reviewer.Comment(t, s.vcs, s.number, "later")
-	h := s.host(t, s.bot.Token)
+	h := s.host(t, s.Bot.Token)
 	ids := func() []string {
 		t.Helper()
 		got, err := h.CommentsSince(t.Context(), s.vcs, s.number, time.Time{})
@@ -231,7 +231,7 @@ func wordsPutIntoAMouthAreNoComment(t *testing.T, s *scene) {
 func TestProtectionIsJudgedAsGiteaDoes(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, true)
-	s.owner.ProtectBranch(t, s.repo, gitea.Protection{Branch: "ma*", Approvals: 1, Contexts: []string{"ci/*", "lint"}, BlockOnChanges: true, BlockOutdated: true})
+	s.Owner.ProtectBranch(t, s.repo, gitea.Protection{Branch: "ma*", Approvals: 1, Contexts: []string{"ci/*", "lint"}, BlockOnChanges: true, BlockOutdated: true})
 	s.author.SetStatus(t, s.vcs, s.head, "ci/a/b", vcs.StatusSuccess)
 	expect := func(say string, want vcs.Tri, words string) {
 		t.Helper()
@@ -247,7 +247,7 @@ func TestProtectionIsJudgedAsGiteaDoes(t *testing.T) {
 		}
 	}
 	expect("no approval", vcs.No, "0 of 1 approvals")
-	critic := s.person(t, "critic")
+	critic := s.Actor(t, "critic")
 	s.Grant(t, s.vcs, critic, vcs.PermissionWrite)
 	s.reviewer.Review(t, s.vcs, s.number, vcs.ReviewApproved, "")
 	expect("approved", vcs.Yes, "")
@@ -265,7 +265,7 @@ func TestProtectionIsJudgedAsGiteaDoes(t *testing.T) {
 		t.Fatalf("Gitea merged without its required status")
 	}
 	s.author.SetStatus(t, s.vcs, s.head, "lint", vcs.StatusSuccess)
-	s.owner.Push(t, s.repo, gitea.Change{Branch: "main", Files: map[string]string{"other.tf": "# other\n"}})
+	s.Owner.Push(t, s.repo, gitea.Change{Branch: "main", Files: map[string]string{"other.tf": "# other\n"}})
 	expect("behind", vcs.No, "lacks commits")
 
 	writer := s.host(t, s.author.Token) // may not read the rule: what it cannot know counts against a merge
@@ -274,26 +274,11 @@ func TestProtectionIsJudgedAsGiteaDoes(t *testing.T) {
 	}
 }
 
-func TestEveryStyleOfMergeTellsItsCommit(t *testing.T) {
-	t.Parallel()
-	s := newScene(t, true)
-	for i, style := range []gitea.Style{gitea.Squash, gitea.Rebase, gitea.FastForward} {
-		branch := fmt.Sprintf("style-%d", i)
-		head := s.author.Push(t, s.vcs, branch, branch+".tf", "# one\n")
-		s.number = s.author.Open(t, s.vcs, branch, "main", string(style))
-		s.reviewer.Person.Merge(t, s.repo, s.number, style)
-		tip := s.owner.Branch(t, s.repo, "main")
-		if got := s.pull(t); got.MergeCommit != tip || got.Head.SHA != head {
-			t.Errorf("%s: MergeCommit, Head = %s, %s, want the tip of main %s, %s", style, got.MergeCommit, got.Head.SHA, tip, head)
-		}
-	}
-}
-
 func TestRenamedRepositoryIsFoundByItsOldName(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, true)
-	h := s.host(t, s.bot.Token)
-	renamed := s.owner.Rename(t, s.repo, s.server.Unique("renamed"))
+	h := s.host(t, s.Bot.Token)
+	renamed := s.Owner.Rename(t, s.repo, s.Server.Unique("renamed"))
 	if got, err := h.Repo(t.Context(), s.vcs.Name); err != nil || got.Name != renamed.FullName || got.ID != s.vcs.ID {
 		t.Errorf("Repo(old name) = %+v, %v, want %s with the same id", got, err, renamed.FullName)
 	}
@@ -303,7 +288,7 @@ func TestRenamedRepositoryIsFoundByItsOldName(t *testing.T) {
 	if _, err := h.Comment(t.Context(), s.vcs, s.number, "", "", "to the old name"); err != nil {
 		t.Errorf("Comment(old name) = %v", err)
 	}
-	if got := s.owner.Comments(t, renamed, s.number); len(got) != 1 || got[0].Body != "to the old name" {
+	if got := s.Owner.Comments(t, renamed, s.number); len(got) != 1 || got[0].Body != "to the old name" {
 		t.Errorf("the comments are %+v, want the one", got)
 	}
 }
@@ -311,7 +296,7 @@ func TestRenamedRepositoryIsFoundByItsOldName(t *testing.T) {
 func TestAdministratorOfTheHostListsEverything(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	r := w.owner.CreateRepo(t, w.owner.Login, "unshared")
+	r := w.Owner.CreateRepo(t, w.Owner.Login, "unshared")
 	has := func(token string) bool {
 		t.Helper()
 		list, err := w.host(t, token).List(t.Context())
@@ -320,10 +305,10 @@ func TestAdministratorOfTheHostListsEverything(t *testing.T) {
 		}
 		return slices.ContainsFunc(list, func(l vcs.Repo) bool { return l.Name == r.FullName })
 	}
-	if !has(w.server.Admin.Token) {
+	if !has(w.Server.Admin.Token) {
 		t.Errorf("List(as administrator) lacks %s", r.FullName)
 	}
-	if has(w.bot.Token) {
+	if has(w.Bot.Token) {
 		t.Errorf("List(as bot) has %s, which is nothing of the bot's", r.FullName)
 	}
 }

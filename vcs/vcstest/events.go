@@ -77,7 +77,7 @@ func readsTheLifeOfAPullRequest(t *testing.T, s *suite) {
 		{"base changed back", w.author, func() { w.author.SetBase(t, w.repo, number, "main") }},
 		{"closed", w.author, func() { w.author.Close(t, w.repo, number) }},
 		{"reopened", w.author, func() { w.author.Reopen(t, w.repo, number) }},
-		{"merged", w.reviewer, func() { w.reviewer.Merge(t, w.repo, number) }},
+		{"merged", w.reviewer, func() { w.reviewer.Merge(t, w.repo, number, MergeCommit) }},
 	} {
 		step.do()
 		e := d.event(t, step.say, vcs.EventPull, number)

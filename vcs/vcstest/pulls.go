@@ -3,6 +3,7 @@ package vcstest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -97,7 +98,7 @@ func tellsAFork(t *testing.T, c *shared) {
 func tellsAMergedPull(t *testing.T, s *suite) {
 	w := s.newTeam(t)
 	number, head := w.open(t, "change")
-	commit := w.reviewer.Merge(t, w.repo, number)
+	commit := w.reviewer.Merge(t, w.repo, number, MergeCommit)
 	w.author.Push(t, w.repo, "change", "change/late.tf", "# late\n") // the branch goes on, the pull request does not
 	got := s.pull(t, w.repo, number)
 	if got.State != vcs.PullMerged || got.MergeCommit != commit || got.MergedBy != w.reviewer.User() || got.Head.SHA != head {
@@ -106,6 +107,24 @@ func tellsAMergedPull(t *testing.T, s *suite) {
 	}
 	if time.Since(got.MergedAt).Abs() > 5*time.Minute {
 		t.Errorf("merged: MergedAt = %s, want about now", got.MergedAt)
+	}
+}
+
+func tellsTheCommitOfEveryMerge(t *testing.T, s *suite) {
+	w := s.newTeam(t)
+	for i, style := range s.World.Styles() {
+		branch := fmt.Sprintf("style-%d", i)
+		number, _ := w.open(t, branch)
+		head := w.author.Push(t, w.repo, branch, branch+"/more.tf", "# two commits, so that a squash is none of them\n")
+		eventually(t, "the new head", func(context.Context) bool { return s.pull(t, w.repo, number).Head.SHA == head })
+		commit := w.reviewer.Merge(t, w.repo, number, style)
+		tip, err := s.Host.Branch(t.Context(), w.repo, "main")
+		if err != nil {
+			t.Fatalf("Branch(main) = %v", err)
+		}
+		if got := s.pull(t, w.repo, number); got.MergeCommit != tip || commit != tip || got.Head.SHA != head {
+			t.Errorf("%s: MergeCommit, Head = %s, %s, want the tip of main %s, %s", style, got.MergeCommit, got.Head.SHA, tip, head)
+		}
 	}
 }
 
@@ -186,7 +205,7 @@ func conflictIsNeverMergeable(t *testing.T, s *suite) {
 	eventually(t, "both mergeable", func(context.Context) bool {
 		return s.pull(t, w.repo, first).Mergeable == vcs.Yes && s.pull(t, w.repo, second).Mergeable == vcs.Yes
 	})
-	w.reviewer.Merge(t, w.repo, first)
+	w.reviewer.Merge(t, w.repo, first, MergeCommit)
 	eventually(t, "No for the one in conflict", func(context.Context) bool {
 		got := s.pull(t, w.repo, second)
 		return got.Mergeable == vcs.No && strings.Contains(got.MergeBlocked, "main")
@@ -224,7 +243,7 @@ func updatedSinceHasClosedAndMerged(t *testing.T, s *suite) {
 	closed, closedHead := w.open(t, "closed")
 	w.author.Close(t, w.repo, closed)
 	merged, mergedHead := w.open(t, "merged")
-	commit := w.reviewer.Merge(t, w.repo, merged)
+	commit := w.reviewer.Merge(t, w.repo, merged, MergeCommit)
 	w.author.Push(t, w.repo, "merged", "late.tf", "# late\n")
 
 	type line struct {

@@ -38,6 +38,10 @@ type World interface {
 	Team(t testing.TB, members ...Person) string
 	// Protect asks for approvals and for green statuses before merges into a branch.
 	Protect(t testing.TB, r vcs.Repo, branch string, approvals int, contexts ...string)
+	// Account tells how planlatch reaches the host.
+	Account() Account
+	// Styles are the ways in which the host merges.
+	Styles() []Style
 	// Hook has all events of a repository delivered to url, signed with the secret that the adapter knows.
 	Hook(t testing.TB, r vcs.Repo, url string)
 	// Comments returns the comments of a pull request as people see them, oldest first, reviews aside.
@@ -48,16 +52,50 @@ type World interface {
 	Statuses(t testing.TB, r vcs.Repo, sha string) map[string]vcs.Status
 }
 
+// Account is what the configuration of a server says of a host, and whose comments it will write.
+type Account struct {
+	Kind          string // gitea, github, …
+	URL           string
+	Token         string
+	WebhookSecret string
+	Login         string
+}
+
+// Change is one commit to be pushed.
+type Change struct {
+	Branch  string            // made when it is not there
+	From    string            // the branch or commit that a new branch, or a forced one, starts from; empty: main
+	Files   map[string]string // path → content
+	Delete  []string          // files and directories
+	Message string            // empty: something
+	Force   bool              // start the branch anew from From and throw away what it had
+}
+
+// Style is how a pull request is merged.
+type Style string
+
+// The styles of merging. A host that cannot do one does not list it in [World.Styles].
+const (
+	MergeCommit Style = "merge commit"
+	Squash      Style = "squash"
+	Rebase      Style = "rebase"
+	FastForward Style = "fast-forward"
+)
+
 // Person acts as one account.
 type Person interface {
 	User() vcs.User
 	Email() string
 	// Push commits one file to a branch, which starts from main if it is not there, and returns the commit.
 	Push(t testing.TB, r vcs.Repo, branch, path, content string) string
+	// Commit pushes a whole commit and returns it.
+	Commit(t testing.TB, r vcs.Repo, c Change) string
 	DeleteBranch(t testing.TB, r vcs.Repo, branch string)
-	// Open opens a pull request; OpenFork does so from a fork of the person's own, with one commit on top of main.
+	// Open opens a pull request.
 	Open(t testing.TB, r vcs.Repo, head, base, title string) int
-	OpenFork(t testing.TB, r vcs.Repo, path, content string) int
+	// Fork copies a repository to the person's account; OpenFrom opens a pull request of a branch there into a branch of r.
+	Fork(t testing.TB, r vcs.Repo) vcs.Repo
+	OpenFrom(t testing.TB, r, fork vcs.Repo, head, base, title string) int
 	Comment(t testing.TB, r vcs.Repo, number int, body string) string
 	EditComment(t testing.TB, r vcs.Repo, number int, comment, body string)
 	DeleteComment(t testing.TB, r vcs.Repo, number int, comment string)
@@ -70,8 +108,8 @@ type Person interface {
 	SetDescription(t testing.TB, r vcs.Repo, number int, text string)
 	Close(t testing.TB, r vcs.Repo, number int)
 	Reopen(t testing.TB, r vcs.Repo, number int)
-	// Merge merges and returns the commit on the base branch.
-	Merge(t testing.TB, r vcs.Repo, number int) string
+	// Merge merges in one of the World's styles and returns the commit that the base branch then points to.
+	Merge(t testing.TB, r vcs.Repo, number int, how Style) string
 	// SetStatus reports a result as another tool does.
 	SetStatus(t testing.TB, r vcs.Repo, sha, context string, state vcs.StatusState)
 }
@@ -97,6 +135,7 @@ func Run(t *testing.T, setup func(t *testing.T) Harness) {
 		"Pull/TellsAnOpenOne":                        tellsAnOpenPull,
 		"Pull/TellsDraftAndClosed":                   tellsDraftAndClosed,
 		"Pull/TellsAMergedOneWithItsHeadAtMerge":     tellsAMergedPull,
+		"Pull/TellsTheCommitOfEveryStyleOfMerge":     tellsTheCommitOfEveryMerge,
 		"Pull/KeepsTheLastWordOfEachPerson":          keepsTheLastWord,
 		"Pull/ConflictIsNeverMergeable":              conflictIsNeverMergeable,
 		"Pull/ProtectionNamesChecksAndWhatIsMissing": protectionNamesChecks,
@@ -148,7 +187,9 @@ func newCommon(t *testing.T, h Harness) *shared {
 	c := &shared{suite: suite{h}, outsider: h.World.Person(t, "outsider"), public: h.World.Repo(t, false)}
 	c.team = c.suite.newTeam(t)
 	c.number, c.head = c.open(t, "change")
-	c.fork = c.outsider.OpenFork(t, c.public, "fork/main.tf", "# fork\n")
+	fork := c.outsider.Fork(t, c.public)
+	c.outsider.Push(t, fork, "from-fork", "fork/main.tf", "# fork\n")
+	c.fork = c.outsider.OpenFrom(t, c.public, fork, "from-fork", "main", "From a fork")
 	return c
 }
 
