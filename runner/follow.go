@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -167,7 +168,6 @@ func (r *Runner) renewing(ctx context.Context, name executor.Name) {
 // withheld lists every secret that must not appear in the log of a phase: the server's, the grant's and, when applying, what the plan
 // marks sensitive.
 func (r *Runner) withheld(ctx context.Context, p phase) ([]string, error) {
-	secrets := append([]string(nil), r.o.Secrets...)
 	target, err := r.target(ctx, p.run)
 	if err != nil {
 		return nil, err
@@ -176,11 +176,7 @@ func (r *Runner) withheld(ctx context.Context, p phase) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read provider configurations: %w", err)
 	}
-	for _, pair := range grant.Secrets {
-		if _, value, ok := strings.Cut(pair, "="); ok {
-			secrets = append(secrets, value)
-		}
-	}
+	secrets := r.secrets(grant)
 	if p.name == "apply" {
 		planJSON, err := r.Blobs.Get(ctx, p.run.Blobs[blobPlanJSON])
 		if err != nil {
@@ -193,6 +189,17 @@ func (r *Runner) withheld(ctx context.Context, p phase) ([]string, error) {
 		secrets = append(secrets, sensitive...)
 	}
 	return secrets, nil
+}
+
+// secrets lists the values that are withheld from everything that leaves a run.
+func (r *Runner) secrets(g Grant) []string {
+	secrets := slices.Clone(r.o.Secrets)
+	for _, pair := range g.Secrets {
+		if _, value, ok := strings.Cut(pair, "="); ok {
+			secrets = append(secrets, value)
+		}
+	}
+	return secrets
 }
 
 // wholeLog reads the stored, redacted log of a phase.

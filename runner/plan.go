@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -82,12 +83,11 @@ type left struct {
 	plan, planJSON, lock, backend []byte
 }
 
-func (r *Runner) leftovers(ctx context.Context, p phase, e ending) (left, error) {
-	name := executor.Name(p.run.Execution)
+func (r *Runner) leftovers(ctx context.Context, name executor.Name, result executor.Result) (left, error) {
 	var l left
 	for file, to := range map[string]*[]byte{filePlan: &l.plan, filePlanJSON: &l.planJSON, fileLock: &l.lock, fileBackend: &l.backend} {
 		var err error
-		if *to, err = r.output(ctx, e.result, name, file); err != nil {
+		if *to, err = r.output(ctx, result, name, file); err != nil {
 			return l, err
 		}
 	}
@@ -96,59 +96,73 @@ func (r *Runner) leftovers(ctx context.Context, p phase, e ending) (left, error)
 
 // judged turns a successful plan into its outcome: effect, findings, and for a merge whether it may apply by itself.
 func (r *Runner) judged(ctx context.Context, p phase, e ending) (run.PlanOutcome, error) {
-	fail := func(text string) (run.PlanOutcome, error) {
-		e.failed = text
-		return r.failedPlan(ctx, p, e)
-	}
-	l, err := r.leftovers(ctx, p, e)
+	l, err := r.leftovers(ctx, executor.Name(p.run.Execution), e.result)
 	if err != nil {
 		return run.PlanOutcome{}, err
-	}
-	if len(l.plan) == 0 || len(l.planJSON) == 0 {
-		return fail("the tool left no plan")
 	}
 	g, err := r.prepareGround(ctx, p.run, "plan")
 	if err != nil {
 		return run.PlanOutcome{}, err
 	}
-	kept, err := r.read(ctx, p, g, l.planJSON)
-	if err != nil {
-		return fail(err.Error())
+	a, err := r.assess(ctx, g, l)
+	var no *refusal
+	switch {
+	case errors.As(err, &no):
+		e.failed = no.text
+		return r.failedPlan(ctx, p, e)
+	case err != nil:
+		return run.PlanOutcome{}, err
 	}
-	planned := p.run
-	planned.Tool, planned.Partial = g.tool.Name+" "+g.tool.Version, len(p.run.Settings.Flags) > 0
-	planned.EffectDigest, planned.Counts = kept.Effect.Digest, kept.Plan.Counts
-	planned.PlanDigest = digest(l.plan)
-	if planned.NoBackend, err = r.forgets(g, l.backend); err != nil {
-		return fail(err.Error())
-	}
+	planned := a.planned
 	if planned.InputsDigest, err = facts.Inputs(ctx, r.Git.Repo(g.repo.Host, g.repo.HostID), g.rev.Tree, p.run); err != nil {
 		return run.PlanOutcome{}, err
 	}
-	judgement, err := r.judge(ctx, g, l.planJSON)
-	if err != nil {
+	if planned.Blobs, err = r.keep(ctx, p, l, a.kept); err != nil {
 		return run.PlanOutcome{}, err
 	}
-	planned.PolicyDigest, kept.NoPolicy = judgement.Digest, len(judgement.Sets) == 0
-	if planned.Blobs, err = r.keep(ctx, p, l, kept); err != nil {
-		return run.PlanOutcome{}, err
-	}
-	o := run.PlanOutcome{Unchanged: kept.Effect.Empty, Planned: planned, Findings: judgement.Findings}
+	o := run.PlanOutcome{Unchanged: a.kept.Effect.Empty, Planned: planned, Findings: a.findings}
 	if p.run.Kind == run.KindMerge && !o.Unchanged {
-		if o.Confirm, o.Waits, err = r.standsForMerge(ctx, g, planned, kept.Effect, judgement.Findings); err != nil {
+		if o.Confirm, o.Waits, err = r.standsForMerge(ctx, g, planned, a.kept.Effect, a.findings); err != nil {
 			return run.PlanOutcome{}, err
 		}
 	}
 	return o, nil
 }
 
-// read turns plan JSON into what is shown of it, with every secret withheld, and its effect.
-func (r *Runner) read(ctx context.Context, p phase, g ground, planJSON []byte) (views.Kept, error) {
-	effect, err := run.EffectOf(bytes.NewReader(planJSON), r.o.EffectKey, p.run.Settings.EffectIgnore)
-	if err != nil {
-		return views.Kept{}, err
+// assessed is what a plan means: the fields of its run, what is shown of it, what policy says.
+type assessed struct {
+	planned  run.Run
+	kept     views.Kept
+	findings []run.Finding
+}
+
+// assess reads and judges what a plan left. A refusal says why it cannot be read.
+func (r *Runner) assess(ctx context.Context, g ground, l left) (assessed, error) {
+	if len(l.plan) == 0 || len(l.planJSON) == 0 {
+		return assessed{}, refuse("the tool left no plan")
 	}
-	secrets, err := r.withheld(ctx, p)
+	a := assessed{planned: g.run}
+	var err error
+	if a.kept, err = r.read(g, l.planJSON); err != nil {
+		return a, refuse("%v", err)
+	}
+	a.planned.Tool, a.planned.Partial = g.tool.Name+" "+g.tool.Version, len(g.run.Settings.Flags) > 0
+	a.planned.EffectDigest, a.planned.Counts = a.kept.Effect.Digest, a.kept.Plan.Counts
+	a.planned.PlanDigest = digest(l.plan)
+	if a.planned.NoBackend, err = r.forgets(g, l.backend); err != nil {
+		return a, refuse("%v", err)
+	}
+	judgement, err := r.judge(ctx, g, l.planJSON)
+	if err != nil {
+		return a, err
+	}
+	a.planned.PolicyDigest, a.kept.NoPolicy, a.findings = judgement.Digest, len(judgement.Sets) == 0, judgement.Findings
+	return a, nil
+}
+
+// read turns plan JSON into what is shown of it, with every secret withheld, and its effect.
+func (r *Runner) read(g ground, planJSON []byte) (views.Kept, error) {
+	effect, err := run.EffectOf(bytes.NewReader(planJSON), r.o.EffectKey, g.run.Settings.EffectIgnore)
 	if err != nil {
 		return views.Kept{}, err
 	}
@@ -156,7 +170,9 @@ func (r *Runner) read(ctx context.Context, p phase, g ground, planJSON []byte) (
 	if err != nil {
 		return views.Kept{}, err
 	}
-	plan, err := report.ReadPlan(planJSON, report.ReadOptions{Locate: locate(g.tree, p.run.Dir), Redact: redact.String(append(secrets, sensitive...))})
+	plan, err := report.ReadPlan(planJSON, report.ReadOptions{
+		Locate: locate(g.tree, g.run.Dir), Redact: redact.String(append(r.secrets(g.grant), sensitive...)),
+	})
 	if err != nil {
 		return views.Kept{}, err
 	}

@@ -52,6 +52,13 @@ func (r *Runner) prepareGround(ctx context.Context, of run.Run, phase string) (g
 	if g.tree, err = r.source(ctx, g.repo, g.rev); err != nil {
 		return g, err
 	}
+	return r.equip(ctx, g, phase)
+}
+
+// equip finds what a run needs besides its source: tool, credentials, configuration of the tool.
+func (r *Runner) equip(ctx context.Context, g ground, phase string) (ground, error) {
+	of := g.run
+	var err error
 	want := tool.Want{Name: of.Settings.Tool, Version: of.Settings.Version, Required: of.Settings.Required}
 	if of.Tool != "" { // an apply runs the very tool that planned
 		if want, err = exactly(of.Tool); err != nil {
