@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/planlatch/planlatch/testkit/githubapi"
 	"github.com/planlatch/planlatch/vcs"
 	"github.com/planlatch/planlatch/vcs/fakehost"
 	"github.com/planlatch/planlatch/vcs/vcstest"
@@ -24,10 +25,10 @@ type World struct {
 	made atomic.Int64
 }
 
-// NewWorld starts a host for this test.
+// NewWorld starts a host for this test, which fails if the host says what GitHub would not.
 func NewWorld(t testing.TB) *World {
 	t.Helper()
-	s, err := fakehost.Start(fakehost.Options{Dir: t.TempDir()})
+	s, err := fakehost.Start(fakehost.Options{Dir: t.TempDir(), Judge: githubapi.New(t)})
 	check(t, err)
 	t.Cleanup(func() { check(t, s.Close()) })
 	bot, err := s.CreateUser("planlatch", fakehost.Admin)

@@ -59,11 +59,15 @@ func (s *Server) routes() http.Handler {
 	}
 	mux.HandleFunc("/api/", s.serve(func(*call) (int, any, error) { return 0, nil, refuse(404, "Not Found") }))
 	mux.HandleFunc("/", s.serveGit)
+	answer := http.Handler(mux)
+	if s.options.Judge != nil {
+		answer = s.options.Judge.Answers(mux)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.calls.Add(1)
 		defer s.calls.Done()
 		if !s.faulty(w, r) {
-			mux.ServeHTTP(w, r)
+			answer.ServeHTTP(w, r)
 		}
 	})
 }

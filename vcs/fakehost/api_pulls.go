@@ -190,5 +190,7 @@ func (s *Server) postReaction(c *call) (int, any, error) {
 	if fresh {
 		code = http.StatusCreated
 	}
-	return code, object{"id": made.id, "content": made.content, "user": userJSON(c.user), "created_at": stamp(made.created)}, nil
+	return code, object{
+		"id": made.id, "node_id": node("REA", made.id), "content": made.content, "user": s.userJSON(c.user), "created_at": stamp(made.created),
+	}, nil
 }

@@ -2,13 +2,14 @@ package fakehost
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 )
 
 // GET /user
-func (s *Server) getUser(c *call) (int, any, error) { return http.StatusOK, userJSON(c.user), nil }
+func (s *Server) getUser(c *call) (int, any, error) { return http.StatusOK, s.selfJSON(c.user), nil }
 
 // GET /user/repos: those where a grant of one's own or everywhere gives more than what everyone may.
 func (s *Server) listRepos(c *call) (int, any, error) {
@@ -31,7 +32,7 @@ func (s *Server) getMembership(c *call) (int, any, error) {
 	if !s.teams[key(c.PathValue("org")+"/"+c.PathValue("team"))][key(c.PathValue("user"))] {
 		return 0, nil, refuse(404, "Not Found")
 	}
-	return http.StatusOK, object{"state": "active", "role": "member"}, nil
+	return http.StatusOK, object{"state": "active", "role": "member", "url": s.api() + strings.TrimPrefix(c.URL.Path, "/api/v3")}, nil
 }
 
 // GET /repos/{owner}/{repo}
@@ -40,10 +41,11 @@ func (s *Server) getRepo(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	o := s.repoJSON(r)
 	rank := s.permission(r, c.user).rank()
-	o["permissions"] = object{"pull": true, "push": rank >= Write.rank(), "admin": rank >= Admin.rank()}
-	return http.StatusOK, o, nil
+	return http.StatusOK, s.with(s.repoJSON(r), object{
+		"permissions":   object{"pull": true, "push": rank >= Write.rank(), "admin": rank >= Admin.rank()},
+		"network_count": 0, "subscribers_count": 0,
+	}), nil
 }
 
 // GET /repos/{owner}/{repo}/collaborators/{user}/permission
@@ -60,7 +62,9 @@ func (s *Server) getPermission(c *call) (int, any, error) {
 		return 0, nil, refuse(404, "Not Found")
 	}
 	p := s.permission(r, u)
-	return http.StatusOK, object{"permission": string(p), "role_name": string(p), "user": userJSON(u)}, nil
+	return http.StatusOK, object{
+		"permission": string(p), "role_name": string(p), "user": s.with(s.accountJSON(u.ID, u.Login, "User"), object{"role_name": string(p)}),
+	}, nil
 }
 
 // branchOf is the branch of the path and its commit.
@@ -102,9 +106,15 @@ func (s *Server) getBranch(c *call) (int, any, error) {
 		required = want.checks()
 		required["enforcement_level"] = "non_admins"
 	}
+	tip, err := s.log(r, "-1", sha)
+	if err != nil || len(tip) == 0 {
+		return 0, nil, fmt.Errorf("read %s: %w", sha, err)
+	}
+	at := s.api() + "/repos/" + r.name + "/branches/" + branch
 	return http.StatusOK, object{
-		"name": branch, "commit": object{"sha": sha}, "protected": protected,
+		"name": branch, "commit": s.commitJSON(r, tip[0]), "protected": protected, "protection_url": at + "/protection",
 		"protection": object{"enabled": protected, "required_status_checks": required},
+		"_links":     object{"self": at, "html": s.URL + "/" + r.name + "/tree/" + branch},
 	}, nil
 }
 
@@ -121,7 +131,7 @@ func (s *Server) getProtection(c *call) (int, any, error) {
 	case !want.asked() || want.RuleSet:
 		return 0, nil, refuse(404, "Branch not protected")
 	}
-	o := object{"enforce_admins": object{"enabled": false}}
+	o := object{"enforce_admins": object{"enabled": false, "url": s.api() + "/repos/" + r.name + "/branches/" + branch + "/protection/enforce_admins"}}
 	if len(want.Checks) > 0 {
 		o["required_status_checks"] = want.checks()
 	}
@@ -177,7 +187,11 @@ func (s *Server) getRef(c *call) (int, any, error) {
 	if sha == "" {
 		return 0, nil, refuse(404, "Not Found")
 	}
-	return http.StatusOK, object{"ref": "refs/heads/" + branch, "object": object{"type": "commit", "sha": sha}}, nil
+	at := s.api() + "/repos/" + r.name + "/git/"
+	return http.StatusOK, object{
+		"ref": "refs/heads/" + branch, "node_id": "REF_" + sha, "url": at + "refs/heads/" + branch,
+		"object": object{"type": "commit", "sha": sha, "url": at + "commits/" + sha},
+	}, nil
 }
 
 // GET /repos/{owner}/{repo}/git/commits/{sha}
@@ -190,7 +204,11 @@ func (s *Server) getCommit(c *call) (int, any, error) {
 	if !s.known(r, sha) {
 		return 0, nil, refuse(404, "Not Found")
 	}
-	return http.StatusOK, object{"sha": sha, "url": s.api() + "/repos/" + r.name + "/git/commits/" + sha}, nil
+	one, err := s.log(r, "-1", sha)
+	if err != nil || len(one) == 0 {
+		return 0, nil, fmt.Errorf("read %s: %w", sha, err)
+	}
+	return http.StatusOK, s.gitCommitJSON(r, one[0]), nil
 }
 
 // GET /repos/{owner}/{repo}/compare/{base}...{head}
@@ -207,11 +225,30 @@ func (s *Server) compare(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	behind, err := s.log(r, head+".."+base)
+	if err != nil {
+		return 0, nil, err
+	}
+	fork, err := s.run(r.dir, "", nil, "merge-base", base, head)
+	if err != nil {
+		return 0, nil, refuse(404, "No common ancestor between %s and %s.", base, head)
+	}
+	ends, err := s.log(r, "--no-walk=unsorted", base, fork)
+	if err != nil || len(ends) == 0 {
+		return 0, nil, fmt.Errorf("compare %s and %s: %w", base, head, err)
+	}
 	commits := []object{}
 	for _, one := range page(s, c, log) {
 		commits = append(commits, s.commitJSON(r, one))
 	}
-	return http.StatusOK, object{"status": "ahead", "total_commits": len(log), "commits": commits}, nil
+	status := map[[2]bool]string{{true, true}: "diverged", {true, false}: "ahead", {false, true}: "behind"}[[2]bool{len(log) > 0, len(behind) > 0}]
+	at := s.URL + "/" + r.name + "/compare/" + c.PathValue("range")
+	return http.StatusOK, object{
+		"url": s.api() + "/repos/" + r.name + "/compare/" + c.PathValue("range"), "html_url": at, "permalink_url": at, "diff_url": at + ".diff",
+		"patch_url": at + ".patch", "base_commit": s.commitJSON(r, ends[len(ends)-1]), "merge_base_commit": s.commitJSON(r, ends[0]),
+		"status": cmp.Or(status, "identical"), "ahead_by": len(log), "behind_by": len(behind), "total_commits": len(log), "commits": commits,
+		"files": []object{},
+	}, nil
 }
 
 // GET /repos/{owner}/{repo}/commits/{sha}/status
@@ -237,7 +274,11 @@ func (s *Server) getStatus(c *call) (int, any, error) {
 	for _, st := range page(s, c, latest) {
 		list = append(list, s.statusJSON(r, sha, st))
 	}
-	return http.StatusOK, object{"sha": sha, "state": state, "statuses": list, "total_count": len(latest)}, nil
+	at := s.api() + "/repos/" + r.name + "/commits/" + sha
+	return http.StatusOK, object{
+		"sha": sha, "state": state, "statuses": list, "total_count": len(latest), "repository": s.minimalRepoJSON(r), "commit_url": at,
+		"url": at + "/status",
+	}, nil
 }
 
 // GET /repos/{owner}/{repo}/commits/{sha}/check-runs
@@ -249,7 +290,7 @@ func (s *Server) listRuns(c *call) (int, any, error) {
 	sha := c.PathValue("sha")
 	list := []object{}
 	for _, run := range page(s, c, r.runs[sha]) {
-		list = append(list, runJSON(run, sha))
+		list = append(list, s.runJSON(r, run, sha))
 	}
 	return http.StatusOK, object{"total_count": len(r.runs[sha]), "check_runs": list}, nil
 }
@@ -277,9 +318,7 @@ func (s *Server) postStatus(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	o := s.statusJSON(r, sha, made)
-	o["creator"] = userJSON(c.user)
-	return http.StatusCreated, o, nil
+	return http.StatusCreated, s.statusJSON(r, sha, made), nil
 }
 
 // commitOf is the repository of the path, which must have the commit of the path.

@@ -115,7 +115,7 @@ func (s *Server) SetCheckRun(repo, sha string, set CheckRun) error {
 	if set.Status == "completed" {
 		action = "completed"
 	}
-	s.emit("check_run", r, object{"action": action, "check_run": runJSON(made, sha)}, actionsBot())
+	s.emit("check_run", r, object{"action": action, "check_run": s.runJSON(r, made, sha)}, actionsBot())
 	return nil
 }
 

@@ -11,11 +11,13 @@ func (s *Server) emitPull(p *pull, action string, u *user, extra object) {
 
 func (s *Server) emitComment(c *comment, action string, u *user, extra object) {
 	p := c.pull
-	o := object{"action": action, "comment": s.commentJSON(c), "issue": object{
-		"id": p.id, "number": p.number, "title": p.title, "state": p.state, "user": userJSON(p.author), "html_url": s.pullURL(p),
-		"pull_request": object{"url": s.pullJSON(p)["url"], "html_url": s.pullURL(p), "merged_at": stamp(p.mergedAt)},
-		"created_at":   stamp(p.created), "updated_at": stamp(p.updated), "comments": len(p.comments), "draft": p.draft,
-	}}
+	issue := s.issueJSON(p.repo, p.id, p.number, p.title, p.state, s.pullURL(p), p.author, stamp(p.created), stamp(p.updated))
+	at, _ := s.pullJSON(p)["url"].(string)
+	issue["comments"], issue["draft"], issue["closed_at"] = len(p.comments), p.draft, stamp(p.closedAt)
+	issue["pull_request"] = object{
+		"url": at, "html_url": s.pullURL(p), "diff_url": s.pullURL(p) + ".diff", "patch_url": s.pullURL(p) + ".patch", "merged_at": stamp(p.mergedAt),
+	}
+	o := object{"action": action, "comment": s.commentJSON(c), "issue": issue}
 	maps.Copy(o, extra)
 	s.emit("issue_comment", p.repo, o, u)
 }
@@ -27,16 +29,18 @@ func (s *Server) emitReview(p *pull, w *review, action string, u *user, extra ob
 	s.emit("pull_request_review", p.repo, o, u)
 }
 
-func pushPayload(r *repo, u *user, branch, before, after string) object {
+func (s *Server) pushPayload(r *repo, u *user, branch, before, after string) object {
 	return object{
 		"ref": "refs/heads/" + branch, "before": before, "after": after, "created": before == zero, "deleted": after == zero, "forced": false,
 		"base_ref": nil, "pusher": object{"name": u.Login, "email": u.Email}, "commits": []object{}, "head_commit": nil,
-		"compare": r.name + "/compare/" + before + "..." + after,
+		"compare": s.URL + "/" + r.name + "/compare/" + before + "..." + after,
 	}
 }
 
 func (s *Server) statusPayload(r *repo, sha string, st *status) object {
-	o := s.statusJSON(r, sha, st)
-	o["sha"], o["name"], o["branches"], o["commit"] = sha, r.name, []object{}, object{"sha": sha}
+	o := s.with(s.statusJSON(r, sha, st), object{"sha": sha, "name": r.name, "branches": []object{}})
+	if commit, err := s.log(r, "-1", sha); err == nil && len(commit) > 0 {
+		o["commit"] = s.commitJSON(r, commit[0])
+	}
 	return o
 }

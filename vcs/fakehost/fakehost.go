@@ -32,6 +32,15 @@ type Options struct {
 	SlowMergeable int                        // how often "mergeable" is null after a change, before it is known
 	RateLimit     int                        // API calls per hour and account; 0: not counted
 	Fault         func(*http.Request) *Fault // see SetFault
+	Judge         Judge                      // hears all that is said over the API and by webhooks, in tests; nil: nobody
+}
+
+// Judge decides, in tests, whether GitHub would say what the host says.
+type Judge interface {
+	// Answers wraps the API, behind faults.
+	Answers(next http.Handler) http.Handler
+	// Webhook is shown each delivery before it is sent.
+	Webhook(event, action string, body []byte)
 }
 
 // Fault is what one request meets instead of its answer. Status 0 means the usual answer, after the delay.

@@ -188,27 +188,27 @@ func (s *Server) setRef(r *repo, ref, sha string) error {
 
 // logEntry is one commit as the API shows it.
 type logEntry struct {
-	sha, authorName, authorEmail, committerName, committerEmail, message string
-	authored, committed                                                  string
-	parents                                                              []string
+	sha, tree, authorName, authorEmail, committerName, committerEmail, message string
+	authored, committed                                                        string
+	parents                                                                    []string
 }
 
 // log lists the commits of a range, oldest first.
 func (s *Server) log(r *repo, of ...string) ([]logEntry, error) {
 	out, err := s.run(r.dir, "", nil, append([]string{"log", "--reverse", "--topo-order", "-z",
-		"--format=%H%x01%an%x01%ae%x01%aI%x01%cn%x01%ce%x01%cI%x01%P%x01%B"}, of...)...)
+		"--format=%H%x01%an%x01%ae%x01%aI%x01%cn%x01%ce%x01%cI%x01%P%x01%T%x01%B"}, of...)...)
 	if err != nil || out == "" {
 		return nil, err
 	}
 	var list []logEntry
 	for one := range strings.SplitSeq(strings.TrimSuffix(out, "\x00"), "\x00") {
-		f := strings.SplitN(one, "\x01", 9)
-		if len(f) != 9 {
+		f := strings.SplitN(one, "\x01", 10)
+		if len(f) != 10 {
 			continue
 		}
 		list = append(list, logEntry{
 			sha: f[0], authorName: f[1], authorEmail: f[2], authored: f[3], committerName: f[4], committerEmail: f[5], committed: f[6],
-			parents: strings.Fields(f[7]), message: strings.TrimRight(f[8], "\n"),
+			parents: strings.Fields(f[7]), tree: f[8], message: strings.TrimRight(f[9], "\n"),
 		})
 	}
 	return list, nil

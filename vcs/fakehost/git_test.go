@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/planlatch/planlatch/testkit/githubapi"
 	"github.com/planlatch/planlatch/vcs/fakehost"
 )
 
@@ -21,7 +22,7 @@ const repo = "acme/infra"
 // start gives a host with a repository and people: alice administers, bob writes, mallory may only read what is public.
 func start(t *testing.T, o fakehost.Options) (*fakehost.Server, map[string]fakehost.User) {
 	t.Helper()
-	o.Dir = t.TempDir()
+	o.Dir, o.Judge = t.TempDir(), githubapi.New(t)
 	s, err := fakehost.Start(o)
 	if err != nil {
 		t.Fatalf("Start() = %v", err)

@@ -74,7 +74,7 @@ func (s *Server) AddWebhook(address, secret string, repos ...string) (int64, err
 	s.work.Add(1)
 	go s.deliver(h)
 	body, err := json.Marshal(object{"zen": "Keep it logically awesome.", "hook_id": h.id, "hook": object{
-		"type": "Organization", "id": h.id, "active": true, "events": []string{"*"}, "config": object{"url": address, "content_type": "json"},
+		"type": "Organization", "id": h.id, "name": "web", "active": true, "created_at": stamp(s.now()), "updated_at": stamp(s.now()), "events": []string{"*"}, "config": object{"url": address, "content_type": "json"},
 	}})
 	if err != nil {
 		return 0, fmt.Errorf("write ping: %w", err)
@@ -146,7 +146,7 @@ func (s *Server) Flush(ctx context.Context) error {
 
 // emit queues an event for every webhook. The payload is written now, so that it shows the state at this moment.
 func (s *Server) emit(event string, r *repo, o object, sender *user) {
-	o["repository"], o["sender"] = s.repoJSON(r), userJSON(sender)
+	o["repository"], o["sender"] = s.repoJSON(r), s.userJSON(sender)
 	body, err := json.Marshal(o)
 	if err != nil {
 		return // cannot happen: payloads are maps of plain values
@@ -163,6 +163,9 @@ func (s *Server) emit(event string, r *repo, o object, sender *user) {
 }
 
 func (s *Server) enqueue(d *delivery) {
+	if s.options.Judge != nil {
+		s.options.Judge.Webhook(d.Event, d.Action, d.Body)
+	}
 	s.sent = append(s.sent, d)
 	d.hook.queue = append(d.hook.queue, d)
 	select {

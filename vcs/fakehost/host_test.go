@@ -49,6 +49,7 @@ func call(t *testing.T, s *fakehost.Server, token, method, path, body string, in
 	}
 	req, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
 	ok(t, err)
+	req.Header.Set("Content-Type", "application/json")
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}

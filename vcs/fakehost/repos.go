@@ -61,7 +61,7 @@ func (s *Server) CreateRepo(name string, n NewRepo) error {
 	if err != nil {
 		return fmt.Errorf("first commit of %s: %w", name, err)
 	}
-	s.emit("push", r, pushPayload(r, u, r.branch, zero, sha), u)
+	s.emit("push", r, s.pushPayload(r, u, r.branch, zero, sha), u)
 	return nil
 }
 
@@ -222,7 +222,7 @@ func (s *Server) moved(r *repo, u *user, branch, before, after string) error {
 	if before == after {
 		return nil
 	}
-	s.emit("push", r, pushPayload(r, u, branch, orZero(before), orZero(after)), u)
+	s.emit("push", r, s.pushPayload(r, u, branch, orZero(before), orZero(after)), u)
 	for _, base := range s.repos {
 		if base != r && base.parent != r && r.parent != base {
 			continue

@@ -1,6 +1,7 @@
 package fakehost
 
 import (
+	"fmt"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -102,13 +103,13 @@ func (s *Server) CommentOnIssue(repo, login, body string) error {
 	}
 	r.numbered = append(r.numbered, nil)
 	now := stamp(s.now())
-	issue := object{
-		"id": s.id(), "number": len(r.numbered), "title": "An issue", "state": open, "user": userJSON(u), "created_at": now, "updated_at": now,
-	}
+	number := len(r.numbered)
+	page := fmt.Sprintf("%s/%s/issues/%d", s.URL, r.name, number)
+	issue := s.issueJSON(r, s.id(), number, "An issue", open, page, u, now, now)
 	s.emit("issues", r, object{"action": "opened", "issue": issue}, u)
-	s.emit("issue_comment", r, object{"action": "created", "issue": issue, "comment": object{
-		"id": s.id(), "user": userJSON(u), "body": body, "created_at": now, "updated_at": now,
-	}}, u)
+	s.emit("issue_comment", r, object{
+		"action": "created", "issue": issue, "comment": s.noteJSON(r, s.id(), number, page, u, body, now, now, s.rollup(nil)),
+	}, u)
 	return nil
 }
 

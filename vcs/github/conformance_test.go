@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	testkit "github.com/planlatch/planlatch/testkit/github"
+	"github.com/planlatch/planlatch/testkit/githubapi"
 	"github.com/planlatch/planlatch/vcs/github"
 	"github.com/planlatch/planlatch/vcs/vcstest"
 )
@@ -17,7 +18,7 @@ func TestConformance(t *testing.T) {
 		transport := &http.Transport{}
 		t.Cleanup(transport.CloseIdleConnections)
 		h := must(github.New(github.Options{
-			Name: "github", URL: a.URL, Token: a.Token, WebhookSecret: a.WebhookSecret, HTTP: &http.Client{Transport: transport},
+			Name: "github", URL: a.URL, Token: a.Token, WebhookSecret: a.WebhookSecret, HTTP: &http.Client{Transport: githubapi.New(t).Requests(transport)},
 		}))(t)
 		return vcstest.Harness{Host: h, World: w, SignatureHeaders: []string{"X-Hub-Signature-256"}, PushDeletes: true}
 	})

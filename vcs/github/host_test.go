@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 
+	"github.com/planlatch/planlatch/testkit/githubapi"
 	"github.com/planlatch/planlatch/vcs"
 	"github.com/planlatch/planlatch/vcs/fakehost"
 	"github.com/planlatch/planlatch/vcs/github"
@@ -35,7 +36,7 @@ type world struct {
 
 func setup(t *testing.T, o fakehost.Options) *world {
 	t.Helper()
-	o.Dir = t.TempDir()
+	o.Dir, o.Judge = t.TempDir(), githubapi.New(t)
 	s, err := fakehost.Start(o)
 	ok(t, err)
 	t.Cleanup(func() { ok(t, s.Close()) })
@@ -64,7 +65,7 @@ func adapter(t *testing.T, url, token string) *github.Host {
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	return must(github.New(github.Options{
-		Name: "github", URL: url, Token: token, WebhookSecret: secret, HTTP: &http.Client{Transport: transport},
+		Name: "github", URL: url, Token: token, WebhookSecret: secret, HTTP: &http.Client{Transport: githubapi.New(t).Requests(transport)},
 	}))(t)
 }
 
