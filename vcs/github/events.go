@@ -88,12 +88,13 @@ var readers = map[string]func(*payload, *vcs.Event) error{
 	"push":                readPush,
 	"status":              readStatus,
 	"check_run":           readCheckRun,
+	"merge_group":         readMergeGroup,
 }
 
 // ignoredEvent keeps the reasons few, since they are counted and the header is the sender's word.
 func ignoredEvent(kind string) string {
 	switch kind {
-	case "ping", "issues", "label", "create", "delete", "fork", "star", "watch", "release", "check_suite", "merge_group", "member",
+	case "ping", "issues", "label", "create", "delete", "fork", "star", "watch", "release", "check_suite", "member",
 		"membership", "team", "repository", "workflow_run", "workflow_job", "deployment", "deployment_status", "commit_comment",
 		"pull_request_review_comment", "pull_request_review_thread", "installation", "installation_repositories":
 		return "event " + kind
@@ -205,6 +206,30 @@ func readCheckRun(p *payload, e *vcs.Event) error {
 		return missing("check_run", "commit")
 	}
 	e.Kind, e.SHA, e.At = vcs.EventStatus, p.CheckRun.HeadSHA, p.CheckRun.CompletedAt.Time
+	return nil
+}
+
+// readMergeGroup reads the commit that a merge queue wants judged. A destroyed group was merged, or thrown away for another one that is
+// asked about by itself: in both cases nothing is left to do.
+func readMergeGroup(p *payload, e *vcs.Event) error {
+	switch {
+	case p.Action == "destroyed":
+		return &vcs.IgnoredError{Reason: "merge group destroyed"}
+	case p.Action != "checks_requested":
+		return &vcs.IgnoredError{Reason: "merge group action of another kind"}
+	case p.MergeGroup == nil:
+		return missing("merge_group", "merge group")
+	}
+	g := p.MergeGroup
+	branch, ok := strings.CutPrefix(g.BaseRef, "refs/heads/")
+	switch {
+	case !ok || branch == "" || !strings.HasPrefix(g.HeadRef, "refs/heads/"):
+		return missing("merge_group", "head or base ref")
+	case !commitID.MatchString(g.HeadSHA) || !commitID.MatchString(g.BaseSHA):
+		return missing("merge_group", "head or base commit")
+	}
+	e.Kind = vcs.EventQueue
+	e.Queue = &vcs.Queue{Branch: branch, Base: g.BaseSHA, Head: g.HeadSHA, Ref: g.HeadRef}
 	return nil
 }
 

@@ -45,12 +45,31 @@ func signed(event string, body []byte) http.Header {
 
 func payload(t testing.TB, name string) (event string, body []byte) {
 	t.Helper()
-	body, err := os.ReadFile(filepath.Join("testdata", "payloads", name+".json"))
+	if !strings.Contains(name, "/") {
+		name = "payloads/" + name
+	}
+	body, err := os.ReadFile(filepath.Join("testdata", name+".json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	event, _, _ = strings.Cut(name, ".")
+	event, _, _ = strings.Cut(filepath.Base(name), ".")
 	return event, body
+}
+
+// payloads names the files in these directories of testdata, without their ends.
+func payloads(t testing.TB, dirs ...string) []string {
+	t.Helper()
+	var names []string
+	for _, dir := range dirs {
+		files, err := filepath.Glob(filepath.Join("testdata", dir, "*.json"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no payloads in %s: %v", dir, err)
+		}
+		for _, file := range files {
+			names = append(names, dir+"/"+strings.TrimSuffix(filepath.Base(file), ".json"))
+		}
+	}
+	return names
 }
 
 func at(clock string) time.Time {
@@ -83,7 +102,10 @@ func TestParse(t *testing.T) {
 		"push.branch":                                {Kind: vcs.EventPush, Sender: bob, Push: &vcs.Push{Branch: "feature/wider", Before: base, After: head}},
 		"push.deleted":                               {Kind: vcs.EventPush, Sender: bob, Push: &vcs.Push{Branch: "wider", Before: head, After: strings.Repeat("0", 40)}},
 		"status.success":                             {Kind: vcs.EventStatus, Action: "success", Sender: bob, SHA: head, At: at("09:50:00")},
-		"check_run.completed":                        {Kind: vcs.EventStatus, Action: "completed", Sender: actions, SHA: head, At: at("09:55:00")},
+		"merge_group.checks_requested": {Kind: vcs.EventQueue, Action: "checks_requested", Sender: bob, Queue: &vcs.Queue{
+			Branch: "main", Base: base, Head: head, Ref: "refs/heads/gh-readonly-queue/main/pr-7-" + base,
+		}},
+		"check_run.completed": {Kind: vcs.EventStatus, Action: "completed", Sender: actions, SHA: head, At: at("09:55:00")},
 	} {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
@@ -122,7 +144,7 @@ func TestParseIgnoresWhatIsNotOurs(t *testing.T) {
 		"check_run.created":              "check run not completed",
 		"check_run.own":                  "status of our own",
 		"ping":                           "event ping",
-		"merge_group.checks_requested":   "event merge_group",
+		"merge_group.destroyed":          "merge group destroyed",
 	} {
 		event, body := payload(t, file)
 		got, err := parser(t).Parse(signed(event, body), body)
@@ -194,6 +216,9 @@ func TestParseRefusesWhatItCannotRead(t *testing.T) {
 		"status without commit":       {"status", `{"state":"success","context":"ci",` + repo + `}`},
 		"check run without commit":    {"check_run", `{"action":"completed","check_run":{"name":"ci"},` + repo + `}`},
 		"check run without itself":    {"check_run", `{"action":"completed",` + repo + `}`},
+		"merge group without itself":  {"merge_group", `{"action":"checks_requested",` + repo + `}`},
+		"merge group without commits": {"merge_group", `{"action":"checks_requested","merge_group":{"head_ref":"refs/heads/q","base_ref":"refs/heads/main"},` + repo + `}`},
+		"merge group of a tag":        {"merge_group", `{"action":"checks_requested","merge_group":{"head_ref":"refs/heads/q","base_ref":"refs/tags/v1"},` + repo + `}`},
 		"number of another type":      {"pull_request", `{"action":"opened","number":"7",` + repo + `}`},
 	} {
 		if got, err := parser(t).Parse(signed(c.event, []byte(c.body)), []byte(c.body)); !errors.Is(err, vcs.ErrMalformed) {
@@ -247,12 +272,8 @@ func TestTheFakesDeliveriesParse(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	files, err := filepath.Glob("testdata/payloads/*.json")
-	if err != nil || len(files) == 0 {
-		f.Fatalf("no payloads: %v", err)
-	}
-	for _, file := range files {
-		event, body := payload(f, strings.TrimSuffix(filepath.Base(file), ".json"))
+	for _, file := range payloads(f, "payloads", "examples") {
+		event, body := payload(f, file)
 		f.Add(event, "application/json", body)
 	}
 	f.Add("push", "application/x-www-form-urlencoded", []byte("payload=%7B%7D"))
@@ -271,7 +292,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("Parse() = %+v, want an event with kind, delivery and repository", e)
 		case e.Number <= 0 && (e.Kind == vcs.EventPull || e.Kind == vcs.EventComment || e.Kind == vcs.EventReview):
 			t.Errorf("Parse() = %+v, want a pull request number", e)
-		case e.Kind == vcs.EventComment && e.Comment == nil, e.Kind == vcs.EventPush && e.Push == nil, e.Kind == vcs.EventStatus && e.SHA == "":
+		case e.Kind == vcs.EventComment && e.Comment == nil, e.Kind == vcs.EventPush && e.Push == nil, e.Kind == vcs.EventQueue && e.Queue == nil, e.Kind == vcs.EventStatus && e.SHA == "":
 			t.Errorf("Parse() = %+v, want its part", e)
 		}
 	})

@@ -52,6 +52,13 @@ type payload struct {
 	State     string `json:"state"`
 	UpdatedAt moment `json:"updated_at"`
 
+	MergeGroup *struct {
+		HeadSHA string `json:"head_sha"`
+		HeadRef string `json:"head_ref"`
+		BaseSHA string `json:"base_sha"`
+		BaseRef string `json:"base_ref"`
+	} `json:"merge_group"`
+
 	CheckRun *struct {
 		Name        string `json:"name"`
 		HeadSHA     string `json:"head_sha"`
