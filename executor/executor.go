@@ -53,7 +53,7 @@ type Spec struct {
 	Source     Source
 	Inputs     []File   // laid into the work directory before the first step; digests checked
 	Steps      []Step   // in order; the first bad exit ends the execution
-	Outputs    []string // paths relative to the work directory that are kept until Remove if they exist
+	Outputs    []string // kept until Remove if they exist: paths relative to the work directory; **/NAME is the first NAME in it or below
 	Env        []string // NAME=value, public; the whole environment of the steps together with the secrets
 	Binds      []Bind   // besides the system, read-only unless Write
 	Network    Network
@@ -78,7 +78,7 @@ type File struct {
 // Step is one command.
 type Step struct {
 	Label  string
-	Argv   []string // Argv[0] is an absolute path that exists inside the sandbox
+	Argv   []string // Argv[0] is an absolute path inside the sandbox, or a name without a slash that is looked for along PATH of Env there
 	Stdout string   // a file in the work directory that takes stdout instead of the log; empty: the log
 	OK     []int    // exit codes that are no failure; empty: 0 alone
 }

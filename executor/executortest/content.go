@@ -69,6 +69,16 @@ func missingProgram(t *testing.T, e executor.Executor) {
 	}
 }
 
+func programAlongPath(t *testing.T, e executor.Executor) {
+	s := Spec(t, "r1-plan-1", "", "", "")
+	s.Steps[0].Argv, s.Steps[1].Argv = []string{"echo", "found"}, []string{"there-is-no-such-program"}
+	r, log := Finish(t, e, s)
+	checkEnd(t, r, executor.EndStart)
+	if !strings.Contains(r.Reason, "there-is-no-such-program") || log != "found\n" {
+		t.Errorf("Reason = %q, log = %q", r.Reason, log)
+	}
+}
+
 func signalExit(t *testing.T, e executor.Executor) {
 	r, _ := Finish(t, e, Spec(t, "r1-plan-1", "kill -9 $$"))
 	checkEnd(t, r, executor.EndExit)
@@ -150,6 +160,18 @@ func outputs(t *testing.T, e executor.Executor) {
 	}
 	if _, err := readOutput(t, e, s.Name, "tfplan"); !errors.Is(err, executor.ErrAbsent) {
 		t.Errorf("Open() after Remove = %v, want ErrAbsent", err)
+	}
+}
+
+func outputBelow(t *testing.T, e executor.Executor) {
+	s := Spec(t, "r1-plan-1", "mkdir -p a/b c; ln -s b/state a/state; echo kept >a/b/state; chmod 0 c")
+	s.Outputs = []string{"**/state", "**/missing"}
+	r, _ := Finish(t, e, s)
+	if diff := cmp.Diff([]executor.Artifact{{Name: "**/state", Size: 5, SHA256: digest("kept\n")}}, r.Outputs); diff != "" {
+		t.Errorf("Outputs (-want +got):\n%s", diff)
+	}
+	if got, err := readOutput(t, e, s.Name, "**/state"); err != nil || got != "kept\n" {
+		t.Errorf("Open() = %q, %v, want what was found", got, err)
 	}
 }
 

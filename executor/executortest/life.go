@@ -83,7 +83,7 @@ func refusedStart(t *testing.T, e executor.Executor) {
 		"an input that is missing":         func(s *executor.Spec) { s.Inputs = []executor.File{{Name: "x", Path: "/nonexistent"}} },
 		"an input outside":                 func(s *executor.Spec) { s.Inputs = []executor.File{{Name: "../x", Path: "/etc/passwd"}} },
 		"a bind that is missing":           func(s *executor.Spec) { s.Binds = []executor.Bind{{Path: "/nonexistent"}} },
-		"a relative program":               func(s *executor.Spec) { s.Steps[0].Argv = []string{"sh"} },
+		"a relative program":               func(s *executor.Spec) { s.Steps[0].Argv = []string{"bin/sh"} },
 		"an environment without a name":    func(s *executor.Spec) { s.Env = []string{"=x"} },
 		"an allowed target without a port": func(s *executor.Spec) { s.Network.Allow = []string{"localhost"} },
 		"an unknown network":               func(s *executor.Spec) { s.Network.Mode = "some" },

@@ -167,7 +167,7 @@ func (e *Executor) openOutput(n executor.Name, output string) (*os.File, error) 
 	case s.alive:
 		return nil, errors.New("it still runs")
 	}
-	return shim.OpenRegular(launch.WorkDir(e.path(n)), output)
+	return shim.OpenOutput(launch.WorkDir(e.path(n)), output)
 }
 
 // Remove frees what an ended execution holds. One that runs is refused.

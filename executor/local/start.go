@@ -265,8 +265,8 @@ func (e *Executor) check(s executor.Spec, secrets []string) error {
 		}
 	}
 	for _, step := range s.Steps {
-		if len(step.Argv) == 0 || !filepath.IsAbs(step.Argv[0]) {
-			fault("step %q: argv[0] must be an absolute path", step.Label)
+		if len(step.Argv) == 0 || step.Argv[0] == "" || strings.Contains(step.Argv[0], "/") && !filepath.IsAbs(step.Argv[0]) {
+			fault("step %q: argv[0] must be an absolute path or a name without a slash", step.Label)
 		}
 		if step.Stdout != "" && !filepath.IsLocal(step.Stdout) {
 			fault("step %q: stdout file %q lies outside the work directory", step.Label, step.Stdout)

@@ -44,7 +44,11 @@ func (p *Person) Push(t testing.TB, r Repo, c Change) string {
 	for path, content := range c.Files {
 		file := filepath.Join(dir, filepath.FromSlash(path))
 		check(t, os.MkdirAll(filepath.Dir(file), 0o755), "write %s", path)
-		check(t, os.WriteFile(file, []byte(content), 0o644), "write %s", path)
+		mode := os.FileMode(0o644)
+		if strings.HasPrefix(content, "#!") { // a script, which is to be run
+			mode = 0o755
+		}
+		check(t, os.WriteFile(file, []byte(content), mode), "write %s", path)
 	}
 	for _, path := range c.Delete {
 		must("rm", "--quiet", "-r", "--", path)

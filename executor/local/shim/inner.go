@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -215,11 +217,35 @@ func (in *inner) start(s executor.Step, output *output) (int, error) {
 		defer func() { _ = f.Close() }() // the step has its own copy
 		out = f.Fd()
 	}
-	return syscall.ForkExec(s.Argv[0], s.Argv, &syscall.ProcAttr{
+	program, err := find(s.Argv[0], in.brief.Env)
+	if err != nil {
+		return 0, err
+	}
+	return syscall.ForkExec(program, s.Argv, &syscall.ProcAttr{
 		Env:   in.brief.Env,
 		Files: []uintptr{null.Fd(), out, log, fdLock},
 		Sys:   &syscall.SysProcAttr{Setpgid: true},
 	})
+}
+
+// find looks for a program without a slash in its name along PATH.
+func find(name string, env []string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	for _, pair := range env {
+		list, ok := strings.CutPrefix(pair, "PATH=")
+		if !ok {
+			continue
+		}
+		for dir := range strings.SplitSeq(list, ":") {
+			at := filepath.Join(dir, name)
+			if info, err := os.Stat(at); err == nil && filepath.IsAbs(dir) && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+				return at, nil
+			}
+		}
+	}
+	return "", errors.New("no such program along PATH")
 }
 
 // createFresh makes a new file in the working directory; what an earlier step put there (a link, a fifo) is not followed.

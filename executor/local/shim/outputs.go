@@ -6,15 +6,52 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/planlatch/planlatch/executor"
 )
 
+// OpenOutput opens an output of Spec.Outputs in the work directory.
+func OpenOutput(work, name string) (*os.File, error) {
+	base, anywhere := strings.CutPrefix(name, "**/")
+	if !anywhere {
+		return OpenRegular(work, name)
+	}
+	found, looked := "", 0
+	err := filepath.WalkDir(work, func(at string, entry fs.DirEntry, err error) error {
+		if looked++; looked > mostLooked {
+			return fs.SkipAll
+		}
+		switch {
+		case err != nil: // a directory that a hostile program closed has nothing for us
+			return nil //nolint:nilerr // as said above
+		case entry.Type().IsRegular() && entry.Name() == base:
+			if found, err = filepath.Rel(work, at); err == nil {
+				err = fs.SkipAll
+			}
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if found == "" {
+		return nil, &os.PathError{Op: "open", Path: name, Err: os.ErrNotExist}
+	}
+	return OpenRegular(work, found)
+}
+
+// mostLooked is how many files are looked at for an output.
+const mostLooked = 500_000
+
 // keepOutput copies name from the work directory to path, durably. limit bounds its size, 0 not: a hole in a file takes no disk where it
 // is but would here.
 func keepOutput(work, name, path string, limit int64) (executor.Artifact, error) {
-	from, err := OpenRegular(work, name)
+	from, err := OpenOutput(work, name)
 	if err != nil {
 		return executor.Artifact{}, err
 	}
