@@ -184,12 +184,27 @@ type Rules struct {
 	OnFailure string `yaml:"on_failure" oneof:"stop continue"`
 	// EffectIgnore are attribute paths that do not count when a merged plan is compared. Default none.
 	EffectIgnore []string `yaml:"effect_ignore"`
+	// Steps are commands of every project besides the tool's own, or in their place. Default none.
+	Steps Steps `yaml:"steps"`
 	// Links are signed (default) or need a login.
 	Links string `yaml:"links" oneof:"signed login"`
 	// ProjectStatuses is up to how many projects each gets a status of its own. Default 50.
 	ProjectStatuses int `yaml:"project_statuses" least:"0"`
 	// AllowRepoConfig are the parts of planlatch.yaml that count. Default [projects, requirements.add].
 	AllowRepoConfig []string `yaml:"allow_repo_config" oneof:"projects requirements.add apply tool steps environment"`
+}
+
+// Steps are lists of argv; [run.Steps] says when each runs.
+type Steps struct {
+	BeforeInit  [][]string `yaml:"before_init"`
+	BeforePlan  [][]string `yaml:"before_plan"`
+	AfterPlan   [][]string `yaml:"after_plan"`
+	BeforeApply [][]string `yaml:"before_apply"`
+	AfterApply  [][]string `yaml:"after_apply"`
+	Init        [][]string `yaml:"init"`
+	Plan        [][]string `yaml:"plan"`
+	Show        [][]string `yaml:"show"`
+	Apply       [][]string `yaml:"apply"`
 }
 
 // Requirements are gates that a repository asks for. Default of Apply: approved, mergeable, up_to_date.

@@ -193,3 +193,17 @@ execution: {binds: [{path: /srv/states, projects: ["//prod/**"], phases: [apply]
 		t.Errorf("BindsFor() = %d, %d, %d paths, want 1, 0, 0", a, b, s)
 	}
 }
+
+func TestStepsAreOverlaidAsAWholeAndKeepTheirPlaceholders(t *testing.T) {
+	t.Parallel()
+	c := mustParse(t, host+`
+defaults: {steps: {before_plan: [[lint, "$PROJECT"]], after_apply: [[tell]]}}
+repos: [{match: gitea/acme/live, steps: {plan: [["/opt/bin/${WORKERS}", plan, $ARGS]]}}]
+`)
+	if diff := cmp.Diff(config.Steps{BeforePlan: [][]string{{"lint", "$PROJECT"}}, AfterApply: [][]string{{"tell"}}}, c.Rules("gitea", "acme/web").Steps); diff != "" {
+		t.Errorf("Steps differ (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(config.Steps{Plan: [][]string{{"/opt/bin/7", "plan", "$ARGS"}}}, c.Rules("gitea", "acme/live").Steps); diff != "" {
+		t.Errorf("Steps of a repository differ (-want +got):\n%s", diff)
+	}
+}

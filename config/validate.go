@@ -204,9 +204,21 @@ func (j *judge) rules(key string, r Rules) {
 			j.add(fmt.Sprintf("%s.branches[%d]", key, i), fmt.Sprintf("%q is not a branch or a pattern of branches", b), `write main, "release/*" or default`)
 		}
 	}
+	j.steps(key+".steps", run.Steps(r.Steps))
 	for i, p := range r.EffectIgnore {
 		if strings.TrimSpace(p) == "" || strings.Trim(p, "*.") == "" {
 			j.add(fmt.Sprintf("%s.effect_ignore[%d]", key, i), fmt.Sprintf("%q names no attribute, so every difference would be ignored", p), `name one, as in "*.tags.deployed_at"`)
+		}
+	}
+}
+
+func (j *judge) steps(key string, s run.Steps) {
+	for _, k := range run.StepKeys {
+		if s.Of(k) == nil {
+			continue
+		}
+		if message, fix := run.StepFault(k, s.Of(k)); message != "" {
+			j.add(key+"."+k, message, fix)
 		}
 	}
 }

@@ -54,6 +54,28 @@ func TestRepositoryConfigurationsLoad(t *testing.T) {
 	}
 }
 
+func TestStepsInTheDocumentsLoad(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/steps.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for block := range strings.SplitSeq(string(page), "```yaml\n") {
+		text, _, _ := strings.Cut(block, "```")
+		if !strings.HasPrefix(text, "# planlatch.yaml") {
+			continue
+		}
+		found++
+		if c, problems := project.ParseConfig("steps.md", []byte(text)); len(problems) > 0 || c.Projects[0].Steps.Empty() {
+			t.Errorf("ParseConfig() = %+v, %+v", c, problems)
+		}
+	}
+	if found < 2 {
+		t.Errorf("%d blocks of planlatch.yaml were found", found)
+	}
+}
+
 func glob(t *testing.T, pattern string) []string {
 	t.Helper()
 	paths, err := filepath.Glob(pattern)

@@ -32,5 +32,10 @@ func Inputs(ctx context.Context, o Objects, tree string, r run.Run) (string, err
 		fmt.Fprintf(h, "%q %s\n", p, ids[p])
 	}
 	fmt.Fprintf(h, "%q %q %q %q %q %q\n", r.Work, r.Settings.Tool, r.Settings.Version, r.Settings.VarFiles, r.Settings.BackendConfig, r.Settings.Flags)
+	if s := r.Settings.Steps; !s.Empty() {
+		for _, key := range run.StepKeys {
+			fmt.Fprintf(h, "%s %q\n", key, s.Of(key))
+		}
+	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }

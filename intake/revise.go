@@ -99,7 +99,7 @@ func (p place) projectRules(i *Intake) project.Rules {
 	return project.Rules{
 		Settings: run.Settings{
 			Apply: p.rules.Apply, Requirements: p.rules.Requirements.Apply, Lock: p.rules.Lock, OnFailure: p.rules.OnFailure,
-			EffectIgnore: p.rules.EffectIgnore,
+			EffectIgnore: p.rules.EffectIgnore, Steps: run.Steps(p.rules.Steps),
 		},
 		AllowRepoConfig: p.rules.AllowRepoConfig,
 		ToolsAllow:      i.Config.Tools.Allow,

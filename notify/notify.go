@@ -249,7 +249,7 @@ const styleOff = "off"
 
 // silent says whether a view has nothing that is worth a comment.
 func silent(v report.View) bool {
-	return len(v.Projects) == 0 && len(v.Selection) == 0 && len(v.Problems) == 0
+	return len(v.Projects) == 0 && len(v.Selection) == 0 && len(v.Problems) == 0 && len(v.Notes) == 0
 }
 
 // notice posts what must notify, always as a new comment: an apply's result, a merge that waits, an interruption.

@@ -71,8 +71,8 @@ func (t *tree) roots(c *Config, rules Rules) []string {
 	})
 }
 
-// candidates lists the projects of a tree, by directory and workspace.
-func (t *tree) candidates(c *Config, rules Rules) ([]candidate, []run.Problem) {
+// candidates lists the projects of a tree, by directory and workspace. judging is the configuration whose steps count.
+func (t *tree) candidates(c, judging *Config, rules Rules) ([]candidate, []run.Problem) {
 	var list []candidate
 	var problems []run.Problem
 	if len(c.Projects) == 0 {
@@ -80,7 +80,7 @@ func (t *tree) candidates(c *Config, rules Rules) ([]candidate, []run.Problem) {
 			list = append(list, t.discovered(dir, nil, "default", rules))
 		}
 	} else {
-		list, problems = t.listed(c, rules)
+		list, problems = t.listed(c, judging, rules)
 	}
 	slices.SortStableFunc(list, func(a, b candidate) int { return strings.Compare(a.key(), b.key()) })
 	return list, append(problems, labelClashes(list)...)
@@ -103,7 +103,7 @@ func (t *tree) discovered(dir string, e *Entry, workspace string, rules Rules) c
 }
 
 // listed are the projects of planlatch.yaml: first those that name their directory, then those that a glob reaches.
-func (t *tree) listed(c *Config, rules Rules) ([]candidate, []run.Problem) {
+func (t *tree) listed(c, judging *Config, rules Rules) ([]candidate, []run.Problem) {
 	var list []candidate
 	var problems []run.Problem
 	by := map[string]*Entry{}
@@ -112,13 +112,13 @@ func (t *tree) listed(c *Config, rules Rules) ([]candidate, []run.Problem) {
 		if e.Glob {
 			continue
 		}
-		dir, problem := t.projectDir(e)
+		dir, skipped, problem := t.projectDir(e, judging, rules)
 		if problem != nil {
 			problems = append(problems, *problem)
 			continue
 		}
 		for _, w := range e.Workspaces {
-			cand := candidate{dir: dir, workspace: w, label: label(e.Name, dir, w, len(e.Workspaces) > 1), entry: e}
+			cand := candidate{dir: dir, workspace: w, label: label(e.Name, dir, w, len(e.Workspaces) > 1), entry: e, skipped: skipped}
 			if by[cand.key()] != nil { // the same directory by way of a symlink
 				problems = append(problems, e.problem("dir", quote(e.Dir)+" is listed twice, once through a symlink", "list each directory once"))
 				continue
@@ -136,14 +136,13 @@ func (t *tree) listed(c *Config, rules Rules) ([]candidate, []run.Problem) {
 		if roots == nil {
 			roots = t.roots(c, rules)
 		}
-		reached := false
-		for _, dir := range roots {
-			if !matchGlob(e.Dir, dir) {
-				continue
-			}
-			reached = true
+		reach := slices.DeleteFunc(slices.Clone(roots), func(dir string) bool { return !matchGlob(e.Dir, dir) })
+		made, skipped := t.made(c, judging, e, rules)
+		reach = append(reach, made...)
+		for _, dir := range reach {
 			for _, w := range e.Workspaces {
 				cand := t.discovered(dir, e, w, rules)
+				cand.skipped = cmpOr(cand.skipped, skipped[dir])
 				if first := by[cand.key()]; first == nil {
 					by[cand.key()] = e
 					list = append(list, cand)
@@ -153,22 +152,27 @@ func (t *tree) listed(c *Config, rules Rules) ([]candidate, []run.Problem) {
 				}
 			}
 		}
-		if !reached {
+		if len(reach) == 0 {
 			problems = append(problems, e.problem("dir", quote(e.Dir)+" matches no root module", "correct the glob, or remove the entry"))
 		}
 	}
 	return list, problems
 }
 
-// projectDir is the directory of an entry, its symlinks followed.
-func (t *tree) projectDir(e *Entry) (string, *run.Problem) {
+// projectDir is the directory of an entry, its symlinks followed, and why it is not planned.
+func (t *tree) projectDir(e *Entry, judging *Config, rules Rules) (dir, skipped string, problem *run.Problem) {
 	dir, err := t.resolve(e.Dir)
 	if err != nil {
 		p := e.problem("dir", quote(e.Dir)+" is a symlink that "+reason(err), "name a directory inside the repository")
-		return "", &p
+		return "", "", &p
 	}
 	if t.hasConfig(dir) {
-		return dir, nil
+		return dir, "", nil
+	}
+	if counts, proposed := rules.maker(judging, e, dir); t.isDir(dir) && counts {
+		return dir, "", nil
+	} else if t.isDir(dir) && proposed {
+		return dir, waitsForSteps, nil
 	}
 	message, fix := quote(e.Dir)+" has no .tf or .tofu files", "add them, or remove the entry"
 	if _, ok := t.exists(dir); !ok {
@@ -178,7 +182,7 @@ func (t *tree) projectDir(e *Entry) (string, *run.Problem) {
 		}
 	}
 	p := e.problem("dir", message, fix)
-	return "", &p
+	return "", "", &p
 }
 
 func labelClashes(list []candidate) []run.Problem {

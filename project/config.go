@@ -37,6 +37,7 @@ type Entry struct {
 	Apply       run.ApplyMode
 	Lock        run.LockPolicy
 	Environment string
+	Steps       run.Steps
 
 	Requirements []string // added to the server's
 
@@ -141,9 +142,7 @@ func (r *reader) entry(key string, n ast.Node) (Entry, bool) {
 				},
 			})
 		},
-		"steps": func(key string, n ast.Node) {
-			r.report(key, n, "custom steps are not available in this version", "remove steps")
-		},
+		"steps": func(key string, n ast.Node) { e.Steps = r.steps(key, n) },
 	}
 	for k, read := range fields {
 		fields[k] = func(key string, n ast.Node) {
@@ -192,7 +191,7 @@ func (r *reader) dir(key string, n ast.Node, e *Entry) {
 	}
 	base := dir
 	if e.Glob {
-		base, _ = doublestar.SplitPattern(dir)
+		base = shallowest(dir)
 	}
 	for _, p := range e.WhenModified {
 		p, negated := strings.CutPrefix(p, "!")
@@ -213,6 +212,20 @@ func (r *reader) dir(key string, n ast.Node, e *Entry) {
 	}
 	files("var_files", e.VarFiles)
 	files("backend_config", slices.DeleteFunc(slices.Clone(e.BackendConfig), isPair))
+}
+
+// shallowest is as deep as the shallowest directory that a glob reaches, for judging paths that are relative to each of them.
+func shallowest(glob string) string {
+	base, rest := doublestar.SplitPattern(glob)
+	if strings.ContainsAny(rest, "{}") {
+		return base
+	}
+	for part := range strings.SplitSeq(rest, "/") {
+		if part != "**" {
+			base = path.Join(base, "x")
+		}
+	}
+	return base
 }
 
 // isPair tells key=value from the name of a file.
@@ -246,6 +259,27 @@ func (r *reader) tool(key string, n ast.Node) (name, constraint string) {
 		},
 	})
 	return name, constraint
+}
+
+// steps reads lists of argv by when they run.
+func (r *reader) steps(key string, n ast.Node) (s run.Steps) {
+	fields := map[string]func(string, ast.Node){}
+	for _, when := range run.StepKeys {
+		fields[when] = func(key string, n ast.Node) {
+			before, commands := len(r.problems), [][]string{}
+			r.list(key, n, maxList, func(key string, n ast.Node) {
+				var argv []string
+				r.list(key, n, maxList, func(key string, n ast.Node) { argv = append(argv, r.text(key, n)) })
+				commands = append(commands, argv)
+			})
+			if message, fix := run.StepFault(when, commands); message != "" && len(r.problems) == before {
+				r.report(key, n, message, fix)
+			}
+			s.Set(when, commands)
+		}
+	}
+	r.mapping(key, n, fields)
+	return s
 }
 
 // duplicates reports names and directory-workspace pairs that stand twice. Those that a glob reaches are looked at by Select.
@@ -325,8 +359,8 @@ func (c *Config) find(dir, workspace string) *Entry {
 	return found
 }
 
-// relative returns the entry's paths from the root of the repository, for one directory. They were checked to stay inside for the fixed
-// part of a glob, which is never deeper than what it reaches.
+// relative returns the entry's paths from the root of the repository, for one directory. They were checked to stay inside for the shallowest
+// that a glob reaches.
 func relative(dir string, list []string) []string {
 	var out []string
 	for _, f := range list {

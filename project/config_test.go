@@ -26,6 +26,7 @@ projects:
     requirements: {add: [up_to_date]}
     var_files: [prod.tfvars]
     backend_config: [prod.s3.tfbackend, "key=prod"]
+    steps: {before_plan: [["./gen.sh", "$WORKSPACE"], [lint, lint]], plan: [[terragrunt, plan, $ARGS]]}
   - dir: live/*
     workspaces: [staging, prod]
 discover: {ignore: ["modules/**", "examples/**"]}
@@ -44,6 +45,9 @@ func TestParseConfigReadsEveryKey(t *testing.T) {
 				WhenModified: []string{"**/*.tf", "../shared/*.tfvars"}, DependsOn: []string{"dns-prod"}, VarFiles: []string{"prod.tfvars"},
 				BackendConfig: []string{"prod.s3.tfbackend", "key=prod"}, Apply: run.ApplyManual, Lock: run.LockPlan, Environment: "production",
 				Requirements: []string{"up_to_date"},
+				Steps: run.Steps{
+					BeforePlan: [][]string{{"./gen.sh", "$WORKSPACE"}, {"lint", "lint"}}, Plan: [][]string{{"terragrunt", "plan", "$ARGS"}},
+				},
 			},
 			{Dir: "live/*", Glob: true, Workspaces: []string{"staging", "prod"}},
 		},
@@ -92,7 +96,10 @@ func TestParseConfigNamesEveryFault(t *testing.T) {
 		"a workspace twice":        {"projects:\n- dir: a\n  workspaces: [y, y]\n", `3:19 projects[0].workspaces[1] "y" is in the list twice | keep one of them`},
 		"a directory twice":        {"projects:\n- dir: a\n- dir: ./a\n", `3:8 projects[1].dir "a" in workspace "default" is listed before, in line 2 | list each directory and workspace once`},
 		"a name twice":             {"projects:\n- {dir: a, name: x}\n- {dir: b, name: x}\n", `3:18 projects[1].name name "x" is taken by the project in line 2 | give each project its own name`},
-		"steps":                    {"projects:\n- dir: a\n  steps: {before_plan: [[./gen.sh]]}\n", `3:10 projects[0].steps custom steps are not available in this version | remove steps`},
+		"an unknown step":          {"projects:\n- dir: a\n  steps: {before_pln: [[./gen.sh]]}\n", `3:11 projects[0].steps.before_pln "before_pln" is not a key here | did you mean "before_plan"?`},
+		"a step for a shell":       {"projects:\n- dir: a\n  steps: {before_plan: [./gen.sh]}\n", `3:25 projects[0].steps.before_plan[0] is text, not a list | write one item per line, each after a dash`},
+		"a step that does nothing": {"projects:\n- dir: a\n  steps: {before_plan: [[]]}\n", `3:24 projects[0].steps.before_plan has a command without a program | write each command as a list, as in [["./gen.sh", "$WORKSPACE"]]`},
+		"a plan of something else": {"projects:\n- dir: a\n  steps: {plan: [[terragrunt, plan]]}\n", `3:17 projects[0].steps.plan names neither $PLANFILE nor $ARGS, so that it could be about another plan than the one that is reviewed | hand the plan file over, as in ["terragrunt", "plan", "$ARGS"]`},
 		"an ignore outside":        {"discover: {ignore: [../x]}\n", `1:21 discover.ignore[0] "../x" is not a glob of directories in this repository | write, for example, "modules/**"`},
 		"an anchor":                {"projects:\n- &x {dir: a}\n", `2:3 projects[0] is an anchor or alias, which are not read here, not a mapping of keys to values | write key: value lines below it`},
 		"a merge":                  {"projects:\n- <<: {dir: a}\n  dir: b\n", `2:3 projects[0].<< merging of anchors is not read here | write the values out`},

@@ -14,7 +14,7 @@ func (s *selector) gone() []run.Selected {
 		return nil
 	}
 	s.base.scan()
-	was, _ := s.base.candidates(&s.baseConfig, s.in.Rules) // a directory that is missing on the base as well was never a project
+	was, _ := s.base.candidates(&s.baseConfig, &s.baseConfig, s.in.Rules) // a directory that is missing on the base as well was never a project
 	now, before := map[string]bool{}, map[string]bool{}
 	for _, m := range s.members {
 		now[m.key()] = true
@@ -28,7 +28,7 @@ func (s *selector) gone() []run.Selected {
 		if now[c.key()] || c.skipped != "" {
 			continue
 		}
-		if s.head.hasConfig(c.dir) {
+		if s.head.holds(c.dir) || !s.base.holds(c.dir) && s.head.isDir(c.dir) {
 			s.note("%s is no longer a project: %s; what its state holds stays", c.label, s.whyNot(c))
 			continue
 		}
@@ -44,7 +44,8 @@ func (s *selector) mayBeGone() bool {
 		if c.Kind == Deleted {
 			name = c.Path
 		}
-		return name != "" && isConfig(name[strings.LastIndexByte(name, '/')+1:])
+		base := name[strings.LastIndexByte(name, '/')+1:]
+		return name != "" && (isConfig(base) || base == wrapperFile)
 	})
 }
 

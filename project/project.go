@@ -33,7 +33,7 @@ type Change struct {
 type Rules struct {
 	// Settings are the defaults of every project.
 	Settings run.Settings
-	// AllowRepoConfig lists what planlatch.yaml may set: projects, requirements.add, apply, lock, environment. Nil means projects and
+	// AllowRepoConfig lists what planlatch.yaml may set: projects, requirements.add, apply, lock, environment, steps. Nil means projects and
 	// requirements.add; an empty list allows nothing.
 	AllowRepoConfig []string
 	// ToolsAllow bounds the versions a repository may pin, as a constraint like ">=1.5". Empty allows any.

@@ -53,7 +53,7 @@ func (s *selector) run() {
 		return
 	}
 	s.head.scan()
-	list, problems := s.head.candidates(&s.headConfig, s.in.Rules)
+	list, problems := s.head.candidates(&s.headConfig, &s.baseConfig, s.in.Rules)
 	after, more := dependencies(list)
 	s.out.Problems = slices.Concat(problems, more)
 	if s.bounded(s.head) || len(s.out.Problems) > 0 {
@@ -184,7 +184,9 @@ func (s *selector) finish() {
 			g = g.stricter(s.in.Rules.gates(&s.baseConfig, from.dir, from.workspace))
 		}
 		settings, problems, notes := s.head.settings(m.candidate, m.closure, g, s.in.Rules)
-		settings.Inputs = s.index.inputs(m)
+		if settings.Inputs = s.index.inputs(m); makeCode(settings.Steps) {
+			settings.Inputs = madeFrom(settings.Inputs, m.entry)
+		}
 		sel := run.Selected{Dir: m.dir, Workspace: m.workspace, Label: m.label, Reasons: m.why(), Skipped: m.skipped, Settings: settings}
 		s.out.All = append(s.out.All, sel)
 		if len(m.reasons) == 0 {

@@ -41,6 +41,9 @@ func (r Rules) refused(c *Config) []run.Problem {
 		if e.Environment != "" && !r.allows("environment") {
 			refuse(e, "environment", "environment")
 		}
+		if !e.Steps.Empty() && !r.allows("steps") {
+			refuse(e, "steps", "steps")
+		}
 		if len(e.Requirements) > 0 && !r.allows("requirements.add") {
 			refuse(e, "requirements", "requirements.add")
 		}
@@ -54,11 +57,12 @@ type gates struct {
 	lock         run.LockPolicy
 	environment  string
 	requirements []string
+	steps        run.Steps
 }
 
 // gates are those of a directory and workspace, as one configuration and the server have them.
 func (r Rules) gates(c *Config, dir, workspace string) gates {
-	g := gates{apply: r.Settings.Apply, lock: r.Settings.Lock, environment: r.Settings.Environment, requirements: slices.Clone(r.Settings.Requirements)}
+	g := gates{apply: r.Settings.Apply, lock: r.Settings.Lock, environment: r.Settings.Environment, requirements: slices.Clone(r.Settings.Requirements), steps: r.Settings.Steps}
 	e := c.find(dir, workspace)
 	if e == nil {
 		return g
@@ -71,6 +75,7 @@ func (r Rules) gates(c *Config, dir, workspace string) gates {
 	}
 	g.environment = cmpOr(e.Environment, g.environment)
 	g.requirements = union(g.requirements, e.Requirements)
+	g.steps = e.Steps.Over(g.steps)
 	return g
 }
 
@@ -84,7 +89,7 @@ func union(a, b []string) []string {
 }
 
 // stricter joins the gates of a directory with those of the directory it was moved from. The environment stays that of the new place: it
-// hands out credentials, and a move must not earn any.
+// hands out credentials, and a move must not earn any. Steps of the old place stay where the new one has none: one may be a check.
 func (g gates) stricter(o gates) gates {
 	applies := []run.ApplyMode{run.ApplyBeforeMerge, run.ApplyAfterMerge, run.ApplyManual, run.ApplyOff}
 	if slices.Index(applies, o.apply) > slices.Index(applies, g.apply) {
@@ -95,6 +100,7 @@ func (g gates) stricter(o gates) gates {
 		g.lock = o.lock
 	}
 	g.requirements = union(g.requirements, o.requirements)
+	g.steps = g.steps.Over(o.steps)
 	return g
 }
 
@@ -113,13 +119,16 @@ func (g gates) differences(head gates) []string {
 	if slices.ContainsFunc(g.requirements, func(s string) bool { return !slices.Contains(head.requirements, s) }) {
 		keys = append(keys, "requirements")
 	}
+	if !g.steps.Equal(head.steps) {
+		keys = append(keys, "steps")
+	}
 	return keys
 }
 
 // settings are what a project of a tree is planned with.
 func (t *tree) settings(c candidate, cl closure, g gates, rules Rules) (run.Settings, []run.Problem, []string) {
 	s := rules.Settings
-	s.Apply, s.Lock, s.Environment = g.apply, g.lock, g.environment
+	s.Apply, s.Lock, s.Environment, s.Steps = g.apply, g.lock, g.environment, g.steps
 	s.Requirements = slices.Clone(g.requirements)
 	s.EffectIgnore, s.Flags = slices.Clone(s.EffectIgnore), slices.Clone(s.Flags)
 	s.VarFiles, s.BackendConfig = slices.Clone(s.VarFiles), slices.Clone(s.BackendConfig)

@@ -69,6 +69,7 @@ func newIndex(t *tree, members []*member) *index {
 		x.owners[dir] = true
 	}
 	for i, m := range members {
+		x.owners[m.dir] = true
 		if m.candidate.skipped == "" {
 			x.own[m.dir] = append(x.own[m.dir], i)
 		} else {

@@ -100,7 +100,7 @@ func (t *tree) list(dir string) (below []string, err error) {
 		switch {
 		case isConfig(name):
 			here.config = append(here.config, name)
-		case isVersionFile(name) || isVarFile(name):
+		case isVersionFile(name) || isVarFile(name) || name == wrapperFile:
 			here.other = append(here.other, name)
 		}
 	}

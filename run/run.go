@@ -150,6 +150,7 @@ type Settings struct {
 	Flags         []string // tool flags from a comment; a flagged run is partial
 	Backend       string   // backend type the code names: s3, local, "" when there is none, cloud, remote
 	Destroy       bool
+	Steps         Steps    `json:",omitzero"` // commands besides the tool's own, or in their place
 	Inputs        []string // directories and files whose trees make up the inputs digest
 }
 

@@ -78,19 +78,23 @@ func (r *Runner) settleApply(ctx context.Context, p phase, e ending) error {
 		done, kept.Left = report.Completed(e.log, plan)
 		o.Counts = &done
 	}
+	steps := len(r.sequence(ground{run: p.run}, "apply"))
+	done, reached := applied(e.result)
 	switch {
 	case e.failed != "":
 		o.Reason = "nothing was applied: " + e.failed
 	case e.lost != nil:
 		o.Interrupted, o.Reason = true, "its executor vanished; nobody knows how far it came"
-	case e.result.OK(2):
+	case e.result.OK(steps):
 		o.Applied = true
-	case report.StalePlan(e.log):
+	case done: // nothing is left to apply; the failure is for people to see, and another plan finds no changes
+		o.Reason = "everything was applied, but " + why(e, steps)
+	case reached && report.StalePlan(e.log): // what a step before it says is not the tool's word
 		o.Stale, o.Reason = true, "the state has moved since the plan; planned again"
 	case killed(e.result):
-		o.Interrupted, o.Reason = true, why(e, 2)
+		o.Interrupted, o.Reason = true, why(e, steps)
 	default:
-		o.Reason = why(e, 2)
+		o.Reason = why(e, steps)
 	}
 	if !o.Applied {
 		kept.Failure = tail(e.log)
@@ -114,7 +118,7 @@ func (r *Runner) keepErrored(ctx context.Context, p phase, e ending, o *run.Appl
 	if e.failed != "" || e.lost != nil {
 		return nil //nolint:nilerr // there is nothing left to read
 	}
-	state, err := r.output(ctx, e.result, executor.Name(p.run.Execution), fileErrored)
+	state, err := r.output(ctx, e.result, executor.Name(p.run.Execution), erroredFile(p.run.Settings.Steps))
 	if err != nil || len(state) == 0 {
 		return err
 	}

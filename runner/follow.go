@@ -246,6 +246,9 @@ func why(e ending, steps int) string {
 	case e.lost != nil:
 		return "its executor vanished"
 	case e.result.Ended != executor.EndExit:
+		if n := len(e.result.Steps); e.result.Ended == executor.EndStart && n > 0 {
+			return e.result.Steps[n-1].Label + ": " + e.result.Reason
+		}
 		if e.result.Reason != "" {
 			return e.result.Reason
 		}

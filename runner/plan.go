@@ -52,7 +52,7 @@ func (r *Runner) settlePlan(ctx context.Context, p phase, e ending) error {
 	switch {
 	case e.lost != nil || e.result.Ended == executor.EndLost:
 		o.Lost = true
-	case e.failed == "" && e.result.OK(len(r.planSpec(ground{run: p.run}).Steps)):
+	case e.failed == "" && e.result.OK(len(r.sequence(ground{run: p.run}, "plan"))):
 		var err error
 		if o, err = r.judged(ctx, p, e); err != nil {
 			return err
@@ -75,7 +75,7 @@ func (r *Runner) failedPlan(ctx context.Context, p phase, e ending) (run.PlanOut
 	if err != nil {
 		return run.PlanOutcome{}, err
 	}
-	return run.PlanOutcome{Failed: why(e, 3), Planned: run.Run{Blobs: map[string]string{views.KeptPlan: key}}}, nil
+	return run.PlanOutcome{Failed: why(e, len(r.sequence(ground{run: p.run}, "plan"))), Planned: run.Run{Blobs: map[string]string{views.KeptPlan: key}}}, nil
 }
 
 // left is what a finished plan execution left behind.

@@ -58,7 +58,10 @@ func (r *Runner) prepareGround(ctx context.Context, of run.Run, phase string) (g
 // equip finds what a run needs besides its source: tool, credentials, configuration of the tool.
 func (r *Runner) equip(ctx context.Context, g ground, phase string) (ground, error) {
 	of := g.run
-	var err error
+	err := dropped(of.Settings)
+	if err != nil {
+		return g, err
+	}
 	want := tool.Want{Name: of.Settings.Tool, Version: of.Settings.Version, Required: of.Settings.Required}
 	if of.Tool != "" { // an apply runs the very tool that planned
 		if want, err = exactly(of.Tool); err != nil {
@@ -190,6 +193,13 @@ func (r *Runner) base(g ground, phase string) executor.Spec {
 	if g.run.Work != "default" {
 		env = append(env, "TF_WORKSPACE="+g.run.Work)
 	}
+	if steps := g.run.Settings.Steps; !steps.Empty() {
+		facts := stepFacts(g, phase)
+		env = append(env, facts.Env()...)
+		if wraps(steps) { // where init of a wrapper resolves the backend, and where show finds the providers
+			env = append(env, "TF_DATA_DIR="+path.Join(facts.Dir, ".terraform"))
+		}
+	}
 	env = append(env, r.o.Environment...)
 	env = append(env, g.grant.Values...)
 	binds := []executor.Bind{{Path: g.tool.Path}, {Path: g.config}}
@@ -214,22 +224,22 @@ func initStep(g ground) executor.Step {
 // lockTimeout is how long a step waits for the backend's own lock.
 func (r *Runner) lockTimeout() string { return "-lock-timeout=" + r.o.LockTimeout.String() }
 
-// planSpec is init, plan and show in one execution. show follows a plan that found changes (2) and one that found none (0) alike.
-func (r *Runner) planSpec(g ground) executor.Spec {
-	s := r.base(g, "plan")
-	plan := []string{g.tool.Path, "plan", "-input=false", "-no-color", "-detailed-exitcode", r.lockTimeout(), "-out=" + filePlan}
+// planStep is the tool's own plan. It is well with a plan that found changes (2) and one that found none (0) alike.
+func (r *Runner) planStep(g ground, planfile string) executor.Step {
+	plan := []string{g.tool.Path, "plan", "-input=false", "-no-color", "-detailed-exitcode", r.lockTimeout(), "-out=" + planfile}
 	for _, f := range g.run.Settings.VarFiles {
 		plan = append(plan, "-var-file="+f)
 	}
 	if g.run.Settings.Destroy {
 		plan = append(plan, "-destroy")
 	}
-	plan = append(plan, g.run.Settings.Flags...)
-	s.Steps = []executor.Step{
-		initStep(g),
-		{Label: "plan", Argv: plan, OK: []int{0, 2}},
-		{Label: "show", Argv: []string{g.tool.Path, "show", "-json", filePlan}, Stdout: filePlanJSON},
-	}
+	return executor.Step{Label: "plan", Argv: append(plan, g.run.Settings.Flags...), OK: []int{0, 2}}
+}
+
+// planSpec is init, plan and show in one execution.
+func (r *Runner) planSpec(g ground) executor.Spec {
+	s := r.base(g, "plan")
+	s.Steps = r.sequence(g, "plan")
 	s.Outputs = []string{filePlan, filePlanJSON, fileLock, fileBackend}
 	s.Limits.Wall, s.Grace, s.Unattended = r.o.PlanTimeout, r.o.PlanGrace, unattended
 	return s
@@ -239,11 +249,8 @@ func (r *Runner) planSpec(g ground) executor.Spec {
 func (r *Runner) applySpec(g ground, inputs []executor.File) executor.Spec {
 	s := r.base(g, "apply")
 	s.Inputs = inputs
-	s.Steps = []executor.Step{
-		initStep(g),
-		{Label: "apply", Argv: []string{g.tool.Path, "apply", "-input=false", "-no-color", r.lockTimeout(), filePlan}},
-	}
-	s.Outputs = []string{fileErrored}
+	s.Steps = r.sequence(g, "apply")
+	s.Outputs = []string{erroredFile(g.run.Settings.Steps)}
 	s.Limits.Wall, s.Grace = r.o.ApplyTimeout, r.o.ApplyGrace
 	return s
 }

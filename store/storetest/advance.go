@@ -42,6 +42,7 @@ func fullRun(w *world) run.Run {
 		Apply: run.ApplyBeforeMerge, Requirements: []string{"approved"}, Lock: run.LockApply, OnFailure: "stop", EffectIgnore: []string{"*.tags"},
 		Environment: "prod", Tool: "tofu", Version: "1.12.6", Required: []string{">= 1"}, VarFiles: []string{"a.tfvars"},
 		BackendConfig: []string{"k=v"}, Flags: []string{"-target=x"}, Backend: "s3", Destroy: true, Inputs: []string{"p0", "modules/a"},
+		Steps: run.Steps{BeforePlan: [][]string{{"./gen.sh", "x"}}, Apply: [][]string{{"wrap", "$ARGS"}}},
 	}
 	r.Node, r.Execution, r.Attempt, r.Deadline = "node", "01RUN-plan-2", 2, instant(2)
 	r.Stop, r.StopWhy, r.Reviewed, r.Tool, r.Partial, r.Posted = run.Canceled, "ann asked", "00RUN", "tofu 1.12.6", true, instant(3)
