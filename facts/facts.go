@@ -27,6 +27,7 @@ type Rows interface {
 	Runs(ctx context.Context, f run.Filter) ([]run.Run, error)
 	Findings(ctx context.Context, runs ...run.ID) (map[run.ID][]run.Finding, error)
 	Overrides(ctx context.Context, pull run.PullID) ([]run.Override, error)
+	Newest(ctx context.Context, f run.Filter, projects ...run.ProjectID) (map[run.ProjectID]run.Run, error)
 	Holds(ctx context.Context, repo run.RepoID) (map[run.ProjectID]run.PullID, error)
 	Pauses(ctx context.Context) ([]run.Pause, error)
 }
@@ -106,9 +107,24 @@ func (g *Gatherer) Moments(ctx context.Context, now time.Time, pull run.Pull, sn
 			m.Fresh = base.fresh(ctx, r)
 		}
 		m.Pause = paused(s.pauses, repo, r)
+		if m.Pending, err = g.pending(ctx, r); err != nil {
+			return nil, err
+		}
 		moments[i] = m
 	}
 	return moments, nil
+}
+
+// pending lists the projects whose changes a run's plan does not know, because they were to be applied first and were not.
+func (g *Gatherer) pending(ctx context.Context, r run.Run) ([]run.Run, error) {
+	if len(r.Settings.After) == 0 {
+		return nil, nil
+	}
+	latest, err := g.Store.Newest(ctx, run.Filter{Revision: r.Revision}, r.Settings.After...)
+	if err != nil {
+		return nil, err
+	}
+	return run.Pending(r, latest), nil
 }
 
 // shared is what all runs of one decision have in common, read once for all of them.
@@ -221,12 +237,15 @@ type base struct {
 	trees map[run.RevisionID]string // the revision's head merged with the tip; empty when they conflict
 }
 
-// fresh says whether the base branch still gives a run the inputs it was planned from.
+// fresh says whether the base branch still gives a run the inputs it was planned from, or, of a merge run, still has its commit.
 func (b *base) fresh(ctx context.Context, r run.Run) vcs.Tri {
-	if b.snap == nil || r.Kind == run.KindMerge {
+	compare := b.compare
+	if r.Kind == run.KindMerge {
+		compare = b.contains
+	} else if b.snap == nil {
 		return vcs.Unknown
 	}
-	fresh, err := b.compare(ctx, r)
+	fresh, err := compare(ctx, r)
 	if err != nil {
 		b.g.Log.Warn("whether a plan is up to date could not be found out", "run", r.ID, "error", err)
 		return vcs.Unknown
@@ -234,31 +253,85 @@ func (b *base) fresh(ctx context.Context, r run.Run) vcs.Tri {
 	return fresh
 }
 
-func (b *base) compare(ctx context.Context, r run.Run) (vcs.Tri, error) {
-	rev, ok := b.rev[r.Revision]
+// revision is the revision of a run.
+func (b *base) revision(ctx context.Context, r run.Run) (run.Revision, error) {
+	if rev, ok := b.rev[r.Revision]; ok {
+		return rev, nil
+	}
+	rev, err := b.g.Store.Revision(ctx, r.Revision)
+	if err != nil {
+		return rev, err
+	}
+	if b.rev == nil {
+		b.rev, b.trees = map[run.RevisionID]run.Revision{}, map[run.RevisionID]string{}
+	}
+	b.rev[r.Revision] = rev
+	return rev, nil
+}
+
+// look asks the host, once, where the branch points to.
+func (b *base) look(ctx context.Context, branch string) error {
+	if b.tip != "" {
+		return nil
+	}
+	host, ok := b.g.Hosts[b.repo.Host]
 	if !ok {
-		var err error
-		if rev, err = b.g.Store.Revision(ctx, r.Revision); err != nil {
-			return vcs.Unknown, err
-		}
-		if b.rev == nil {
-			b.rev, b.trees = map[run.RevisionID]run.Revision{}, map[run.RevisionID]string{}
-		}
-		b.rev[r.Revision] = rev
+		return errors.New("the host is not configured any more")
+	}
+	var err error
+	b.tip, err = host.Branch(ctx, VCS(b.repo), branch)
+	return err
+}
+
+// contains says whether the branch still has a merge run's commit.
+func (b *base) contains(ctx context.Context, r run.Run) (vcs.Tri, error) {
+	rev, err := b.revision(ctx, r)
+	if err != nil {
+		return vcs.Unknown, err
+	}
+	if overtaken, err := b.overtaken(ctx, r, rev); err != nil || overtaken {
+		return vcs.No, err // an error is taken for unknown
+	}
+	if err := b.look(ctx, rev.Branch); err != nil {
+		return vcs.Unknown, err
+	}
+	if b.tip == rev.Head {
+		return vcs.Yes, nil
+	}
+	if err := b.fetch(ctx, rev.Branch); err != nil {
+		return vcs.Unknown, err
+	}
+	ok, err := b.g.Git.Repo(b.repo.Host, b.repo.HostID).IsAncestor(ctx, rev.Head, b.tip)
+	switch {
+	case err != nil:
+		return vcs.Unknown, err
+	case ok:
+		return vcs.Yes, nil
+	}
+	return vcs.No, nil
+}
+
+// overtaken says whether a later merge of the project was planned, which has this one's changes in it. It usually has ended this run; the
+// two may have met while both were being written down.
+func (b *base) overtaken(ctx context.Context, r run.Run, rev run.Revision) (bool, error) {
+	newest, err := b.g.Store.Newest(ctx, run.Filter{Kind: run.KindMerge, States: run.Decided()}, r.Project)
+	if err != nil || newest[r.Project].Turn <= r.Turn {
+		return false, err
+	}
+	later, err := b.g.Store.Revision(ctx, newest[r.Project].Revision)
+	return later.Branch == rev.Branch, err
+}
+
+func (b *base) compare(ctx context.Context, r run.Run) (vcs.Tri, error) {
+	rev, err := b.revision(ctx, r)
+	if err != nil {
+		return vcs.Unknown, err
 	}
 	if rev.Head != b.snap.Head.SHA || rev.Branch != b.snap.Base.Branch {
 		return vcs.No, nil
 	}
-	if b.tip == "" {
-		host, ok := b.g.Hosts[b.repo.Host]
-		if !ok {
-			return vcs.Unknown, errors.New("the host is not configured any more")
-		}
-		tip, err := host.Branch(ctx, VCS(b.repo), rev.Branch)
-		if err != nil {
-			return vcs.Unknown, err
-		}
-		b.tip = tip
+	if err := b.look(ctx, rev.Branch); err != nil {
+		return vcs.Unknown, err
 	}
 	if b.tip == rev.Base {
 		return vcs.Yes, nil
@@ -287,19 +360,10 @@ func (b *base) merged(ctx context.Context, rev run.Revision) (string, error) {
 	if tree, ok := b.trees[rev.ID]; ok {
 		return tree, nil
 	}
-	m := b.g.Git.Repo(b.repo.Host, b.repo.HostID)
-	if ok, err := m.Has(ctx, b.tip); err != nil {
+	if err := b.fetch(ctx, rev.Branch); err != nil {
 		return "", err
-	} else if !ok {
-		remote, err := b.g.Hosts[b.repo.Host].Remote(ctx, VCS(b.repo))
-		if err != nil {
-			return "", err
-		}
-		if err := m.Fetch(ctx, remote, "refs/heads/"+rev.Branch); err != nil {
-			return "", err
-		}
 	}
-	merged, err := m.Merge(ctx, b.tip, rev.Head)
+	merged, err := b.g.Git.Repo(b.repo.Host, b.repo.HostID).Merge(ctx, b.tip, rev.Head)
 	if err != nil {
 		return "", err
 	}
@@ -309,6 +373,19 @@ func (b *base) merged(ctx context.Context, rev run.Revision) (string, error) {
 	}
 	b.trees[rev.ID] = tree
 	return tree, nil
+}
+
+// fetch brings the tip of the branch into the mirror if it is not there.
+func (b *base) fetch(ctx context.Context, branch string) error {
+	m := b.g.Git.Repo(b.repo.Host, b.repo.HostID)
+	if ok, err := m.Has(ctx, b.tip); err != nil || ok {
+		return err
+	}
+	remote, err := b.g.Hosts[b.repo.Host].Remote(ctx, VCS(b.repo))
+	if err != nil {
+		return err
+	}
+	return m.Fetch(ctx, remote, "refs/heads/"+branch)
 }
 
 // name writes a pull as people do.

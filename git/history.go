@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -151,6 +152,19 @@ func (m *Mirror) IsAncestor(ctx context.Context, a, b string) (bool, error) {
 		return false, fmt.Errorf("compare %s and %s: %w", a, b, err)
 	}
 	return true, nil
+}
+
+// Turn is the place of a commit in the history of the branch that it is on: the number of its first-parent ancestors, itself included. Of
+// two commits on one branch the later has the higher one.
+func (m *Mirror) Turn(ctx context.Context, commit string) (int64, error) {
+	if err := m.need(ctx, commit); err != nil {
+		return 0, err
+	}
+	out, err := m.output(ctx, "rev-list", "--count", "--first-parent", commit)
+	if err != nil {
+		return 0, fmt.Errorf("count the commits up to %s: %w", commit, err)
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
 }
 
 // Changed lists what a head changed since it left the base: from their merge base to the head. Errors: ErrUnrelated, ErrObject.

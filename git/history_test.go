@@ -166,6 +166,11 @@ func TestAncestry(t *testing.T) {
 	if got, err := m.MergeBase(t.Context(), a, b); err != nil || got != a {
 		t.Errorf("MergeBase() = %s, %v, want %s", got, err, a)
 	}
+	for commit, want := range map[string]int64{a: 1, b: 2} {
+		if got, err := m.Turn(t.Context(), commit); err != nil || got != want {
+			t.Errorf("Turn(%s) = %d, %v, want %d", commit, got, err, want)
+		}
+	}
 	if _, err := m.IsAncestor(t.Context(), strings.Repeat("1", 40), b); !errors.Is(err, git.ErrObject) {
 		t.Errorf("IsAncestor() = %v, want ErrObject", err)
 	}

@@ -199,13 +199,24 @@ func (i *Intake) runs(p place, rev run.Revision, chosen []run.Selected, q reques
 			continue
 		}
 		settings := s.Settings
-		settings.Flags = q.flags
+		settings.Flags, settings.After = q.flags, after(s, chosen)
 		runs = append(runs, run.Run{
 			Repo: p.repo.ID, Pull: p.pull.ID, Project: s.Project, Label: s.Label, Dir: s.Dir, Work: s.Workspace, Kind: rev.Kind,
 			Cause: q.cause, Actor: q.actor, Ordinal: ordinal, Settings: settings, State: run.Queued,
 		})
 	}
 	return runs
+}
+
+// after are the ids of the chosen projects that one depends on.
+func after(s run.Selected, chosen []run.Selected) []run.ProjectID {
+	var ids []run.ProjectID
+	for _, other := range chosen {
+		if slices.Contains(s.After, other.Label) && other.Skipped == "" && !other.Deleted {
+			ids = append(ids, other.Project)
+		}
+	}
+	return ids
 }
 
 // write stores a revision of a pull request with its runs and ends what they replace. A cause that was handled before changes nothing.
@@ -294,6 +305,9 @@ func (i *Intake) reviseMerge(ctx context.Context, p place) (string, error) {
 	if len(rev.Problems) > 0 {
 		fresh = nil
 	}
+	if err := i.inOrder(ctx, mirror, rev, fresh); err != nil {
+		return "", err
+	}
 	_, err = i.Store.Advance(ctx, run.Scope{Pull: p.pull.ID}, func(s run.Snapshot) (run.Change, error) {
 		return run.Merge(s, p.pull, rev, fresh)
 	})
@@ -304,6 +318,48 @@ func (i *Intake) reviseMerge(ctx context.Context, p place) (string, error) {
 		return "", fmt.Errorf("write the merge: %w", err)
 	}
 	return fmt.Sprintf("merged: %d projects queued", len(fresh)), nil
+}
+
+// inOrder gives merge runs their place among the merges into the branch. One whose commit a later merge has planned or applied already is
+// superseded from the start (semantics 2).
+func (i *Intake) inOrder(ctx context.Context, mirror *git.Mirror, rev run.Revision, runs []run.Run) error {
+	turn, err := mirror.Turn(ctx, rev.Head)
+	if err != nil {
+		return err
+	}
+	projects := make([]run.ProjectID, len(runs))
+	for n, r := range runs {
+		projects[n] = r.Project
+	}
+	newest, err := i.Store.Newest(ctx, run.Filter{Kind: run.KindMerge, States: run.Decided()}, projects...)
+	if err != nil {
+		return err
+	}
+	for n := range runs {
+		runs[n].Turn = turn
+		later, ok := newest[runs[n].Project]
+		if !ok || later.Turn <= turn {
+			continue
+		}
+		of, err := i.Store.Revision(ctx, later.Revision)
+		if err != nil {
+			return err
+		}
+		if of.Branch == rev.Branch {
+			runs[n].State, runs[n].Reason = run.Superseded, "contained in "+i.origin(ctx, of)
+		}
+	}
+	return nil
+}
+
+// origin is how people call where a revision comes from.
+func (i *Intake) origin(ctx context.Context, rev run.Revision) string {
+	if rev.Pull != 0 {
+		if pull, err := i.Store.Pull(ctx, rev.Pull); err == nil {
+			return fmt.Sprintf("#%d", pull.Number)
+		}
+	}
+	return short(rev.Head)
 }
 
 // lastChange returns the last revision before the merge with all its runs, newest first; zero when the pull request was never planned.

@@ -165,7 +165,7 @@ func (i *Intake) apply(ctx context.Context, o order) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if a, ok := o.gates(moments); !ok {
+	if a, ok := o.gates(moments, ready); !ok {
 		return a, i.auditRefused(ctx, o, a.text)
 	}
 	at := make([]run.At, len(ready))
@@ -232,13 +232,13 @@ func (o order) planned(rev run.Revision, runs, past []run.Run) ([]run.Run, answe
 	return ready, answer{}
 }
 
-// gates answers with what is missing, if anything is.
-func (o order) gates(moments []run.Moment) (answer, bool) {
+// gates answers with what is missing, if anything is. A preview may be confirmed with what it depends on.
+func (o order) gates(moments []run.Moment, confirmed []run.Run) (answer, bool) {
 	reply := o.refused(report.NotReady)
 	for _, m := range moments {
 		open := false
 		for _, g := range run.Gates(m) {
-			if !g.Holds {
+			if !g.Holds && !(g.Name == run.GateDepends && run.Leads(m, confirmed)) {
 				open = true
 				if !slices.Contains(reply.Gates, g) {
 					reply.Gates = append(reply.Gates, g)

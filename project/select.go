@@ -36,6 +36,7 @@ type selector struct {
 	configEdited bool
 	members      []*member
 	index        *index
+	after        map[string][]string  // a project's key → those it names in depends_on
 	moved        map[string]candidate // new project's key → where it was on the base
 	out          Selection
 }
@@ -60,6 +61,12 @@ func (s *selector) run() {
 		return
 	}
 	order, circle := arrange(list, after)
+	s.after = map[string][]string{}
+	for i, before := range after {
+		for _, j := range before {
+			s.after[list[i].key()] = append(s.after[list[i].key()], list[j].key())
+		}
+	}
 	if circle != nil {
 		s.out.Problems = append(s.out.Problems, *circle)
 		return
@@ -200,8 +207,41 @@ func (s *selector) finish() {
 		s.report(append(problems, m.problems...))
 		s.blindLinks(m)
 	}
+	s.dependents()
 	s.brokenElsewhere()
 	s.unlisted()
+}
+
+// dependents says of each selected project which other selected ones it depends on, directly or through projects that are not touched.
+func (s *selector) dependents() {
+	label := map[string]string{} // of those that are planned
+	key := func(p run.Selected) string { return candidate{dir: p.Dir, workspace: p.Workspace}.key() }
+	for _, p := range s.out.Projects {
+		if p.Skipped == "" {
+			label[key(p)] = p.Label
+		}
+	}
+	for i, p := range s.out.Projects {
+		if p.Skipped == "" {
+			s.out.Projects[i].After = s.before(key(p), label, map[string]bool{})
+		}
+	}
+}
+
+// before walks what a project depends on and returns the labels of those that are planned.
+func (s *selector) before(key string, label map[string]string, seen map[string]bool) []string {
+	var labels []string
+	for _, dep := range s.after[key] {
+		if seen[dep] {
+			continue
+		}
+		seen[dep] = true
+		if l, ok := label[dep]; ok {
+			labels = append(labels, l)
+		}
+		labels = append(labels, s.before(dep, label, seen)...)
+	}
+	return labels
 }
 
 // report adds problems that are not known yet: projects share modules.

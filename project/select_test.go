@@ -407,3 +407,33 @@ func onDisk(b *testing.B, f files) fs.FS {
 	}
 	return os.DirFS(dir)
 }
+
+// TestSelectNamesWhatAProjectComesAfter walks dependencies through projects that the change does not touch.
+func TestSelectNamesWhatAProjectComesAfter(t *testing.T) {
+	t.Parallel()
+	base := files{
+		"planlatch.yaml": "version: 1\nprojects:\n- {dir: dns}\n- {dir: net, depends_on: [dns]}\n- {dir: db, depends_on: [net]}\n- {dir: app, depends_on: [db, net]}\n",
+		"dns/main.tf":    s3, "net/main.tf": s3, "db/main.tf": s3, "app/main.tf": s3,
+	}
+	for name, c := range map[string]struct {
+		change files
+		want   map[string][]string
+	}{
+		"all of it":           {files{"dns/x.tf": "#", "net/x.tf": "#", "db/x.tf": "#", "app/x.tf": "#"}, map[string][]string{"dns": nil, "net": {"dns"}, "db": {"net", "dns"}, "app": {"db", "net", "dns"}}},
+		"around an untouched": {files{"dns/x.tf": "#", "app/x.tf": "#"}, map[string][]string{"dns": nil, "app": {"dns"}}},
+		"one alone":           {files{"app/x.tf": "#"}, map[string][]string{"app": nil}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			head := base.with(c.change)
+			sel := project.Select(project.Input{Head: head.fs(), Base: base.fs(), Changed: diff(base, head)})
+			got := map[string][]string{}
+			for _, p := range sel.Projects {
+				got[p.Label] = p.After
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" || len(sel.Problems) > 0 {
+				t.Errorf("After (-want +got):\n%s\nproblems: %v", diff, sel.Problems)
+			}
+		})
+	}
+}

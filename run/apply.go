@@ -3,6 +3,7 @@ package run
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -116,6 +117,7 @@ type ApplyOutcome struct {
 	Reason      string            // one sentence
 	Blobs       map[string]string // added to the run's
 	Counts      *Counts           // what was done, where known
+	Latest      []Run             // the newest run of each project of the revision, for those that depend on this one
 }
 
 func (o ApplyOutcome) action() Action {
@@ -176,19 +178,25 @@ func SettleApply(s Snapshot, id ID, o ApplyOutcome) (Change, error) {
 		c.Postings = append(c.Postings, posting(kind, r))
 	}
 	c.Audit = []Audit{audit(r, r.ConfirmedBy, by, "done", r.Reason)}
-	if by == ActFail || by == ActInterrupt {
+	switch by {
+	case ActFail, ActInterrupt:
 		return halted(s, r, c)
+	case ActApplied:
+		err = again(s, r, o.Latest, &c)
+	default: // a stale one has its successor
 	}
-	return c, nil
+	return c, err
 }
 
-// halted sends back what was to apply after a run of the same pull request that failed, unless the failed project lets the others go on.
+// halted sends back what was to apply after a run of the same pull request that failed. If the failed project lets the others go on, only
+// those that depend on it.
 func halted(s Snapshot, failed Run, c Change) (Change, error) {
-	if failed.Settings.OnFailure == "continue" || failed.Pull == 0 {
+	if failed.Pull == 0 {
 		return c, nil
 	}
 	for _, r := range s.Runs {
-		if r.State != Confirmed || r.Pull != failed.Pull || r.ID == failed.ID {
+		goesOn := failed.Settings.OnFailure == "continue" && !slices.Contains(r.Settings.After, failed.Project)
+		if r.State != Confirmed || r.Pull != failed.Pull || r.ID == failed.ID || goesOn {
 			continue
 		}
 		r, err := step(r, ActUnconfirm, fmt.Sprintf("not started because the apply of %s failed", failed.Label))

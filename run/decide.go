@@ -148,6 +148,6 @@ func Supersede(s Snapshot, id ID, why, cause string) (Change, error) {
 func Successor(r Run, cause string) Run {
 	return Run{
 		Repo: r.Repo, Revision: r.Revision, Pull: r.Pull, Project: r.Project, Label: r.Label, Dir: r.Dir, Work: r.Work, Kind: r.Kind,
-		Cause: cause, Ordinal: r.Ordinal, Settings: r.Settings, Reviewed: r.Reviewed, State: Queued,
+		Cause: cause, Ordinal: r.Ordinal, Turn: r.Turn, Settings: r.Settings, Reviewed: r.Reviewed, State: Queued,
 	}
 }

@@ -31,6 +31,8 @@ const (
 	GateHold      GateName = "hold"
 	GateSaved     GateName = "state_saved"
 	GatePaused    GateName = "paused"
+	GateDepends   GateName = "depends_on"
+	GateBranch    GateName = "on_branch"
 )
 
 // Moment is everything gates are judged on, taken once. The zero value of each fact is the one that keeps its gate shut.
@@ -43,11 +45,12 @@ type Moment struct {
 	Pull      vcs.Pull        // the snapshot
 	SameDiff  map[string]bool // commits whose own change is the head's (git patch-id)
 	Shown     []Shown         // the reports of this project that people could see, oldest first
-	Fresh     vcs.Tri         // the base has not changed the project's inputs since the plan
+	Fresh     vcs.Tri         // the base has not changed the project's inputs since the plan; of a merge run: its commit is still on the branch
 	Merged    bool            // judged as it was at the merge: the merge stands for mergeable, equal effect for up to date
 	HeldBy    string          // who else holds the project: "#12"; empty if nobody
 	Unsaved   bool            // an earlier apply could not save its state
 	Pause     *Pause
+	Pending   []Run // of the projects it depends on: those whose changes its plan does not know, see Pending
 }
 
 // Shown is a report that stood on the host: the head and effect of a plan, and since when.
@@ -61,6 +64,9 @@ type Shown struct {
 // Gates judges every gate of a run. It is the one function that report, checklist, confirm and the claim of an apply share.
 func Gates(m Moment) []Gate {
 	gates := []Gate{planned(m), mode(m), backend(m), policy(m)}
+	if m.Run.Kind == KindMerge {
+		gates = append(gates, onBranch(m))
+	}
 	for _, requirement := range m.Run.Settings.Requirements {
 		switch requirement {
 		case "approved":
@@ -79,6 +85,9 @@ func Gates(m Moment) []Gate {
 	}
 	if m.Unsaved {
 		gates = append(gates, Gate{GateSaved, false, fmt.Sprintf("an earlier apply of %s could not save its state: repair it first", m.Run.Label)})
+	}
+	if len(m.Pending) > 0 {
+		gates = append(gates, depends(m.Pending))
 	}
 	if m.Pause != nil {
 		gates = append(gates, Gate{GatePaused, false, fmt.Sprintf("applies are paused by %s: %s", m.Pause.Actor, m.Pause.Reason)})
@@ -182,6 +191,18 @@ func upToDate(m Moment) Gate {
 		return Gate{GateUpToDate, false, m.Pull.Base.Branch + " has changed what this plan was made from: plan again"}
 	default:
 		return Gate{GateUpToDate, false, "whether the plan is up to date could not be found out"}
+	}
+}
+
+// onBranch keeps a merge that was taken back, by a force push, from being applied (semantics 2).
+func onBranch(m Moment) Gate {
+	switch m.Fresh {
+	case vcs.Yes:
+		return Gate{GateBranch, true, "its commit is on the branch"}
+	case vcs.No:
+		return Gate{GateBranch, false, "its commit is no longer on the branch, so it never applies"}
+	default:
+		return Gate{GateBranch, false, "whether its commit is still on the branch could not be found out"}
 	}
 }
 

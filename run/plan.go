@@ -39,7 +39,7 @@ type PlanOutcome struct {
 	Unchanged bool
 	Planned   Run // the fields a plan fills in: Tool, digests, Blobs, Counts, NoBackend, Settings.Backend
 	Findings  []Finding
-	Confirm   string // a merge run that may apply by itself: who stands for it; empty: it waits
+	Confirm   string // who stands for an apply without another word: of a merge, or of an equal plan that was confirmed; empty: it waits
 	Waits     string // a merge run that may not: why
 }
 
@@ -67,7 +67,9 @@ func SettlePlan(s Snapshot, id ID, o PlanOutcome) (Change, error) {
 	}
 	c := Change{Action: by, Free: []ProjectID{r.Project}, Postings: mergedHead(s, r)}
 	r.Node, r.Deadline = "", time.Time{}
-	if by != ActRequeue {
+	if by == ActRequeue {
+		r.Started = time.Time{}
+	} else {
 		r = filled(r, o.Planned)
 		r.Planned = s.Now
 		c.Findings = map[ID][]Finding{r.ID: o.Findings}
@@ -75,20 +77,40 @@ func SettlePlan(s Snapshot, id ID, o PlanOutcome) (Change, error) {
 	if r.State.Final() {
 		r.Finished = s.Now
 	}
-	if r.State == Planned && r.Kind == KindMerge {
-		if o.Confirm != "" {
-			if r, err = confirmed(r, o.Confirm, s.Now); err != nil {
-				return Change{}, err
-			}
-			if !s.held(r) {
-				c.Hold = hold(r)
-			}
-		} else {
-			c.Postings = append(c.Postings, posting(PostMergeWaits, r))
+	_, continues := Continues(r)
+	switch {
+	case r.State != Planned:
+	case o.Confirm != "" && (continues || r.Kind == KindMerge):
+		if r, err = confirmed(r, o.Confirm, s.Now); err != nil {
+			return Change{}, err
 		}
+		if !s.held(r) {
+			c.Hold = hold(r)
+		}
+	case r.Kind == KindMerge:
+		c.Postings = append(c.Postings, posting(PostMergeWaits, r))
 	}
 	c.Runs = []Run{r}
-	return c, nil
+	if r.State == Planned || r.State == Unchanged {
+		err = contained(s, r, &c)
+	}
+	return c, err
+}
+
+// contained ends the merges of the same project that a later one's plan has in it: what they wait for, it does (semantics 2).
+func contained(s Snapshot, later Run, c *Change) error {
+	for _, r := range s.Runs {
+		if r.Turn == 0 || r.Turn >= later.Turn || r.Project != later.Project || r.State != Planned && r.State != Queued {
+			continue
+		}
+		r, err := step(r, ActSupersede, "contained in "+s.Pull.name(later.Revision))
+		if err != nil {
+			return err
+		}
+		r.Finished = s.Now
+		c.Runs = append(c.Runs, r)
+	}
+	return nil
 }
 
 // filled copies what a plan found out into r.

@@ -4,6 +4,14 @@ import (
 	"fmt"
 )
 
+// name is how people call the origin of a revision: its pull request, or a push without one.
+func (p Pull) name(rev RevisionID) string {
+	if p.Number == 0 {
+		return fmt.Sprintf("revision %d", rev)
+	}
+	return fmt.Sprintf("#%d", p.Number)
+}
+
 // Revise adds a revision, or with a zero rev.ID and a known key the one that exists, and its runs, and ends the live runs of the same pull
 // and kind that they replace: all of other revisions, and those of the same project.
 func Revise(s Snapshot, rev Revision, runs []Run, why string) (Change, error) {
@@ -52,12 +60,17 @@ func Close(s Snapshot, p Pull, why string) (Change, error) {
 }
 
 // Merge freezes the review of a merged pull request, ends its waiting runs, frees the holds of projects that no merge run will apply, and
-// adds the merge revision with its runs.
+// adds the merge revision with its runs. Runs that are superseded already, by a later merge that has them in it, are only written down.
 func Merge(s Snapshot, p Pull, rev Revision, runs []Run) (Change, error) {
-	c := Change{Action: ActMerge, Pull: &p, Revision: &rev, New: runs}
+	c := Change{Action: ActMerge, Pull: &p, Revision: &rev}
 	keep := map[ProjectID]bool{}
 	for _, r := range runs {
-		keep[r.Project] = true
+		if r.State.Final() {
+			r.Finished = s.Now
+		} else {
+			keep[r.Project] = true
+		}
+		c.New = append(c.New, r)
 	}
 	for _, r := range s.Runs {
 		if r.Pull != p.ID || r.Kind == KindMerge {

@@ -100,6 +100,7 @@ type Selected struct {
 	Reasons   []string  // "infra/network/main.tf changed", "uses modules/vpc, where main.tf changed"
 	Deleted   bool      `json:",omitempty"` // its directory is gone from the head
 	Skipped   string    `json:",omitempty"` // why it is listed but not planned: library module, moved to …
+	After     []string  `json:",omitempty"` // labels of the selected projects that it depends on, directly or not
 	Settings  Settings
 }
 
@@ -152,6 +153,9 @@ type Settings struct {
 	Destroy       bool
 	Steps         Steps    `json:",omitzero"` // commands besides the tool's own, or in their place
 	Inputs        []string // directories and files whose trees make up the inputs digest
+	// After are the projects of the same revision that this one depends on, directly or not: it is planned once none of them is being
+	// planned or about to apply, and again after one has applied (semantics 22).
+	After []ProjectID `json:",omitempty"`
 }
 
 // State is where a run is in its life. docs/state-machine.md has the drawing.
@@ -186,6 +190,7 @@ type Run struct {
 	Cause    string // delivery, comment or predecessor that asked for it
 	Actor    string // who asked; empty for ourselves
 	Ordinal  int    // place within its revision, for the fair order
+	Turn     int64  // of a merge: how many commits its branch had with it, first parents only; merges of one project go in this order
 	Settings Settings
 
 	State  State
@@ -214,7 +219,7 @@ type Run struct {
 	NoBackend    bool // nothing would remember what an apply creates: local state outside a writable bind
 
 	Created      time.Time // queued
-	Started      time.Time // first claim
+	Started      time.Time // claim of the plan that counts
 	Planned      time.Time
 	Confirmed    time.Time
 	ConfirmedBy  string
@@ -236,6 +241,9 @@ func (s State) Final() bool {
 		return false
 	}
 }
+
+// Decided lists the states of runs whose plan stands, or stood until it was applied.
+func Decided() []State { return []State{Planned, Unchanged, Confirmed, Applying, Applied, Interrupted} }
 
 // Running says whether an execution of the run may exist.
 func (s State) Running() bool { return s == Planning || s == Applying }

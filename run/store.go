@@ -123,6 +123,8 @@ type Rows interface {
 	Run(ctx context.Context, id ID) (Run, error)
 	// Runs lists runs, newest first.
 	Runs(ctx context.Context, f Filter) ([]Run, error)
+	// Newest returns, of each of the projects, the newest run that the filter's Revision, Kind and States have.
+	Newest(ctx context.Context, f Filter, projects ...ProjectID) (map[ProjectID]Run, error)
 	Findings(ctx context.Context, runs ...ID) (map[ID][]Finding, error)
 	Overrides(ctx context.Context, pull PullID) ([]Override, error)
 	Holds(ctx context.Context, repo RepoID) (map[ProjectID]PullID, error)
@@ -144,7 +146,9 @@ type Filter struct {
 // Queue is how nodes find work and keep it.
 type Queue interface {
 	// Next lists runs that could be claimed now, best first: queued and confirmed ones whose project's slot is free and, for confirmed
-	// ones, whose hold is free or their own pull's; applies before plans, then by Ordinal, then by age.
+	// ones, whose hold is free or their own pull's; applies before plans, then by Ordinal, then by age. A run waits while a run of its
+	// revision that it comes after (Settings.After), or an earlier merge of its project into the branch (Turn), is queued, planning,
+	// confirmed or applying.
 	Next(ctx context.Context, limit int) ([]Run, error)
 	// Position says how many runs are ahead of a waiting one in that order; 0 for the head.
 	Position(ctx context.Context, id ID) (int, error)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/planlatch/planlatch/executor"
@@ -110,7 +111,30 @@ func (r *Runner) settleApply(ctx context.Context, p phase, e ending) error {
 		return err
 	}
 	o.Blobs[views.KeptApply] = key
-	return r.settled(ctx, p, func(s run.Snapshot) (run.Change, error) { return run.SettleApply(s, p.run.ID, o) })
+	if o.Latest, err = r.dependents(ctx, p.run); err != nil {
+		return err
+	}
+	scope := run.Scope{Pull: p.run.Pull} // what a failure means for the others of the pull request is decided with it
+	if p.run.Pull == 0 {
+		for _, dependent := range o.Latest {
+			scope.Runs = append(scope.Runs, run.At{ID: dependent.ID})
+		}
+	}
+	return r.settled(ctx, p, scope, func(s run.Snapshot) (run.Change, error) { return run.SettleApply(s, p.run.ID, o) })
+}
+
+// dependents lists the newest runs of the same revision that come after a run's project.
+func (r *Runner) dependents(ctx context.Context, of run.Run) ([]run.Run, error) {
+	all, err := r.Store.Runs(ctx, run.Filter{Revision: of.Revision})
+	if err != nil {
+		return nil, err
+	}
+	seen := map[run.ProjectID]bool{}
+	return slices.DeleteFunc(all, func(o run.Run) bool {
+		older := seen[o.Project]
+		seen[o.Project] = true
+		return older || !slices.Contains(o.Settings.After, of.Project)
+	}), nil
 }
 
 // keepErrored stores the state that the tool could not save: the only copy there is.

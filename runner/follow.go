@@ -273,12 +273,9 @@ func ours(s run.Snapshot, p phase) error {
 	return nil
 }
 
-// settled writes the end of a phase, whatever was asked of the run meanwhile.
-func (r *Runner) settled(ctx context.Context, p phase, decide func(run.Snapshot) (run.Change, error)) error {
-	scope := run.Scope{Runs: []run.At{{ID: p.run.ID}}}
-	if p.name == "apply" { // what a failure means for the others of the pull request is decided with it
-		scope.Pull = p.run.Pull
-	}
+// settled writes the end of a phase, whatever was asked of the run meanwhile. scope adds the runs that it has consequences for.
+func (r *Runner) settled(ctx context.Context, p phase, scope run.Scope, decide func(run.Snapshot) (run.Change, error)) error {
+	scope.Runs = append([]run.At{{ID: p.run.ID}}, scope.Runs...)
 	_, err := r.Store.Advance(ctx, scope, func(s run.Snapshot) (run.Change, error) {
 		if err := ours(s, p); err != nil {
 			return run.Change{}, err

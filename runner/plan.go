@@ -63,7 +63,20 @@ func (r *Runner) settlePlan(ctx context.Context, p phase, e ending) error {
 			return err
 		}
 	}
-	return r.settled(ctx, p, func(s run.Snapshot) (run.Change, error) { return run.SettlePlan(s, p.run.ID, o) })
+	scope, err := r.branchOf(ctx, p.run)
+	if err != nil {
+		return err
+	}
+	return r.settled(ctx, p, scope, func(s run.Snapshot) (run.Change, error) { return run.SettlePlan(s, p.run.ID, o) })
+}
+
+// branchOf is the scope of the other merges into a merge run's branch, some of which its plan may contain.
+func (r *Runner) branchOf(ctx context.Context, of run.Run) (run.Scope, error) {
+	if of.Turn == 0 {
+		return run.Scope{}, nil
+	}
+	rev, err := r.Store.Revision(ctx, of.Revision)
+	return run.Scope{Repo: rev.Repo, Branch: rev.Branch}, err
 }
 
 func (r *Runner) failedPlan(ctx context.Context, p phase, e ending) (run.PlanOutcome, error) {
@@ -121,12 +134,43 @@ func (r *Runner) judged(ctx context.Context, p phase, e ending) (run.PlanOutcome
 		return run.PlanOutcome{}, err
 	}
 	o := run.PlanOutcome{Unchanged: a.kept.Effect.Empty, Planned: planned, Findings: a.findings}
-	if p.run.Kind == run.KindMerge && !o.Unchanged {
-		if o.Confirm, o.Waits, err = r.standsForMerge(ctx, g, planned, a.kept.Effect, a.findings); err != nil {
-			return run.PlanOutcome{}, err
-		}
+	if o.Unchanged {
+		return o, nil
 	}
-	return o, nil
+	if o.Confirm, err = r.continues(ctx, planned); err != nil || o.Confirm != "" {
+		return o, err
+	}
+	if p.run.Kind == run.KindMerge {
+		o.Confirm, o.Waits, err = r.standsForMerge(ctx, g, planned, a.kept.Effect, a.findings)
+	}
+	return o, err
+}
+
+// continues returns who confirmed the plan that this one replaces by no fault of the change, if its effect is the same and nothing that it
+// depends on is left to apply; else nobody. The claim judges the gates as for every apply.
+func (r *Runner) continues(ctx context.Context, planned run.Run) (string, error) {
+	id, ok := run.Continues(planned)
+	if !ok {
+		return "", nil
+	}
+	before, err := r.Store.Run(ctx, id)
+	if err != nil || before.ConfirmedBy == "" || before.EffectDigest != planned.EffectDigest || before.Partial != planned.Partial {
+		return "", err
+	}
+	pending, err := r.pending(ctx, planned)
+	if err != nil || len(pending) > 0 {
+		return "", err
+	}
+	return before.ConfirmedBy, nil
+}
+
+// pending lists the projects that must apply before a plan is more than a preview.
+func (r *Runner) pending(ctx context.Context, planned run.Run) ([]run.Run, error) {
+	latest, err := r.Store.Newest(ctx, run.Filter{Revision: planned.Revision}, planned.Settings.After...)
+	if err != nil {
+		return nil, err
+	}
+	return run.Pending(planned, latest), nil
 }
 
 // assessed is what a plan means: the fields of its run, what is shown of it, what policy says.
@@ -269,6 +313,11 @@ func (r *Runner) standsForMerge(ctx context.Context, g ground, planned run.Run, 
 	if g.run.Reviewed == "" {
 		return "", "it was not planned before the merge", nil
 	}
+	if pending, err := r.pending(ctx, planned); err != nil {
+		return "", "", err
+	} else if len(pending) > 0 {
+		return "", fmt.Sprintf("%s has to apply first; it is planned again after that", pending[0].Label), nil
+	}
 	reviewed, err := r.Store.Run(ctx, g.run.Reviewed)
 	if err != nil {
 		return "", "", err
@@ -295,7 +344,7 @@ func (r *Runner) standsForMerge(ctx context.Context, g ground, planned run.Run, 
 		return "", "", err
 	}
 	m := moments[0]
-	m.Merged, m.HeldBy = true, ""
+	m.Merged, m.HeldBy, m.Pending = true, "", nil
 	m.Run.State = run.Planned // as it was at the merge; it was superseded by it
 	for _, gate := range run.Gates(m) {
 		if !gate.Holds {

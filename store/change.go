@@ -118,7 +118,7 @@ func (w *changeWriter) update(ctx context.Context) ([]run.Run, error) {
 // keepFixed makes a returned run tell what is stored where an update does not reach.
 func keepFixed(r *run.Run, seen run.Run) {
 	r.Repo, r.Revision, r.Pull, r.Project, r.Label, r.Dir, r.Work = seen.Repo, seen.Revision, seen.Pull, seen.Project, seen.Label, seen.Dir, seen.Work
-	r.Kind, r.Cause, r.Actor, r.Settings, r.Created, r.Posted = seen.Kind, seen.Cause, seen.Actor, seen.Settings, seen.Created, seen.Posted
+	r.Kind, r.Cause, r.Actor, r.Turn, r.Settings, r.Created, r.Posted = seen.Kind, seen.Cause, seen.Actor, seen.Turn, seen.Settings, seen.Created, seen.Posted
 }
 
 func (w *changeWriter) insert(ctx context.Context, revision run.RevisionID) ([]run.Run, error) {
@@ -149,7 +149,29 @@ func (w *changeWriter) insert(ctx context.Context, revision run.RevisionID) ([]r
 			all = append(all, row.domain())
 		}
 	}
-	return all, nil
+	return all, w.after(ctx, all)
+}
+
+type afterRow struct {
+	bun.BaseModel `bun:"table:run_after,alias:a"`
+	Run           string `bun:",pk"`
+	Project       int64  `bun:",pk"`
+}
+
+// after writes what new runs come after, where the queue can see it.
+func (w *changeWriter) after(ctx context.Context, runs []run.Run) error {
+	var rows []afterRow
+	for _, r := range runs {
+		for _, p := range r.Settings.After {
+			rows = append(rows, afterRow{Run: string(r.ID), Project: int64(p)})
+		}
+	}
+	for batch := range slices.Chunk(rows, 200) {
+		if _, err := w.t.NewInsert().Model(&batch).Exec(ctx); err != nil {
+			return domain("insert dependencies", err)
+		}
+	}
+	return nil
 }
 
 // owners frees before it takes, so that one change can hand a project on.

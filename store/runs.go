@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/uptrace/bun"
 
@@ -23,6 +24,7 @@ type runRow struct {
 	Cause         string
 	Actor         string
 	Ordinal       int
+	Turn          int64
 	Settings      doc[run.Settings]
 	State         string
 	Live          bool
@@ -60,7 +62,7 @@ type runRow struct {
 // fixedColumns are what a run is for ever; an update leaves them alone. So it does with posted, which only ever goes from zero to a time
 // and may be stamped while a decision is under way.
 func fixedColumns() []string {
-	return []string{"id", "repo", "revision", "pull", "project", "label", "dir", "work", "kind", "cause", "actor", "settings", "created", "posted"}
+	return []string{"id", "repo", "revision", "pull", "project", "label", "dir", "work", "kind", "cause", "actor", "turn", "settings", "created", "posted"}
 }
 
 // The heads of the fair order: applies go before plans.
@@ -83,7 +85,7 @@ func waiting(s run.State) int {
 func newRunRow(r run.Run, moved int64) *runRow {
 	return cleaned(&runRow{
 		ID: string(r.ID), Repo: int64(r.Repo), Revision: int64(r.Revision), Pull: int64(r.Pull), Project: int64(r.Project), Label: r.Label,
-		Dir: r.Dir, Work: r.Work, Kind: string(r.Kind), Cause: r.Cause, Actor: r.Actor, Ordinal: r.Ordinal,
+		Dir: r.Dir, Work: r.Work, Kind: string(r.Kind), Cause: r.Cause, Actor: r.Actor, Ordinal: r.Ordinal, Turn: r.Turn,
 		Settings: doc[run.Settings]{r.Settings}, State: string(r.State), Live: !r.State.Final(), Waiting: waiting(r.State), Epoch: r.Epoch,
 		Reason: r.Reason, Node: r.Node, Execution: r.Execution, Attempt: r.Attempt, Deadline: micros(r.Deadline), Stop: string(r.Stop),
 		StopWhy: r.StopWhy, Reviewed: string(r.Reviewed), Tool: r.Tool, Partial: r.Partial, Posted: micros(r.Posted),
@@ -98,7 +100,7 @@ func (r *runRow) domain() run.Run {
 	return run.Run{
 		ID: run.ID(r.ID), Repo: run.RepoID(r.Repo), Revision: run.RevisionID(r.Revision), Pull: run.PullID(r.Pull),
 		Project: run.ProjectID(r.Project), Label: r.Label, Dir: r.Dir, Work: r.Work, Kind: run.Kind(r.Kind), Cause: r.Cause, Actor: r.Actor,
-		Ordinal: r.Ordinal, Settings: r.Settings.V, State: run.State(r.State), Epoch: r.Epoch, Reason: r.Reason, Node: r.Node,
+		Ordinal: r.Ordinal, Turn: r.Turn, Settings: r.Settings.V, State: run.State(r.State), Epoch: r.Epoch, Reason: r.Reason, Node: r.Node,
 		Execution: r.Execution, Attempt: r.Attempt, Deadline: moment(r.Deadline), Stop: run.State(r.Stop), StopWhy: r.StopWhy,
 		Reviewed: run.ID(r.Reviewed), Tool: r.Tool, Partial: r.Partial, Posted: moment(r.Posted), InputsDigest: r.InputsDigest,
 		PlanDigest: r.PlanDigest, EffectDigest: r.EffectDigest, PolicyDigest: r.PolicyDigest, Blobs: r.Blobs.V, Counts: r.Counts.V,
@@ -151,6 +153,32 @@ func (s *Store) Runs(ctx context.Context, f run.Filter) ([]run.Run, error) {
 		return nil, domain("list runs", err)
 	}
 	return domainRuns(rows), nil
+}
+
+// Newest returns, of each of the projects, the newest run that the filter has. Its States, Kind and Revision count.
+func (s *Store) Newest(ctx context.Context, f run.Filter, projects ...run.ProjectID) (map[run.ProjectID]run.Run, error) {
+	found := map[run.ProjectID]run.Run{}
+	for some := range slices.Chunk(projects, 500) {
+		last := s.read.NewSelect().Model((*runRow)(nil)).ColumnExpr("max(r.id)").Where("r.project IN (?)", bun.List(some)).Group("r.project")
+		if f.Revision != 0 {
+			last = last.Where("r.revision = ?", int64(f.Revision))
+		}
+		if f.Kind != "" {
+			last = last.Where("r.kind = ?", string(f.Kind))
+		}
+		if len(f.States) > 0 {
+			last = last.Where("r.state IN (?)", bun.List(f.States))
+		}
+		var rows []runRow
+		if err := s.read.NewSelect().Model(&rows).Where("r.id IN (?)", last).Scan(ctx); err != nil {
+			return nil, domain("find the newest runs", err)
+		}
+		for i := range rows {
+			r := rows[i].domain()
+			found[r.Project] = r
+		}
+	}
+	return found, nil
 }
 
 type findingRow struct {

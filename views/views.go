@@ -335,6 +335,9 @@ func (v *Viewer) project(ctx context.Context, repo run.Repo, m run.Moment) (repo
 	}
 	if r.State == run.Planned || r.State == run.Confirmed {
 		p.Gates = run.Gates(m)
+		if len(m.Pending) > 0 {
+			p.After = m.Pending[0].Label
+		}
 	}
 	if r.State == run.Queued || r.State == run.Confirmed {
 		if p.Position, err = v.Store.Position(ctx, r.ID); err != nil && !errors.Is(err, run.ErrNotFound) {

@@ -2,10 +2,12 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/planlatch/planlatch/run"
 )
@@ -14,6 +16,9 @@ func queueTests() map[string]func(*testing.T, Database) {
 	return map[string]func(*testing.T, Database){
 		"NextKeepsTheFairOrder":                 nextKeepsTheFairOrder,
 		"NextLeavesOutBusyProjects":             nextLeavesOutBusyProjects,
+		"NextKeepsDependentsBehind":             nextKeepsDependentsBehind,
+		"NextKeepsMergesInBranchOrder":          nextKeepsMergesInBranchOrder,
+		"NewestIsPerProject":                    newestIsPerProject,
 		"PositionCountsThoseAhead":              positionCountsThoseAhead,
 		"OwnedAreTheRunningRunsOfANode":         ownedAreTheRunningRunsOfANode,
 		"OrphansAreThoseOfSilentNodes":          orphansAreThoseOfSilentNodes,
@@ -63,6 +68,74 @@ func nextLeavesOutBusyProjects(t *testing.T, db Database) {
 	want := []run.ID{added[4].ID, added[3].ID, added[5].ID}
 	if diff := cmp.Diff(want, w.next(0)); diff != "" {
 		t.Errorf("Next() differs (-want +got):\n%s", diff)
+	}
+}
+
+// nextKeepsDependentsBehind walks a project through its states: what comes after it may go while nothing of it is about to change.
+func nextKeepsDependentsBehind(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 3)
+	second, third := w.newRun(1, "a"), w.newRun(2, "a")
+	second.Settings.After = []run.ProjectID{w.projects[0].ID}
+	third.Settings.After = []run.ProjectID{w.projects[0].ID, w.projects[1].ID}
+	added := w.add(w.newRun(0, "a"), second, third)
+	for _, step := range []struct {
+		run  int
+		to   run.State
+		want []run.ID
+	}{
+		{0, run.Planning, nil},
+		{0, run.Planned, []run.ID{added[1].ID}},
+		{1, run.Planned, []run.ID{added[2].ID}},
+		{0, run.Confirmed, []run.ID{added[0].ID}},
+		{1, run.Confirmed, []run.ID{added[0].ID}},
+		{0, run.Applying, nil},
+		{0, run.Applied, []run.ID{added[1].ID}},
+		{1, run.Failed, []run.ID{added[2].ID}},
+	} {
+		w.move(added[step.run].ID, step.to, run.Change{})
+		if diff := cmp.Diff(step.want, w.next(0), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("with run %d %s, Next() differs (-want +got):\n%s", step.run, step.to, diff)
+		}
+	}
+}
+
+func nextKeepsMergesInBranchOrder(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 2)
+	early, late, other := w.newRun(0, "early"), w.newRun(0, "late"), w.newRun(1, "other")
+	early.Turn, late.Turn, other.Turn = 7, 9, 9
+	late.Created, early.Created = instant(1), instant(2) // their deliveries came in the other order
+	added := w.add(late, early, other)
+	if diff := cmp.Diff([]run.ID{added[1].ID, added[2].ID}, w.next(0), cmpopts.SortSlices(func(a, b run.ID) bool { return a < b })); diff != "" {
+		t.Errorf("Next() differs (-want +got):\n%s", diff)
+	}
+	w.move(added[1].ID, run.Planned, run.Change{})
+	if got := w.next(0); !slices.Contains(got, added[0].ID) {
+		t.Errorf("Next() = %v once the earlier merge waits for a person, want %s among them", got, added[0].ID)
+	}
+}
+
+func newestIsPerProject(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 3)
+	added := w.add(w.ordered(0, 0, "a", 1), w.ordered(1, 0, "a", 2), w.ordered(0, 0, "b", 3))
+	w.move(added[2].ID, run.Failed, run.Change{})
+	for _, c := range []struct {
+		filter run.Filter
+		want   map[run.ProjectID]run.ID
+	}{
+		{run.Filter{}, map[run.ProjectID]run.ID{w.projects[0].ID: added[2].ID, w.projects[1].ID: added[1].ID}},
+		{run.Filter{States: []run.State{run.Queued}}, map[run.ProjectID]run.ID{w.projects[0].ID: added[0].ID, w.projects[1].ID: added[1].ID}},
+		{run.Filter{Kind: run.KindMerge}, map[run.ProjectID]run.ID{}},
+		{run.Filter{Revision: added[0].Revision + 1}, map[run.ProjectID]run.ID{}},
+	} {
+		runs, err := w.Newest(t.Context(), c.filter, w.projects[0].ID, w.projects[1].ID, w.projects[2].ID)
+		check(t, "Newest", err)
+		got := map[run.ProjectID]run.ID{}
+		for p, r := range runs {
+			got[p] = r.ID
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("Newest(%+v) differs (-want +got):\n%s", c.filter, diff)
+		}
 	}
 }
 
