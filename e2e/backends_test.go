@@ -17,10 +17,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/planlatch/planlatch/testkit/gitea"
 	"github.com/planlatch/planlatch/testkit/httpstate"
 	"github.com/planlatch/planlatch/testkit/postgres"
 	"github.com/planlatch/planlatch/testkit/s3"
+	"github.com/planlatch/planlatch/vcs/vcstest"
 )
 
 // backend is a place that keeps a state, as the code, the server's configuration and its owner see it.
@@ -382,7 +382,7 @@ func TestEachBackendKeepsWhatIsAppliedInItsOwnForm(t *testing.T) {
 		}
 		at.settled()
 
-		w.bob.Merge(t, w.repo, pull, gitea.MergeCommit)
+		w.merge(w.bob, pull, vcstest.MergeCommit)
 		w.shows(pull, "applied")
 		w.hides(pull, b.secrets)
 	})

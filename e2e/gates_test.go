@@ -11,12 +11,12 @@ import (
 	"testing"
 
 	"github.com/planlatch/planlatch/app"
-	"github.com/planlatch/planlatch/testkit/gitea"
 	"github.com/planlatch/planlatch/testkit/httpstate"
+	"github.com/planlatch/planlatch/vcs/vcstest"
 )
 
 // refuses waits for the answer to a command and checks that it says no, and why.
-func (w *world) refuses(who *gitea.Person, pull int, command string, texts ...string) {
+func (w *world) refuses(who vcstest.Person, pull int, command string, texts ...string) {
 	w.t.Helper()
 	before := w.said(pull)
 	w.tells(who, pull, command)
@@ -58,13 +58,13 @@ func TestWithoutABackendNothingAppliesInAnyMode(t *testing.T) {
 	w.refuses(w.alice, pull, "planlatch apply -p after -p off", "`after`", "`off`", "no backend: "+warning)
 
 	w.later()
-	commit := w.bob.Merge(t, w.repo, pull, gitea.MergeCommit)
+	commit := w.merge(w.bob, pull, vcstest.MergeCommit)
 	w.status(commit, "planlatch/plan", "success")
 	w.says(pull, "`after` waits for a person", "`manual` waits for a person", "`before` waits for a person", "`outside` waits for a person")
 	w.refuses(w.bob, pull, "planlatch apply -p before -p after -p manual", "`before`", "`after`", "`manual`", alone)
 	w.refuses(w.bob, pull, "planlatch apply -p outside", "`outside` is not ready.\n- [ ] no backend: "+warning)
 	w.refuses(w.bob, pull, "planlatch apply -p off") // nothing of it was planned, since nothing of it ever applies
-	if got := w.owner.Statuses(t, w.repo, commit)["planlatch/apply"].State; got == "success" {
+	if got := w.host.Statuses(t, w.repo, commit)["planlatch/apply"].State; got == "success" {
 		t.Error("planlatch/apply of the merge commit is green although nothing was applied")
 	}
 }
@@ -94,7 +94,7 @@ func TestAStateThatCouldNotBeSavedIsKeptAndStopsTheProject(t *testing.T) {
 	keeps(t, unsaved, "v1")
 
 	// A new commit waits behind it and does not hide it.
-	next := w.alice.Push(t, w.repo, gitea.Change{Branch: "vpc", Files: map[string]string{"network/notes.md": "mend the disk\n"}})
+	next := w.push(w.alice, "vpc", map[string]string{"network/notes.md": "mend the disk\n"})
 	w.status(next, "planlatch/apply", "error")
 	w.shows(pull, "**not saved**", "`planlatch unlock -p network`")
 

@@ -8,7 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/planlatch/planlatch/testkit/gitea"
+	"github.com/planlatch/planlatch/vcs"
+	"github.com/planlatch/planlatch/vcs/vcstest"
 )
 
 // baseline is the shipped policy set, owned by carol.
@@ -25,11 +26,11 @@ func provisioned(name, value string) map[string]string {
 
 func TestAFindingStopsAnApplyUntilAnOwnerOverridesIt(t *testing.T) {
 	t.Parallel()
-	onEachEngine(t, func(t *testing.T, e engine) {
-		w := begin(t, nil, rules{dsn: e.dsn(t), policies: baseline, requires: "[mergeable]"})
+	onEach(t, eachOnce, func(t *testing.T, at place) {
+		w := begin(t, nil, rules{at: at, policies: baseline, requires: "[mergeable]"})
 		pull, head := w.propose("vpc", provisioned("network", "v1"))
 		w.status(head, "planlatch/policy", "failure")
-		w.shows(pull, "provisioner", "@"+w.carol.Login)
+		w.shows(pull, "provisioner", "@"+login(w.carol))
 
 		w.tells(w.alice, pull, "planlatch apply")
 		w.says(pull, "provisioner")
@@ -53,14 +54,14 @@ func TestAFindingStopsAnApplyUntilAnOwnerOverridesIt(t *testing.T) {
 
 func TestAMergeAppliesByItselfWhatWasReviewed(t *testing.T) {
 	t.Parallel()
-	onEachEngine(t, func(t *testing.T, e engine) {
-		w := begin(t, nil, rules{dsn: e.dsn(t), apply: "after_merge"})
+	onEach(t, eachOnce, func(t *testing.T, at place) {
+		w := begin(t, nil, rules{at: at, apply: "after_merge"})
 		pull, head := w.propose("vpc", network("network", "v1"))
 		w.status(head, "planlatch/apply", "success")
 		w.approves(w.bob, pull)
-		w.shows(pull, "[x] approved by "+w.bob.Login)
+		w.shows(pull, "[x] approved by "+login(w.bob))
 		w.later()
-		commit := w.bob.Merge(t, w.repo, pull, gitea.Squash)
+		commit := w.merge(w.bob, pull, vcstest.Squash)
 		w.says(pull, "applied", "<!-- planlatch:apply:")
 		w.status(commit, "planlatch/apply", "success")
 		w.status(head, "planlatch/apply", "success")
@@ -72,40 +73,42 @@ func TestAMergeAppliesByItselfWhatWasReviewed(t *testing.T) {
 
 func TestAMergeWithAnotherEffectWaitsForAPerson(t *testing.T) {
 	t.Parallel()
-	// The plan of the second project reads a file that the first pull request changes after the second was reviewed.
-	code := strings.Replace(network("network", "IN")["network/main.tf"], `"IN"`, `fileexists("${path.module}/../size") ? file("${path.module}/../size") : "none"`, 1)
-	w := begin(t, map[string]string{"README.md": "x", "network/main.tf": code}, rules{apply: "after_merge", requires: "[approved]"})
-	pull, head := w.propose("vpc", map[string]string{"network/extra.tf": `resource "terraform_data" "extra" {}`})
-	w.status(head, "planlatch/plan", "success")
-	w.approves(w.bob, pull)
-	w.shows(pull, "[x] approved by "+w.bob.Login)
-	w.stop() // nobody listens while main changes and the pull request is merged
-	w.owner.Push(t, w.repo, gitea.Change{Branch: "main", Files: map[string]string{"size": "huge"}})
-	commit := w.bob.Merge(t, w.repo, pull, gitea.MergeCommit)
-	w.restart()
-	w.says(pull, "@"+w.bob.Login, "huge")
-	w.status(commit, "planlatch/apply", "pending")
-	if s := w.state("network"); s != "" {
-		t.Fatalf("applied by itself with another effect: %s", s)
-	}
-	w.tells(w.bob, pull, "planlatch apply")
-	w.status(commit, "planlatch/apply", "success")
-	if s := w.state("network"); !strings.Contains(s, "huge") {
-		t.Errorf("state = %s, want what bob confirmed", s)
-	}
+	onEach(t, eachHost, func(t *testing.T, at place) {
+		// The plan of the second project reads a file that the first pull request changes after the second was reviewed.
+		code := strings.Replace(network("network", "IN")["network/main.tf"], `"IN"`, `fileexists("${path.module}/../size") ? file("${path.module}/../size") : "none"`, 1)
+		w := begin(t, map[string]string{"README.md": "x", "network/main.tf": code}, rules{at: at, apply: "after_merge", requires: "[approved]"})
+		pull, head := w.propose("vpc", map[string]string{"network/extra.tf": `resource "terraform_data" "extra" {}`})
+		w.status(head, "planlatch/plan", "success")
+		w.approves(w.bob, pull)
+		w.shows(pull, "[x] approved by "+login(w.bob))
+		w.stop() // nobody listens while main changes and the pull request is merged
+		w.push(w.bob, "main", map[string]string{"size": "huge"})
+		commit := w.merge(w.bob, pull, vcstest.MergeCommit)
+		w.restart()
+		w.says(pull, "@"+login(w.bob), "huge")
+		w.status(commit, "planlatch/apply", "pending")
+		if s := w.state("network"); s != "" {
+			t.Fatalf("applied by itself with another effect: %s", s)
+		}
+		w.tells(w.bob, pull, "planlatch apply")
+		w.status(commit, "planlatch/apply", "success")
+		if s := w.state("network"); !strings.Contains(s, "huge") {
+			t.Errorf("state = %s, want what bob confirmed", s)
+		}
+	})
 }
 
 func TestWhatWasMergedWhileWeWereDownIsFound(t *testing.T) {
 	t.Parallel()
-	onEachEngine(t, func(t *testing.T, e engine) {
-		w := begin(t, nil, rules{dsn: e.dsn(t), apply: "after_merge"})
+	onEach(t, eachOnce, func(t *testing.T, at place) {
+		w := begin(t, nil, rules{at: at, apply: "after_merge"})
 		pull, head := w.propose("vpc", network("network", "v1"))
 		w.status(head, "planlatch/plan", "success")
 		w.approves(w.bob, pull)
-		w.shows(pull, "[x] approved by "+w.bob.Login)
+		w.shows(pull, "[x] approved by "+login(w.bob))
 		w.later()
 		w.stop()
-		commit := w.bob.Merge(t, w.repo, pull, gitea.MergeCommit)
+		commit := w.merge(w.bob, pull, vcstest.MergeCommit)
 		w.restart()
 		w.status(commit, "planlatch/apply", "success")
 		if s := w.state("network"); !strings.Contains(s, `"v1"`) {
@@ -116,58 +119,62 @@ func TestWhatWasMergedWhileWeWereDownIsFound(t *testing.T) {
 
 func TestTwoPullRequestsOnOneProject(t *testing.T) {
 	t.Parallel()
-	w := begin(t, network("network", "v0"), rules{requires: "[mergeable, up_to_date]"})
-	first, head := w.propose("one", network("network", "v1"))
-	second, other := w.propose("two", network("network", "v2"))
-	w.status(head, "planlatch/plan", "success")
-	w.status(other, "planlatch/plan", "success")
+	onEach(t, eachHost, func(t *testing.T, at place) {
+		w := begin(t, network("network", "v0"), rules{at: at, requires: "[mergeable, up_to_date]"})
+		first, head := w.propose("one", network("network", "v1"))
+		second, other := w.propose("two", network("network", "v2"))
+		w.status(head, "planlatch/plan", "success")
+		w.status(other, "planlatch/plan", "success")
 
-	w.tells(w.alice, first, "planlatch apply")
-	w.status(head, "planlatch/apply", "success")
-	w.tells(w.alice, second, "planlatch apply")
-	w.says(second, "is held by")
+		w.tells(w.alice, first, "planlatch apply")
+		w.status(head, "planlatch/apply", "success")
+		w.tells(w.alice, second, "planlatch apply")
+		w.says(second, "is held by")
 
-	// Closing frees the hold. The second plan was made before the first was applied: the tool refuses it as stale, and it is planned again.
-	w.alice.Close(t, w.repo, first)
-	w.lacks(second, "is held by")
-	w.tells(w.alice, second, "planlatch apply")
-	w.shows(second, `"v1" → "v2"`, "planlatch apply")
-	if s := w.state("network"); !strings.Contains(s, `"v1"`) {
-		t.Errorf("state = %s, want v1 until somebody confirms the new plan", s)
-	}
-	w.tells(w.alice, second, "planlatch apply")
-	w.status(other, "planlatch/apply", "success")
-	if s := w.state("network"); !strings.Contains(s, `"v2"`) {
-		t.Errorf("state = %s, want v2", s)
-	}
+		// Closing frees the hold. The second plan was made before the first was applied: the tool refuses it as stale, and it is planned again.
+		w.alice.Close(t, w.repo, first)
+		w.lacks(second, "is held by")
+		w.tells(w.alice, second, "planlatch apply")
+		w.shows(second, `"v1" → "v2"`, "planlatch apply")
+		if s := w.state("network"); !strings.Contains(s, `"v1"`) {
+			t.Errorf("state = %s, want v1 until somebody confirms the new plan", s)
+		}
+		w.tells(w.alice, second, "planlatch apply")
+		w.status(other, "planlatch/apply", "success")
+		if s := w.state("network"); !strings.Contains(s, `"v2"`) {
+			t.Errorf("state = %s, want v2", s)
+		}
+	})
 }
 
 func TestATypoGetsOneHelpfulAnswer(t *testing.T) {
 	t.Parallel()
-	w := begin(t, nil, rules{})
-	pull, head := w.propose("vpc", network("network", "v1"))
-	w.status(head, "planlatch/plan", "success")
-	for n, c := range []struct{ body, answer string }{
-		{"planlatch aply", "planlatch apply"},
-		{"planlatch apply -p netwrk", "network"},
-		{"planlatch plan -- -lock=false", "-lock"},
-		{"planlatch plan -w ../../etc", ".."},
-		{"planlatch help", "planlatch unlock"},
-		{"planlatch explain", "network/main.tf"},
-	} {
-		w.alice.Comment(t, w.repo, pull, c.body)
-		w.eventually(fmt.Sprintf("an answer to %q", c.body), func() (string, bool) {
-			said := w.answers(pull)
-			return strings.Join(said, "\n---\n"), len(said) == n+1 && strings.Contains(said[n], c.answer)
-		})
-	}
-	before := w.answers(pull)
-	w.alice.Comment(t, w.repo, pull, "I think planlatch is a nice name\n\n```\nplanlatch apply\n```\n> planlatch apply")
-	w.alice.Comment(t, w.repo, pull, "planlatch help") // answered after what came before it
-	w.eventually("an answer to the last help", func() (string, bool) { s := w.answers(pull); return "", len(s) > len(before) })
-	if after := w.answers(pull); len(after) != len(before)+1 {
-		t.Errorf("we answered a comment that is no command: %q", after[len(before):])
-	}
+	onEach(t, eachHost, func(t *testing.T, at place) {
+		w := begin(t, nil, rules{at: at})
+		pull, head := w.propose("vpc", network("network", "v1"))
+		w.status(head, "planlatch/plan", "success")
+		for n, c := range []struct{ body, answer string }{
+			{"planlatch aply", "planlatch apply"},
+			{"planlatch apply -p netwrk", "network"},
+			{"planlatch plan -- -lock=false", "-lock"},
+			{"planlatch plan -w ../../etc", ".."},
+			{"planlatch help", "planlatch unlock"},
+			{"planlatch explain", "network/main.tf"},
+		} {
+			w.alice.Comment(t, w.repo, pull, c.body)
+			w.eventually(fmt.Sprintf("an answer to %q", c.body), func() (string, bool) {
+				said := w.answers(pull)
+				return strings.Join(said, "\n---\n"), len(said) == n+1 && strings.Contains(said[n], c.answer)
+			})
+		}
+		before := w.answers(pull)
+		w.alice.Comment(t, w.repo, pull, "I think planlatch is a nice name\n\n```\nplanlatch apply\n```\n> planlatch apply")
+		w.alice.Comment(t, w.repo, pull, "planlatch help") // answered after what came before it
+		w.eventually("an answer to the last help", func() (string, bool) { s := w.answers(pull); return "", len(s) > len(before) })
+		if after := w.answers(pull); len(after) != len(before)+1 {
+			t.Errorf("we answered a comment that is no command: %q", after[len(before):])
+		}
+	})
 }
 
 func TestManyProjectsOfOnePullRequest(t *testing.T) {
@@ -197,33 +204,33 @@ func TestManyProjectsOfOnePullRequest(t *testing.T) {
 // TestKilledAtEveryCommit lives through whole stories with a server that dies once before and once after every commit it makes.
 func TestKilledAtEveryCommit(t *testing.T) {
 	t.Parallel()
-	onEachEngine(t, func(t *testing.T, e engine) {
+	onEach(t, eachEngine, func(t *testing.T, at place) {
 		t.Run("before_merge", func(t *testing.T) {
 			t.Parallel()
-			w := begin(t, nil, rules{dsn: e.dsn(t), kill: true})
+			w := begin(t, nil, rules{at: at, kill: true})
 			pull, head := w.propose("vpc", network("network", "v0"))
 			w.status(head, "planlatch/plan", "success")
-			head = w.alice.Push(t, w.repo, gitea.Change{Branch: "vpc", Files: w.with(network("network", "v1"))})
+			head = w.push(w.alice, "vpc", network("network", "v1"))
 			w.shows(pull, head[:7], `"v1"`)
 			w.approves(w.bob, pull)
-			w.shows(pull, "[x] approved by "+w.bob.Login)
+			w.shows(pull, "[x] approved by "+login(w.bob))
 			w.tells(w.alice, pull, "planlatch apply")
 			w.status(head, "planlatch/apply", "success")
 			w.says(pull, "<!-- planlatch:apply:")
-			w.bob.Merge(t, w.repo, pull, gitea.MergeCommit)
+			w.merge(w.bob, pull, vcstest.MergeCommit)
 			w.diedAt("deliver", "revise", "claim_plan", "planned", "confirm", "claim_apply", "applied", "merge")
 			w.shows(pull, "applied")
 			w.appliedOnce(pull)
 		})
 		t.Run("after_merge", func(t *testing.T) {
 			t.Parallel()
-			w := begin(t, nil, rules{dsn: e.dsn(t), kill: true, apply: "after_merge"})
+			w := begin(t, nil, rules{at: at, kill: true, apply: "after_merge"})
 			pull, head := w.propose("vpc", network("network", "v1"))
 			w.status(head, "planlatch/plan", "success")
 			w.approves(w.bob, pull)
-			w.shows(pull, "[x] approved by "+w.bob.Login)
+			w.shows(pull, "[x] approved by "+login(w.bob))
 			w.later()
-			commit := w.bob.Merge(t, w.repo, pull, gitea.MergeCommit)
+			commit := w.merge(w.bob, pull, vcstest.MergeCommit)
 			w.status(commit, "planlatch/apply", "success")
 			w.says(pull, "<!-- planlatch:apply:")
 			w.appliedOnce(pull)
@@ -294,28 +301,29 @@ func TestTheDoorIsShutToWhoCannotSign(t *testing.T) {
 
 func TestAStrangersPullRequestRunsOnlyWhenAMaintainerSaysSo(t *testing.T) {
 	t.Parallel()
-	w := begin(t, nil, rules{})
-	mallory := w.host.CreateUser(t, w.host.Unique("mallory"))
-	w.owner.AddCollaborator(t, w.repo, mallory, "read")
-	fork := mallory.Fork(t, w.repo)
-	head := mallory.Push(t, fork, gitea.Change{Branch: "evil", Files: w.with(network("network", "v1"))})
-	pull := mallory.OpenPull(t, w.repo, mallory.Login+":evil", "main", "Please look")
-	for _, context := range []string{"planlatch/plan", "planlatch/policy", "planlatch/apply"} {
-		w.status(head, context, "pending")
-	}
-	w.shows(pull, "waits for a maintainer")
+	onEach(t, eachHost, func(t *testing.T, at place) {
+		w := begin(t, nil, rules{at: at})
+		mallory := w.person("mallory", vcs.PermissionRead)
+		fork := mallory.Fork(t, w.repo)
+		head := mallory.Commit(t, fork, vcstest.Change{Branch: "evil", Files: w.with(network("network", "v1"))})
+		pull := mallory.OpenFrom(t, w.repo, fork, "evil", "main", "Please look")
+		for _, context := range []string{"planlatch/plan", "planlatch/policy", "planlatch/apply"} {
+			w.status(head, context, "pending")
+		}
+		w.shows(pull, "waits for a maintainer")
 
-	w.tells(mallory, pull, "planlatch plan")
-	w.says(pull, "needs write permission")
-	w.tells(w.bob, pull, "planlatch plan")
-	w.status(head, "planlatch/plan", "success")
-	w.shows(pull, "terraform_data.vpc")
-	w.lacks(pull, "waits for a maintainer")
+		w.tells(mallory, pull, "planlatch plan")
+		w.says(pull, "needs write permission")
+		w.tells(w.bob, pull, "planlatch plan")
+		w.status(head, "planlatch/plan", "success")
+		w.shows(pull, "terraform_data.vpc")
+		w.lacks(pull, "waits for a maintainer")
 
-	// Another head needs another word.
-	head = mallory.Push(t, fork, gitea.Change{Branch: "evil", Files: w.with(network("network", "v2"))})
-	w.status(head, "planlatch/plan", "pending")
-	w.shows(pull, "waits for a maintainer")
+		// Another head needs another word.
+		head = mallory.Commit(t, fork, vcstest.Change{Branch: "evil", Files: w.with(network("network", "v2"))})
+		w.status(head, "planlatch/plan", "pending")
+		w.shows(pull, "waits for a maintainer")
+	})
 }
 
 func TestCommentsFromBeforeWeCameAreNotCommands(t *testing.T) {
@@ -353,7 +361,7 @@ func TestWhatCannotBePlannedSaysWhy(t *testing.T) {
 
 	// Mended, the rest goes on, each with its own reason.
 	files["broken/main.tf"] = network("broken", "v1")["broken/main.tf"]
-	head = w.alice.Push(t, w.repo, gitea.Change{Branch: "mixed", Files: w.with(files)})
+	head = w.push(w.alice, "mixed", files)
 	w.status(head, "planlatch/plan: good", "success")
 	w.status(head, "planlatch/plan: broken", "success")
 	w.shows(pull, "the server has no OpenTofu", "99.0", "127.0.0.1:1")

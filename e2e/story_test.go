@@ -9,7 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/planlatch/planlatch/testkit/gitea"
+	"github.com/planlatch/planlatch/vcs"
+	"github.com/planlatch/planlatch/vcs/vcstest"
 )
 
 // network is a project that keeps its state in the bind that runs may write.
@@ -39,16 +40,28 @@ func merged(sets ...map[string]string) map[string]string {
 // propose pushes files to a new branch as alice and opens a pull request. It returns its number and head.
 func (w *world) propose(branch string, files map[string]string) (int, string) {
 	w.t.Helper()
-	head := w.alice.Push(w.t, w.repo, gitea.Change{Branch: branch, Files: w.with(files), Message: "Change " + branch})
-	return w.alice.OpenPull(w.t, w.repo, branch, "main", "Change "+branch), head
+	head := w.push(w.alice, branch, files)
+	return w.alice.Open(w.t, w.repo, branch, "main", "Change "+branch), head
+}
+
+// push commits files to a branch and returns the commit.
+func (w *world) push(who vcstest.Person, branch string, files map[string]string) string {
+	w.t.Helper()
+	return who.Commit(w.t, w.repo, vcstest.Change{Branch: branch, Files: w.with(files), Message: "Change " + branch})
+}
+
+// merge merges and returns the commit on the base branch.
+func (w *world) merge(who vcstest.Person, pull int, how vcstest.Style) string {
+	w.t.Helper()
+	return who.Merge(w.t, w.repo, pull, how)
 }
 
 // summary returns our one summary comment; empty if there is none.
 func (w *world) summary(pull int) string {
 	w.t.Helper()
 	found := ""
-	for _, c := range w.owner.Comments(w.t, w.repo, pull) {
-		if c.By == w.bot.Login && strings.Contains(c.Body, "<!-- planlatch:summary -->") {
+	for _, c := range w.host.Comments(w.t, w.repo, pull) {
+		if c.Author.Login == w.host.Account().Login && strings.Contains(c.Body, "<!-- planlatch:summary -->") {
 			if found != "" {
 				w.t.Errorf("pull request #%d has two summaries", pull)
 			}
@@ -77,8 +90,8 @@ func (w *world) said(pull int) string {
 func (w *world) answers(pull int) []string {
 	w.t.Helper()
 	var all []string
-	for _, c := range w.owner.Comments(w.t, w.repo, pull) {
-		if c.By == w.bot.Login && !strings.Contains(c.Body, "<!-- planlatch:summary -->") {
+	for _, c := range w.host.Comments(w.t, w.repo, pull) {
+		if c.Author.Login == w.host.Account().Login && !strings.Contains(c.Body, "<!-- planlatch:summary -->") {
 			all = append(all, c.Body)
 		}
 	}
@@ -116,8 +129,8 @@ func containsAll(s string, texts []string) bool {
 func (w *world) status(sha, context, state string) {
 	w.t.Helper()
 	w.eventually(fmt.Sprintf("status %s of %s to be %s", context, sha[:7], state), func() (string, bool) {
-		all := w.owner.Statuses(w.t, w.repo, sha)
-		return fmt.Sprintf("%+v", all), all[context].State == state
+		all := w.host.Statuses(w.t, w.repo, sha)
+		return fmt.Sprintf("%+v", all), string(all[context].State) == state
 	})
 }
 
@@ -125,16 +138,16 @@ func (w *world) status(sha, context, state string) {
 func (w *world) later() { time.Sleep(1100 * time.Millisecond) } //nolint:forbidigo // hosts count in seconds
 
 // tells comments as somebody who has read what stands there.
-func (w *world) tells(who *gitea.Person, pull int, body string) {
+func (w *world) tells(who vcstest.Person, pull int, body string) {
 	w.t.Helper()
 	w.later()
 	who.Comment(w.t, w.repo, pull, body)
 }
 
-func (w *world) approves(who *gitea.Person, pull int) {
+func (w *world) approves(who vcstest.Person, pull int) {
 	w.t.Helper()
 	w.later()
-	who.Review(w.t, w.repo, pull, gitea.Approve, "")
+	who.Review(w.t, w.repo, pull, vcs.ReviewApproved, "")
 }
 
 // state returns the state file of a project; empty if there is none.
@@ -146,19 +159,10 @@ func (w *world) state(name string) string {
 	return string(text)
 }
 
-func onEachEngine(t *testing.T, story func(t *testing.T, e engine)) {
-	for _, e := range engines {
-		t.Run(e.name, func(t *testing.T) {
-			t.Parallel()
-			story(t, e)
-		})
-	}
-}
-
 func TestAReviewedPlanIsAppliedBeforeTheMerge(t *testing.T) {
 	t.Parallel()
-	onEachEngine(t, func(t *testing.T, e engine) {
-		w := begin(t, nil, rules{dsn: e.dsn(t)})
+	onEach(t, everywhere, func(t *testing.T, at place) {
+		w := begin(t, nil, rules{at: at})
 		pull, head := w.propose("vpc", network("network", "v1"))
 		w.shows(pull, "network", "terraform_data.vpc", "approved by someone other than the author")
 		w.status(head, "planlatch/plan", "success")
@@ -177,31 +181,35 @@ func TestAReviewedPlanIsAppliedBeforeTheMerge(t *testing.T) {
 		if s := w.state("network"); !strings.Contains(s, `"v1"`) {
 			t.Errorf("state = %s, want v1", s)
 		}
-		w.bob.Merge(t, w.repo, pull, gitea.MergeCommit)
+		w.merge(w.bob, pull, vcstest.MergeCommit)
 		w.shows(pull, "applied")
 	})
 }
 
 func TestANewPushSupersedes(t *testing.T) {
 	t.Parallel()
-	w := begin(t, nil, rules{})
-	pull, first := w.propose("vpc", network("network", "v1"))
-	w.shows(pull, first[:7])
-	second := w.alice.Push(t, w.repo, gitea.Change{Branch: "vpc", Files: w.with(network("network", "v2"))})
-	w.shows(pull, second[:7], "v2")
-	w.status(second, "planlatch/plan", "success")
-	w.tells(w.alice, pull, "planlatch apply --at "+first[:10])
-	w.says(pull, second[:7])
+	onEach(t, eachHost, func(t *testing.T, at place) {
+		w := begin(t, nil, rules{at: at})
+		pull, first := w.propose("vpc", network("network", "v1"))
+		w.shows(pull, first[:7])
+		second := w.push(w.alice, "vpc", network("network", "v2"))
+		w.shows(pull, second[:7], "v2")
+		w.status(second, "planlatch/plan", "success")
+		w.tells(w.alice, pull, "planlatch apply --at "+first[:10])
+		w.says(pull, second[:7])
+	})
 }
 
 func TestAPullRequestWithoutProjectsIsGreenAndSilent(t *testing.T) {
 	t.Parallel()
-	w := begin(t, nil, rules{})
-	pull, head := w.propose("docs", map[string]string{"README.md": "better words\n"})
-	for _, context := range []string{"planlatch/plan", "planlatch/policy", "planlatch/apply"} {
-		w.status(head, context, "success")
-	}
-	if s := w.summary(pull) + w.said(pull); s != "" {
-		t.Errorf("we said %q, want nothing", s)
-	}
+	onEach(t, eachHost, func(t *testing.T, at place) {
+		w := begin(t, nil, rules{at: at})
+		pull, head := w.propose("docs", map[string]string{"README.md": "better words\n"})
+		for _, context := range []string{"planlatch/plan", "planlatch/policy", "planlatch/apply"} {
+			w.status(head, context, "success")
+		}
+		if s := w.summary(pull) + w.said(pull); s != "" {
+			t.Errorf("we said %q, want nothing", s)
+		}
+	})
 }

@@ -1,0 +1,77 @@
+package e2e_test
+
+import (
+	"testing"
+
+	"github.com/planlatch/planlatch/testkit/gitea"
+	"github.com/planlatch/planlatch/testkit/github"
+	"github.com/planlatch/planlatch/testkit/postgres"
+	"github.com/planlatch/planlatch/vcs/vcstest"
+)
+
+// place is where a story happens. The zero value is Gitea, with a server on SQLite.
+type place struct {
+	host
+	engine
+}
+
+// host is a VCS host to run a story on; a new one joins by its line here.
+type host struct {
+	kind  string
+	world func(t *testing.T) vcstest.World
+}
+
+var hosts = []host{
+	{"gitea", func(t *testing.T) vcstest.World { return gitea.NewWorld(t) }},
+	{"github", func(t *testing.T) vcstest.World { return github.NewWorld(t) }},
+}
+
+// engine is a database to run a story on.
+type engine struct {
+	database string
+	dsn      func(t *testing.T) string
+}
+
+var engines = []engine{
+	{"sqlite", func(*testing.T) string { return "" }},
+	{"postgres", func(t *testing.T) string { return postgres.New(t, postgres.Options{}) }},
+}
+
+func (p place) start(t *testing.T) (world vcstest.World, dsn string) {
+	t.Helper()
+	if p.world == nil {
+		p.host = hosts[0]
+	}
+	if p.dsn == nil {
+		p.engine = engines[0]
+	}
+	return p.world(t), p.dsn(t)
+}
+
+// Where stories happen. Gitea comes first: it is the real one.
+var (
+	everywhere = places(hosts, engines)
+	eachHost   = places(hosts, engines[:1]) // what hosts may tell differently
+	eachEngine = places(hosts[:1], engines) // what is decided in a transaction, or is too expensive for more
+	eachOnce   = append(places(hosts, engines[:1]), places(hosts[:1], engines[1:])...)
+)
+
+func places(hosts []host, engines []engine) (all []place) {
+	for _, h := range hosts {
+		for _, e := range engines {
+			all = append(all, place{host: h, engine: e})
+		}
+	}
+	return all
+}
+
+// onEach runs a story in these places side by side.
+func onEach(t *testing.T, places []place, story func(t *testing.T, at place)) {
+	t.Helper()
+	for _, at := range places {
+		t.Run(at.kind+"/"+at.database, func(t *testing.T) {
+			t.Parallel()
+			story(t, at)
+		})
+	}
+}
