@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/planlatch/planlatch/testkit/gitea"
+	"github.com/planlatch/planlatch/vcs/vcstest"
 )
 
 // chain is a network and an app that reads the network's state and is to come after it. The app's project sorts before the network's, so
@@ -100,7 +100,7 @@ func TestAMergeAppliesDependentsAfterWhatTheyDependOn(t *testing.T) {
 	w.status(head, "planlatch/plan", "success")
 	w.shows(pull, "preview: planned again after `network`")
 	w.later()
-	commit := w.bob.Merge(t, w.repo, pull, gitea.Squash)
+	commit := w.merge(w.bob, pull, vcstest.Squash)
 	w.status(commit, "planlatch/apply", "success")
 	if w.state("net") == "" || w.state("app") == "" {
 		t.Errorf("states: net %q, app %q; want both", w.state("net"), w.state("app"))
@@ -114,13 +114,13 @@ func TestALaterMergeContainsAnEarlierOneThatWaits(t *testing.T) {
 	first, head := w.propose("one", merged(network("network", "v1")))
 	w.status(head, "planlatch/plan", "success")
 	w.later()
-	one := w.bob.Merge(t, w.repo, first, gitea.MergeCommit)
+	one := w.merge(w.bob, first, vcstest.MergeCommit)
 	w.status(one, "planlatch/apply", "pending")
 
 	second, other := w.propose("two", map[string]string{"network/extra.tf": `resource "terraform_data" "extra" {}`})
 	w.status(other, "planlatch/plan", "success")
 	w.later()
-	two := w.bob.Merge(t, w.repo, second, gitea.MergeCommit)
+	two := w.merge(w.bob, second, vcstest.MergeCommit)
 	w.status(two, "planlatch/apply", "pending")
 	w.shows(first, "contained in")
 	w.tells(w.bob, first, "planlatch apply")
