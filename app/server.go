@@ -24,6 +24,7 @@ import (
 	"github.com/planlatch/planlatch/git"
 	"github.com/planlatch/planlatch/intake"
 	"github.com/planlatch/planlatch/notify"
+	"github.com/planlatch/planlatch/operator"
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/runner"
 	"github.com/planlatch/planlatch/store"
@@ -178,6 +179,7 @@ func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
 	s.store.Handle(intake.JobDelivery, in.Delivery)
 	s.store.Handle(intake.JobStale, in.Stale)
 	s.store.Handle(intake.JobReconcile, in.Reconcile)
+	s.store.Handle(operator.JobPauses, func(ctx context.Context, match string) error { return operator.Refresh(ctx, s.store, match) })
 	s.store.Handle(jobHousekeeping, (&housekeeper{store: s.store, git: mirrors, dir: filepath.Join(cfg.Data, "work"), log: s.log}).run)
 	s.store.Every(jobHousekeeping, "all", 24*time.Hour, false)
 	for name := range hosts {

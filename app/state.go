@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/planlatch/planlatch/operator"
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/runner"
 	"github.com/planlatch/planlatch/web"
@@ -69,6 +70,14 @@ func (s *Server) erroredState(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		s.log.Error("read an unsaved state", "run", found.ID, "error", err)
 		web.Problem(w, r, http.StatusInternalServerError, "the state could not be read; the server's log says why")
+		return
+	}
+	err = operator.Record(r.Context(), s.store, run.Audit{
+		Actor: "admin", Action: "state_pull", Repo: found.Repo, Pull: found.Pull, Run: found.ID, Outcome: "done", Detail: found.Label,
+	})
+	if err != nil { // a state does not leave without a trace
+		s.log.Error("write down that a state is handed out", "run", found.ID, "error", err)
+		web.Problem(w, r, http.StatusInternalServerError, "the audit could not be written; the server's log says why")
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

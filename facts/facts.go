@@ -106,7 +106,7 @@ func (g *Gatherer) Moments(ctx context.Context, now time.Time, pull run.Pull, sn
 		if r.State == run.Queued || r.State == run.Planned || r.State == run.Confirmed {
 			m.Fresh = base.fresh(ctx, r)
 		}
-		m.Pause = paused(s.pauses, repo, r)
+		m.Pause = Paused(s.pauses, repo, r)
 		if m.Pending, err = g.pending(ctx, r); err != nil {
 			return nil, err
 		}
@@ -397,7 +397,8 @@ func (g *Gatherer) name(ctx context.Context, id run.PullID) string {
 	return fmt.Sprintf("#%d", p.Number)
 }
 
-func paused(pauses []run.Pause, repo run.Repo, r run.Run) *run.Pause {
+// Paused returns the pause that keeps a run from applying; nil if none does.
+func Paused(pauses []run.Pause, repo run.Repo, r run.Run) *run.Pause {
 	for _, p := range pauses {
 		s, err := selector.Parse(p.Match)
 		if err != nil || s.Match(Target(repo, r)) { // a pause that cannot be read stops everything

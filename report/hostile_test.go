@@ -59,7 +59,7 @@ func hostileView(rnd *rand.Rand) report.View {
 	modes := []run.ApplyMode{run.ApplyAfterMerge, run.ApplyBeforeMerge, run.ApplyManual, run.ApplyOff, run.ApplyMode(w())}
 	v := report.View{
 		Pull: run.Pull{Number: 7, Title: w(), Author: w(), HeadBranch: w(), BaseBranch: w()}, Kind: []run.Kind{run.KindChange, run.KindMerge}[rnd.IntN(2)],
-		Head: w(), Base: w(), BaseBranch: w(), Known: rnd.IntN(20), Conflict: rnd.IntN(10) == 0, Notes: few(), Banner: w(), Mention: "@ops " + w(),
+		Head: w(), Base: w(), BaseBranch: w(), Known: rnd.IntN(20), Conflict: rnd.IntN(10) == 0, Notes: few(), Pause: &run.Pause{Match: w(), Actor: w(), Reason: w(), At: noon}, Mention: "@ops " + w(),
 	}
 	for range rnd.IntN(3) {
 		v.Problems = append(v.Problems, run.Problem{File: w(), Line: rnd.IntN(9), Column: rnd.IntN(9), Key: w(), Message: w(), Fix: w()})

@@ -274,11 +274,11 @@ func (v View) applyStatus(ps []Project) (vcs.StatusState, string) {
 	if p := first(phasePlanFailed); p != "" {
 		return vcs.StatusFailure, "the plan of " + p + " failed"
 	}
-	if v.Banner != "" && slices.ContainsFunc(ps, func(p Project) bool { return !p.done() }) {
-		return vcs.StatusPending, v.Banner
-	}
-	if p := first(phaseApplying); p != "" {
+	if p := first(phaseApplying); p != "" { // also while others are paused: what runs goes on
 		return vcs.StatusPending, "applying " + p
+	}
+	if v.Pause != nil && slices.ContainsFunc(ps, func(p Project) bool { return !p.done() }) {
+		return vcs.StatusPending, fmt.Sprintf("paused by %s: %s", v.Pause.Actor, v.Pause.Reason)
 	}
 	if p := first(phaseConfirmed); p != "" {
 		return vcs.StatusPending, p + " is confirmed and waits for its turn"

@@ -178,6 +178,7 @@ func stories(t testing.TB) map[string]report.View {
 		"partial":        view(before(planned(t, 1, "prod/network", "network"))),
 		"no_backend":     view(before(planned(t, 1, "sandbox", "half"))),
 		"paused":         view(before(planned(t, 1, "network", "network"))),
+		"paused_merge":   merged(view(in(planned(t, 1, "network", "network"), run.Confirmed))),
 		"summary_style":  view(append(three(), planFailed(t, 9, "dns", "plan_failed"))...),
 		"waiting":        view(in(before(planned(t, 1, "network", "network")), run.Confirmed), in(planned(t, 2, "dns", ""), run.Queued)),
 	}
@@ -219,7 +220,8 @@ func stories(t testing.TB) map[string]report.View {
 		v.Projects[0].Run.NoBackend = true
 		v.Projects[0].Gates = append(v.Projects[0].Gates, run.Gate{Name: run.GateBackend, Text: "no backend: nothing would remember what was created; add a backend block"})
 	})
-	edit("paused", func(v *report.View) { v.Banner = "paused by carol: release freeze until Monday" })
+	edit("paused", func(v *report.View) { v.Pause = freeze() })
+	edit("paused_merge", func(v *report.View) { v.Pause = freeze() })
 	edit("summary_style", func(v *report.View) { v.Style = report.StyleSummary })
 	edit("waiting", func(v *report.View) { v.Projects[0].HeldBy, v.Projects[1].Position = "#12", 3 })
 	bad := view()
@@ -237,4 +239,8 @@ func stories(t testing.TB) map[string]report.View {
 	skipped.Notes = []string{"planlatch.yaml changes `apply`; the base's rules judge this pull request"}
 	out["skipped"] = skipped
 	return out
+}
+
+func freeze() *run.Pause {
+	return &run.Pause{Match: "//**", Actor: "carol", Reason: "release freeze until Monday", At: noon}
 }

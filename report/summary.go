@@ -24,9 +24,7 @@ func Summary(v View, limit int) string {
 	gs := groups(ps)
 	p := &page{limit: limit, marker: SummaryMarker, more: v.whole(ps)}
 	p.text("### planlatch: " + v.headline(ps))
-	if v.Banner != "" {
-		p.text("> ⏸️ " + prose(v.Banner))
-	}
+	p.list(v.frozen(ps))
 	p.list(v.unsaved(ps))
 	p.list(v.interrupted(ps))
 	v.addProblems(p)
@@ -227,7 +225,7 @@ func (v View) headlinePlan(ps []Project, say func(string, ...any)) {
 	switch open := v.openGates(ps); {
 	case open > 0:
 		say("waiting for %s", count(open, "thing", "things"))
-	case v.Banner != "":
+	case v.Pause != nil:
 		say("paused")
 	case len(failed) > 0:
 	case v.all(ps, run.ApplyOff):
@@ -287,6 +285,22 @@ func here(p Project) string {
 		return " (" + l + ")"
 	}
 	return ""
+}
+
+// frozen says who paused applies, and what becomes of those that wait.
+func (v View) frozen(ps []Project) []string {
+	if v.Pause == nil {
+		return nil
+	}
+	text := "> ⏸️ Applies are paused by " + words(v.Pause.Actor)
+	if !v.Pause.At.IsZero() {
+		text += " since " + v.Pause.At.UTC().Format("2 January 2006 15:04 UTC")
+	}
+	out := []string{text + ": " + prose(v.Pause.Reason)}
+	if l := labels(ps, in(phaseConfirmed)); len(l) > 0 {
+		out = append(out, "> Confirmed and waiting: "+names(l)+". What waits goes on by itself when applies are resumed; after 24 hours it must be confirmed again.")
+	}
+	return []string{strings.Join(out, "  \n")} // two spaces: a line of its own, also where a single newline does not break
 }
 
 func (v View) addProblems(p *page) {

@@ -32,7 +32,7 @@ type View struct {
 	Prefix     string         // first word of commands; empty: planlatch
 	Mode       run.ApplyMode  // of the repository: decides the contexts when no project is touched
 	Style      Style          // how much of the plan is shown; empty: full
-	Banner     string         // paused by … : reason; empty when nothing is paused
+	Pause      *run.Pause     // that keeps a project of it from applying; nil when nothing is paused
 	URL        string         // of the server; empty: no links
 	Mention    string         // who MergeWaits and Interrupted call, "@alice @acme/ops"; anything else in it is dropped
 }

@@ -27,4 +27,6 @@ const (
 	ActOverride    Action = "override"
 	ActUnlock      Action = "unlock"
 	ActRejudge     Action = "rejudge" // policy changed: the stored plan was judged again
+	ActPause       Action = "pause"   // an operator froze applies
+	ActResume      Action = "resume"
 )

@@ -10,11 +10,11 @@ import (
 // ApplyName is the executor's name for the one apply of a run.
 func ApplyName(id ID) string { return fmt.Sprintf("%s-apply", id) }
 
-// Confirm confirms planned runs, all of them or none, and takes their holds. The caller has judged every gate. Error: ErrMoved if a hold
-// was taken meanwhile.
-func Confirm(s Snapshot, ids []ID, actor string) (Change, error) {
+// Confirm confirms planned runs, all of them or none, and takes their holds. The caller has judged every gate; gates are those of each run,
+// in the order of ids, for the audit. Error: ErrMoved if a hold was taken meanwhile.
+func Confirm(s Snapshot, ids []ID, actor string, gates ...[]Gate) (Change, error) {
 	c := Change{Action: ActConfirm, Hold: map[ProjectID]PullID{}}
-	for _, id := range ids {
+	for n, id := range ids {
 		r, err := s.find(id)
 		if err != nil {
 			return Change{}, err
@@ -27,7 +27,11 @@ func Confirm(s Snapshot, ids []ID, actor string) (Change, error) {
 		}
 		maps.Copy(c.Hold, hold(r))
 		c.Runs = append(c.Runs, r)
-		c.Audit = append(c.Audit, audit(r, actor, ActConfirm, "done", r.Label))
+		detail := r.Label
+		if n < len(gates) {
+			detail += ": " + judged(gates[n])
+		}
+		c.Audit = append(c.Audit, audit(r, actor, ActConfirm, "done", detail))
 	}
 	return c, nil
 }
@@ -54,14 +58,18 @@ func Batch(r Run) string {
 const ConfirmedFor = 24 * time.Hour
 
 // ClaimApply gives a confirmed run, its slot and its hold to a node, if every gate of the caller's fresh snapshot holds; else the run goes
-// back to planned and says why. Error: ErrMoved if slot or hold is taken.
+// back to planned and says why. Only a pause sends nothing back: the run waits for its end. Errors: ErrPaused; ErrMoved if slot or hold is
+// taken.
 func ClaimApply(s Snapshot, id ID, gates []Gate, o Owner) (Change, error) {
 	r, err := s.find(id)
 	if err != nil {
 		return Change{}, err
 	}
+	if g, ok := paused(gates); ok {
+		return Change{}, fmt.Errorf("%w: %s", ErrPaused, g.Text)
+	}
 	if why := closed(s, r, gates); why != "" {
-		return unconfirm(r, why)
+		return unconfirm(r, why, gates)
 	}
 	if s.taken(r) || s.held(r) {
 		return Change{}, fmt.Errorf("slot or hold of %s: %w", r.Label, ErrMoved)
@@ -70,7 +78,10 @@ func ClaimApply(s Snapshot, id ID, gates []Gate, o Owner) (Change, error) {
 		return Change{}, err
 	}
 	r.Node, r.Deadline, r.Execution, r.ApplyStarted = o.Node, o.Deadline, ApplyName(r.ID), s.Now
-	return Change{Action: ActClaimApply, Runs: []Run{r}, Take: map[ProjectID]ID{r.Project: r.ID}, Hold: hold(r)}, nil
+	return Change{
+		Action: ActClaimApply, Runs: []Run{r}, Take: map[ProjectID]ID{r.Project: r.ID}, Hold: hold(r),
+		Audit: []Audit{audit(r, r.ConfirmedBy, ActClaimApply, "done", r.Label+": "+judged(gates))},
+	}, nil
 }
 
 // closed returns why a confirmed run may not start now; empty if it may.
@@ -89,7 +100,7 @@ func closed(s Snapshot, r Run, gates []Gate) string {
 	return ""
 }
 
-func unconfirm(r Run, why string) (Change, error) {
+func unconfirm(r Run, why string, gates []Gate) (Change, error) {
 	actor := r.ConfirmedBy
 	r, err := step(r, ActUnconfirm, "not applied: "+why)
 	if err != nil {
@@ -98,7 +109,7 @@ func unconfirm(r Run, why string) (Change, error) {
 	r.Confirmed, r.ConfirmedBy = time.Time{}, ""
 	return Change{
 		Action: ActUnconfirm, Runs: []Run{r}, Postings: []Posting{posting(PostMergeWaits, r)},
-		Audit: []Audit{audit(r, actor, ActUnconfirm, "refused", why)},
+		Audit: []Audit{audit(r, actor, ActUnconfirm, "refused", r.Label+": "+why+"; "+judged(gates))},
 	}, nil
 }
 

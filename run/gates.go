@@ -90,7 +90,7 @@ func Gates(m Moment) []Gate {
 		gates = append(gates, depends(m.Pending))
 	}
 	if m.Pause != nil {
-		gates = append(gates, Gate{GatePaused, false, fmt.Sprintf("applies are paused by %s: %s", m.Pause.Actor, m.Pause.Reason)})
+		gates = append(gates, PauseGate(*m.Pause))
 	}
 	return gates
 }

@@ -84,11 +84,13 @@ func SettlePlan(s Snapshot, id ID, o PlanOutcome) (Change, error) {
 		if r, err = confirmed(r, o.Confirm, s.Now); err != nil {
 			return Change{}, err
 		}
+		c.Audit = append(c.Audit, audit(r, o.Confirm, ActConfirm, "done", r.Label+": it has the effect that was reviewed, and its gates held"))
 		if !s.held(r) {
 			c.Hold = hold(r)
 		}
 	case r.Kind == KindMerge:
 		c.Postings = append(c.Postings, posting(PostMergeWaits, r))
+		c.Audit = append(c.Audit, audit(r, "", ActConfirm, "refused", r.Label+": "+o.Waits))
 	}
 	c.Runs = []Run{r}
 	if r.State == Planned || r.State == Unchanged {

@@ -2,6 +2,7 @@ package run
 
 import (
 	"fmt"
+	"slices"
 )
 
 // name is how people call the origin of a revision: its pull request, or a push without one.
@@ -92,14 +93,18 @@ func Merge(s Snapshot, p Pull, rev Revision, runs []Run) (Change, error) {
 	return c, nil
 }
 
-// Unlock frees every hold of a pull request that no apply is using.
-func Unlock(s Snapshot, actor string) (Change, error) {
+// Unlock frees every hold of a pull request that no apply is using, or, if projects are named, those of them.
+func Unlock(s Snapshot, actor string, projects ...ProjectID) (Change, error) {
 	c := Change{Action: ActUnlock}
 	for project, by := range s.Holds {
+		if len(projects) > 0 && !slices.Contains(projects, project) {
+			continue
+		}
 		if _, running := s.Slots[project]; by == s.Pull.ID && !running {
 			c.Unhold = append(c.Unhold, project)
 		}
 	}
+	slices.Sort(c.Unhold)
 	p := s.Pull
 	c.Pull = &p
 	c.Audit = []Audit{{Actor: actor, Action: string(ActUnlock), Repo: p.Repo, Pull: p.ID, Outcome: "done", Detail: fmt.Sprintf("%d holds", len(c.Unhold))}}

@@ -344,6 +344,7 @@ type Posting struct {
 
 // Audit is one append-only row: who did what to what, and what came of it.
 type Audit struct {
+	ID      int64 // grows with every row; set by the store
 	At      time.Time
 	Actor   string
 	Action  string

@@ -28,6 +28,7 @@ type Scope struct {
 	Pull   PullID // the pull and all its runs that are not final
 	Repo   RepoID // with Branch: all merge runs of the branch that are not final
 	Branch string
+	Pauses bool // the pauses: no Advance that has read the old ones is still under way when decide is called
 }
 
 // Snapshot is what a decision sees, loaded in the transaction that writes its outcome. Runs named in the Scope come first, in that
@@ -36,7 +37,7 @@ type Snapshot struct {
 	Now    time.Time // the transaction's one time stamp
 	Pull   Pull      // of Scope.Pull, else of the first run; zero without one
 	Runs   []Run
-	Slots  map[ProjectID]ID     // the run that holds the slot of each project of Runs
+	Slots  map[ProjectID]ID     // the run that holds the slot of each project of Runs, and of each that Scope.Pull holds
 	Holds  map[ProjectID]PullID // the pull that holds each project of Runs, and every hold of Scope.Pull
 	Pauses []Pause
 }
@@ -55,6 +56,8 @@ type Change struct {
 	Findings  map[ID][]Finding // replaces those of a run
 	Overrides []Override       // added
 	Postings  []Posting        // wanted in addition; those that exist get Wanted+1, and keep their Body unless a new one is given
+	Pause     []Pause          // set or replaced, by Match
+	Resume    []string         // the Match of pauses that end
 	Audit     []Audit          // At is set by the store when zero
 	Jobs      []Job
 }
@@ -128,7 +131,18 @@ type Rows interface {
 	Findings(ctx context.Context, runs ...ID) (map[ID][]Finding, error)
 	Overrides(ctx context.Context, pull PullID) ([]Override, error)
 	Holds(ctx context.Context, repo RepoID) (map[ProjectID]PullID, error)
-	AuditRows(ctx context.Context, f Filter) ([]Audit, error)
+	// Locks lists slots and holds: first every slot, then every hold, each in the order of their projects.
+	Locks(ctx context.Context) ([]Lock, error)
+	// AuditRows lists audit rows, newest first. They are only ever added: the database refuses to change or delete one.
+	AuditRows(ctx context.Context, f AuditFilter) ([]Audit, error)
+}
+
+// Lock is what keeps others from a project: the slot of a run, or the hold of a pull request.
+type Lock struct {
+	Project Project
+	Run     ID        // that has the slot; empty for a hold
+	Pull    PullID    // that has the hold; 0 for a slot
+	Since   time.Time // of a hold
 }
 
 // Filter narrows a listing; zero fields match all. Limit 0 means 1,000.
@@ -140,7 +154,24 @@ type Filter struct {
 	Head     string // commit of the revision
 	Kind     Kind
 	States   []State
+	Prefix   string // of the id
+	Name     string // label or directory of the project
+	Before   ID     // those listed after this one: the next page
 	Limit    int
+}
+
+// AuditFilter narrows a listing of audit rows; zero fields match all. Limit 0 means 1,000.
+type AuditFilter struct {
+	Repo    RepoID
+	Pull    PullID
+	Run     ID
+	Actor   string
+	Action  string
+	Outcome string
+	Since   time.Time // at or after
+	Until   time.Time // before
+	Before  int64     // rows with a smaller ID: the next page
+	Limit   int
 }
 
 // Queue is how nodes find work and keep it.
@@ -188,8 +219,7 @@ type Outbox interface {
 
 // Operator is the operator's hand and the process's own life.
 type Operator interface {
-	Pause(ctx context.Context, p Pause) error
-	Resume(ctx context.Context, match string) error
+	// Pauses lists the pauses, oldest first. They begin and end by Advance, with Freeze and Resume.
 	Pauses(ctx context.Context) ([]Pause, error)
 	// Mark and Marked keep a small value under a name: when reconcile last looked, the data key.
 	Mark(ctx context.Context, name, value string) error

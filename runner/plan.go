@@ -344,7 +344,7 @@ func (r *Runner) standsForMerge(ctx context.Context, g ground, planned run.Run, 
 		return "", "", err
 	}
 	m := moments[0]
-	m.Merged, m.HeldBy, m.Pending = true, "", nil
+	m.Merged, m.HeldBy, m.Pending, m.Pause = true, "", nil, nil // a pause holds the apply back in its claim
 	m.Run.State = run.Planned // as it was at the merge; it was superseded by it
 	for _, gate := range run.Gates(m) {
 		if !gate.Holds {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -214,7 +215,7 @@ func (r *Runner) claim(ctx context.Context) error {
 	if len(r.free) == 0 {
 		return nil
 	}
-	next, err := r.Store.Next(ctx, 4*r.o.Workers)
+	next, err := r.next(ctx)
 	if err != nil {
 		return err
 	}
@@ -231,6 +232,41 @@ func (r *Runner) claim(ctx context.Context) error {
 		r.go_(func() { r.take(ctx, waiting) }, waiting.ID, true)
 	}
 	return nil
+}
+
+// next lists what could be claimed now, best first, without what is paused: frozen applies stand at the head of the queue, and plans go
+// past them.
+func (r *Runner) next(ctx context.Context) ([]run.Run, error) {
+	limit := 4 * r.o.Workers
+	pauses, err := r.Store.Pauses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(pauses) == 0 {
+		return r.Store.Next(ctx, limit)
+	}
+	confirmed, err := r.Store.Runs(ctx, run.Filter{States: []run.State{run.Confirmed}, Limit: 100_000})
+	if err != nil {
+		return nil, err
+	}
+	next, err := r.Store.Next(ctx, limit+len(confirmed))
+	if err != nil {
+		return nil, err
+	}
+	var free []run.Run
+	for _, n := range next {
+		if n.State == run.Confirmed {
+			repo, err := r.Store.Repo(ctx, n.Repo)
+			if err != nil {
+				return nil, err
+			}
+			if facts.Paused(pauses, repo, n) != nil {
+				continue
+			}
+		}
+		free = append(free, n)
+	}
+	return free, nil
 }
 
 // hold marks a run as followed here; false if it is already.
@@ -275,7 +311,7 @@ func (r *Runner) take(ctx context.Context, waiting run.Run) {
 		})
 	}
 	switch {
-	case errors.Is(err, run.ErrMoved):
+	case errors.Is(err, run.ErrMoved), errors.Is(err, run.ErrPaused):
 	case err != nil:
 		r.complain(ctx, "claim a run", err)
 	case claimed.State.Running():
@@ -283,10 +319,19 @@ func (r *Runner) take(ctx context.Context, waiting run.Run) {
 	}
 }
 
-// claimApply judges the gates on a fresh snapshot and claims, or sends the run back with the reason.
+// claimApply judges the gates on a fresh snapshot and claims, or sends the run back with the reason. Pauses are judged as they are when the
+// claim is written, so that none starts after `planlatch pause` has returned.
 func (r *Runner) claimApply(ctx context.Context, waiting run.Run) (run.Run, error) {
+	repo, err := r.Store.Repo(ctx, waiting.Repo)
+	if err != nil {
+		return run.Run{}, err
+	}
 	gates := r.gates(ctx, waiting)
 	return r.advanced(ctx, waiting, func(s run.Snapshot) (run.Change, error) {
+		gates := slices.DeleteFunc(slices.Clone(gates), func(g run.Gate) bool { return g.Name == run.GatePaused })
+		if p := facts.Paused(s.Pauses, repo, s.Runs[0]); p != nil {
+			gates = append(gates, run.PauseGate(*p))
+		}
 		return run.ClaimApply(s, waiting.ID, gates, run.Owner{Node: r.o.Node.ID, Deadline: s.Now.Add(r.o.ApplyTimeout)})
 	})
 }

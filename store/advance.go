@@ -86,6 +86,11 @@ func (s *Store) load(ctx context.Context, t *tx, scope run.Scope) (run.Snapshot,
 		return run.Snapshot{}, err
 	}
 	var snap run.Snapshot
+	if scope.Pauses {
+		if err := t.freeze(ctx); err != nil {
+			return run.Snapshot{}, domain("lock pauses", err)
+		}
+	}
 	if snap.Runs, err = loadRuns(ctx, t, scope); err != nil {
 		return run.Snapshot{}, err
 	}
@@ -212,7 +217,8 @@ func loadRuns(ctx context.Context, t *tx, scope run.Scope) ([]run.Run, error) {
 	return all, nil
 }
 
-// loadOwners reads and locks the slots and holds of the runs' projects, and all holds of the scope's pull.
+// loadOwners reads and locks the slots and holds of the runs' projects, and all holds of the scope's pull with the slots behind them: a run
+// that could not save its state has ended and keeps its slot.
 func loadOwners(ctx context.Context, t *tx, scope run.Scope, snap *run.Snapshot) error {
 	snap.Slots, snap.Holds = map[run.ProjectID]run.ID{}, map[run.ProjectID]run.PullID{}
 	var projects []int64
@@ -221,17 +227,22 @@ func loadOwners(ctx context.Context, t *tx, scope run.Scope, snap *run.Snapshot)
 	}
 	slices.Sort(projects)
 	projects = slices.Compact(projects)
-	if len(projects) > 0 {
-		var rows []slotRow
-		if err := t.lockRows(t.NewSelect().Model(&rows).Where("project IN (?)", bun.List(projects)).Order("project")).Scan(ctx); err != nil {
-			return domain("lock slots", err)
-		}
-		for _, r := range rows {
-			snap.Slots[run.ProjectID(r.Project)] = run.ID(r.Run)
-		}
-	}
 	if len(projects) == 0 && scope.Pull == 0 {
 		return nil
+	}
+	var slots []slotRow
+	taken := t.NewSelect().Model(&slots).Order("project")
+	if len(projects) > 0 {
+		taken = taken.WhereOr("project IN (?)", bun.List(projects))
+	}
+	if scope.Pull != 0 {
+		taken = taken.WhereOr("project IN (SELECT project FROM holds WHERE pull = ?)", int64(scope.Pull))
+	}
+	if err := t.lockRows(taken).Scan(ctx); err != nil {
+		return domain("lock slots", err)
+	}
+	for _, r := range slots {
+		snap.Slots[run.ProjectID(r.Project)] = run.ID(r.Run)
 	}
 	var rows []holdRow
 	q := t.NewSelect().Model(&rows).Order("project")

@@ -45,7 +45,7 @@ func (w *changeWriter) write(ctx context.Context) (run.Result, error) {
 		return result, err
 	}
 	result.Runs = slices.Concat(updated, inserted)
-	for _, step := range []func(context.Context) error{w.owners, w.findings, w.overrides, w.audit, w.jobs} {
+	for _, step := range []func(context.Context) error{w.owners, w.findings, w.overrides, w.pauses, w.audit, w.jobs} {
 		if err := step(ctx); err != nil {
 			return result, err
 		}

@@ -22,8 +22,9 @@ var migrationFiles embed.FS
 // replicas can be replaced one by one; it refuses what is newer.
 const release = 1
 
-// columnTypes are the two types whose spelling the engines do not share.
-type columnTypes struct{ id, bytes string }
+// columnTypes are the two types whose spelling the engines do not share. A migration that one engine spells wholly differently has a file for
+// each: 1003_name.sqlite.sql and 1003_name.postgres.sql.
+type columnTypes struct{ engine, id, bytes string }
 
 // migrate brings the schema and River's own up to date. The caller holds a lock that keeps other processes out.
 func migrate[T any](ctx context.Context, db *sql.DB, dialect goose.Dialect, types columnTypes, driver riverdriver.Driver[T]) error {
@@ -68,7 +69,10 @@ func readMigrations(types columnTypes) ([]*goose.Migration, error) {
 	spell := strings.NewReplacer("{{id}}", types.id, "{{bytes}}", types.bytes)
 	var all []*goose.Migration
 	for _, name := range names {
-		number, _, _ := strings.Cut(path.Base(name), "_")
+		number, rest, _ := strings.Cut(path.Base(name), "_")
+		if parts := strings.Split(rest, "."); len(parts) == 3 && parts[1] != types.engine {
+			continue
+		}
 		version, err := strconv.ParseInt(number, 10, 64)
 		if err != nil {
 			return nil, fmt.Errorf("migration %s has no number: %w", name, err)

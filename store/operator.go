@@ -20,38 +20,6 @@ type pauseRow struct {
 	At            int64
 }
 
-// Pause stops applies of the projects that Match selects; pausing them again replaces actor, reason and time.
-func (s *Store) Pause(ctx context.Context, p run.Pause) error {
-	return s.write(ctx, "pause", "", func(ctx context.Context, t *tx) error {
-		row := cleaned(&pauseRow{Selector: p.Match, Actor: p.Actor, Reason: p.Reason, At: micros(p.At)})
-		if row.At == 0 {
-			now, err := t.stamp(ctx)
-			if err != nil {
-				return err
-			}
-			row.At = now
-		}
-		_, err := t.NewInsert().Model(row).On("CONFLICT (selector) DO UPDATE").Set("actor = excluded.actor").Set("reason = excluded.reason").
-			Set("at = excluded.at").Exec(ctx)
-		return err
-	})
-}
-
-// Resume ends the pause with exactly this selector. Error: run.ErrNotFound.
-func (s *Store) Resume(ctx context.Context, match string) error {
-	return s.write(ctx, "resume", "", func(ctx context.Context, t *tx) error {
-		res, err := t.NewDelete().Model((*pauseRow)(nil)).Where("selector = ?", match).Exec(ctx)
-		if err != nil {
-			return err
-		}
-		if n, err := res.RowsAffected(); err != nil || n == 0 {
-			return fmt.Errorf("pause %q: %w", match, run.ErrNotFound)
-		}
-		t.kick = true
-		return nil
-	})
-}
-
 // Pauses lists the pauses, oldest first.
 func (s *Store) Pauses(ctx context.Context) ([]run.Pause, error) { return loadPauses(ctx, s.read) }
 
@@ -63,6 +31,68 @@ func loadPauses(ctx context.Context, db bun.IDB) ([]run.Pause, error) {
 	var all []run.Pause
 	for _, r := range rows {
 		all = append(all, run.Pause{Match: r.Selector, Actor: r.Actor, Reason: r.Reason, At: moment(r.At)})
+	}
+	return all, nil
+}
+
+// freeze keeps out every Advance that has not read the pauses yet, and waits for those that have: each has a lock on the table from its
+// read until it commits. SQLite has one writer, so there is nobody to wait for.
+func (t *tx) freeze(ctx context.Context) error {
+	if !t.locks {
+		return nil
+	}
+	_, err := t.ExecContext(ctx, "LOCK TABLE pauses IN ACCESS EXCLUSIVE MODE")
+	return err
+}
+
+// pauses sets and ends pauses.
+func (w *changeWriter) pauses(ctx context.Context) error {
+	for _, p := range w.change.Pause {
+		row := cleaned(&pauseRow{Selector: p.Match, Actor: p.Actor, Reason: p.Reason, At: micros(p.At)})
+		if row.At == 0 {
+			row.At = w.now
+		}
+		if _, err := w.t.NewInsert().Model(row).On("CONFLICT (selector) DO UPDATE").Set("actor = excluded.actor").
+			Set("reason = excluded.reason").Set("at = excluded.at").Exec(ctx); err != nil {
+			return domain("pause", err)
+		}
+	}
+	if len(w.change.Resume) > 0 {
+		if _, err := w.t.NewDelete().Model((*pauseRow)(nil)).Where("selector IN (?)", bun.List(w.change.Resume)).Exec(ctx); err != nil {
+			return domain("resume", err)
+		}
+	}
+	return nil
+}
+
+// Locks lists slots and holds: first every slot, then every hold, each in the order of their projects.
+func (s *Store) Locks(ctx context.Context) ([]run.Lock, error) {
+	var slots []slotRow
+	if err := s.read.NewSelect().Model(&slots).Order("project").Scan(ctx); err != nil {
+		return nil, domain("list slots", err)
+	}
+	var holds []holdRow
+	if err := s.read.NewSelect().Model(&holds).Order("project").Scan(ctx); err != nil {
+		return nil, domain("list holds", err)
+	}
+	var projects []projectRow
+	if err := s.read.NewSelect().Model(&projects).Where("id IN (SELECT project FROM slots UNION SELECT project FROM holds)").Scan(ctx); err != nil {
+		return nil, domain("list locked projects", err)
+	}
+	byID := make(map[int64]run.Project, len(projects))
+	for i := range projects {
+		byID[projects[i].ID] = projects[i].domain()
+	}
+	var all []run.Lock
+	for _, l := range slots {
+		if p, ok := byID[l.Project]; ok { // else freed between the two looks
+			all = append(all, run.Lock{Project: p, Run: run.ID(l.Run)})
+		}
+	}
+	for _, l := range holds {
+		if p, ok := byID[l.Project]; ok {
+			all = append(all, run.Lock{Project: p, Pull: run.PullID(l.Pull), Since: moment(l.Since)})
+		}
 	}
 	return all, nil
 }

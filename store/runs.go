@@ -149,6 +149,15 @@ func (s *Store) Runs(ctx context.Context, f run.Filter) ([]run.Run, error) {
 	if len(f.States) > 0 {
 		q = q.Where("r.state IN (?)", bun.List(f.States))
 	}
+	if f.Prefix != "" {
+		q = q.Where("substr(r.id, 1, ?) = ?", len(f.Prefix), f.Prefix)
+	}
+	if f.Name != "" {
+		q = q.Where("(r.label = ? OR r.dir = ?)", f.Name, f.Name)
+	}
+	if f.Before != "" {
+		q = q.Where("(r.created, r.id) < (SELECT b.created, b.id FROM runs AS b WHERE b.id = ?)", string(f.Before))
+	}
 	if err := q.Scan(ctx); err != nil {
 		return nil, domain("list runs", err)
 	}
@@ -252,23 +261,31 @@ type auditRow struct {
 	Detail        string
 }
 
-// AuditRows lists audit rows, newest first. Only the Repo, Pull and Limit of the filter mean something to them.
-func (s *Store) AuditRows(ctx context.Context, f run.Filter) ([]run.Audit, error) {
+// AuditRows lists audit rows, newest first.
+func (s *Store) AuditRows(ctx context.Context, f run.AuditFilter) ([]run.Audit, error) {
 	var rows []auditRow
 	q := s.read.NewSelect().Model(&rows).Order("id DESC").Limit(limitOf(f.Limit))
-	if f.Repo != 0 {
-		q = q.Where("repo = ?", int64(f.Repo))
+	where := func(yes bool, condition string, value any) {
+		if yes {
+			q = q.Where(condition, value)
+		}
 	}
-	if f.Pull != 0 {
-		q = q.Where("pull = ?", int64(f.Pull))
-	}
+	where(f.Repo != 0, "repo = ?", int64(f.Repo))
+	where(f.Pull != 0, "pull = ?", int64(f.Pull))
+	where(f.Run != "", "run = ?", string(f.Run))
+	where(f.Actor != "", "actor = ?", f.Actor)
+	where(f.Action != "", "action = ?", f.Action)
+	where(f.Outcome != "", "outcome = ?", f.Outcome)
+	where(!f.Since.IsZero(), "at >= ?", micros(f.Since))
+	where(!f.Until.IsZero(), "at < ?", micros(f.Until))
+	where(f.Before != 0, "id < ?", f.Before)
 	if err := q.Scan(ctx); err != nil {
 		return nil, domain("list audit rows", err)
 	}
 	all := make([]run.Audit, len(rows))
 	for i, r := range rows {
 		all[i] = run.Audit{
-			At: moment(r.At), Actor: r.Actor, Action: r.Action, Repo: run.RepoID(r.Repo), Pull: run.PullID(r.Pull), Run: run.ID(r.Run),
+			ID: r.ID, At: moment(r.At), Actor: r.Actor, Action: r.Action, Repo: run.RepoID(r.Repo), Pull: run.PullID(r.Pull), Run: run.ID(r.Run),
 			Outcome: r.Outcome, Detail: r.Detail,
 		}
 	}

@@ -56,7 +56,7 @@ func (s *Store) openSQLite(ctx context.Context, dir string) (err error) {
 	if e.reader, err = openPool(file, 4, "query_only(ON)"); err != nil {
 		return err
 	}
-	types := columnTypes{id: "INTEGER PRIMARY KEY AUTOINCREMENT", bytes: "BLOB"}
+	types := columnTypes{engine: "sqlite", id: "INTEGER PRIMARY KEY AUTOINCREMENT", bytes: "BLOB"}
 	d := localDriver[*sql.Tx]{Driver: riversqlite.New(e.writer.DB), listener: s.kicks.wake}
 	if err := migrate(ctx, e.writer.DB, goose.DialectSQLite3, types, d); err != nil {
 		return fmt.Errorf("database %s: %w", file, err)

@@ -227,8 +227,8 @@ func (v *Viewer) of(ctx context.Context, repo run.Repo, pull run.Pull, rev run.R
 		if err != nil {
 			return view, err
 		}
-		if m.Pause != nil && view.Banner == "" {
-			view.Banner = fmt.Sprintf("paused by %s: %s", m.Pause.Actor, m.Pause.Reason)
+		if m.Pause != nil && view.Pause == nil && !m.Run.State.Final() && m.Run.Settings.Apply != run.ApplyOff {
+			view.Pause = m.Pause
 		}
 		view.Projects = append(view.Projects, p)
 	}

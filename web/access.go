@@ -18,6 +18,7 @@ const (
 	member                // people who are logged in
 	reader                // as well, and those who have a grant for the run in the path
 	program               // people who are logged in and programs that send the admin token
+	token                 // programs that send the admin token, which no browser does by itself
 )
 
 // visitor is who asks.
@@ -39,6 +40,8 @@ func (h *Handler) guarded(rt route) http.Handler {
 		v := visitor{member: h.sessions.hold(r, h.Now())}
 		var err error
 		switch {
+		case rt.access == token:
+			err = h.bearer(w, r)
 		case rt.access == open || v.member:
 		case rt.access == program:
 			err = h.bearer(w, r)

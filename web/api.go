@@ -70,27 +70,6 @@ type queueJSON struct {
 	Run   runJSON `json:"run"`
 }
 
-type lockJSON struct {
-	Host      string   `json:"host"`
-	Repo      string   `json:"repo"`
-	Project   string   `json:"project"`
-	Dir       string   `json:"dir"`
-	Workspace string   `json:"workspace"`
-	Pull      pullJSON `json:"pull"`
-}
-
-type auditJSON struct {
-	At      time.Time `json:"at"`
-	Actor   string    `json:"actor"`
-	Action  string    `json:"action"`
-	Host    string    `json:"host"`
-	Repo    string    `json:"repo"`
-	Pull    int       `json:"pull"`
-	Run     run.ID    `json:"run"`
-	Outcome string    `json:"outcome"`
-	Detail  string    `json:"detail"`
-}
-
 type ignoredJSON struct {
 	At       time.Time `json:"at"`
 	Host     string    `json:"host"`
@@ -99,19 +78,28 @@ type ignoredJSON struct {
 	Reason   string    `json:"reason"`
 }
 
-// GET /api/v1/runs: runs, newest first, narrowed by state, host and repo, pull and limit.
+// GET /api/v1/runs: runs, newest first, narrowed by state, host and repo, pull, project and the beginning of the id; before is the next of the
+// page before.
 func (h *Handler) apiRuns(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
-	f, err := h.filter(ctx, r.URL.Query(), "state", "host", "repo", "pull", "limit")
+	f, err := h.filter(ctx, r.URL.Query(), "state", "host", "repo", "pull", "project", "id", "before", "limit")
 	if err != nil {
 		return err
 	}
+	f.Name, f.Prefix, f.Before = r.URL.Query().Get("project"), strings.ToUpper(r.URL.Query().Get("id")), run.ID(r.URL.Query().Get("before"))
 	list := struct {
 		Runs []runJSON `json:"runs"`
+		Next run.ID    `json:"next"`
 	}{Runs: []runJSON{}}
+	limit := f.Limit
+	f.Limit++ // one more tells whether there is a next page
 	runs, err := h.Store.Runs(ctx, f)
 	if err != nil {
 		return err
+	}
+	if len(runs) > limit {
+		runs = runs[:limit]
+		list.Next = runs[limit-1].ID
 	}
 	n := h.names()
 	for _, rn := range runs {
@@ -158,58 +146,6 @@ func (h *Handler) apiQueue(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		list.Waiting = append(list.Waiting, queueJSON{Ahead: p.ahead, Run: j})
-	}
-	return send(w, list)
-}
-
-// GET /api/v1/locks: projects that a pull request holds.
-func (h *Handler) apiLocks(w http.ResponseWriter, r *http.Request) error {
-	ctx := r.Context()
-	if _, err := h.filter(ctx, r.URL.Query()); err != nil {
-		return err
-	}
-	list := struct {
-		Locks []lockJSON `json:"locks"`
-	}{Locks: []lockJSON{}}
-	locks, err := h.locks(ctx, h.names())
-	if err != nil {
-		return err
-	}
-	for _, l := range locks {
-		list.Locks = append(list.Locks, lockJSON{
-			Host: l.repo.Host, Repo: l.repo.Name, Project: l.project.Label, Dir: l.project.Dir, Workspace: l.project.Workspace, Pull: newPullJSON(l.pull),
-		})
-	}
-	return send(w, list)
-}
-
-// GET /api/v1/audit: who did what, newest first, narrowed by host and repo, pull and limit.
-func (h *Handler) apiAudit(w http.ResponseWriter, r *http.Request) error {
-	ctx := r.Context()
-	f, err := h.filter(ctx, r.URL.Query(), "host", "repo", "pull", "limit")
-	if err != nil {
-		return err
-	}
-	list := struct {
-		Audit []auditJSON `json:"audit"`
-	}{Audit: []auditJSON{}}
-	rows, err := h.Store.AuditRows(ctx, f)
-	if err != nil {
-		return err
-	}
-	n := h.names()
-	for _, a := range rows {
-		repo, err := n.repo(ctx, a.Repo)
-		if err != nil {
-			return err
-		}
-		pull, err := n.pull(ctx, a.Pull)
-		if err != nil {
-			return err
-		}
-		list.Audit = append(list.Audit, auditJSON{
-			At: a.At.UTC(), Actor: a.Actor, Action: a.Action, Host: repo.Host, Repo: repo.Name, Pull: pull.Number, Run: a.Run, Outcome: a.Outcome, Detail: a.Detail,
-		})
 	}
 	return send(w, list)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/planlatch/planlatch/operator"
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/views"
 	"github.com/planlatch/planlatch/web"
@@ -69,9 +70,11 @@ func TestTheDocumentedFieldsAreTheFields(t *testing.T) {
 	held := s.settled(s.planning(seed{label: "held"}), views.Kept{}, run.PlanOutcome{})
 	s.advance(held, func(snap run.Snapshot) (run.Change, error) { return run.Confirm(snap, []run.ID{held.ID}, "erin") })
 	s.planning(seed{label: "busy"})
+	_, err := operator.Pause(t.Context(), s.store, "//**", "audit", "erin")
+	must(t, 0, err)
 	answers := map[string]map[string]any{
 		"runs": s.ask("/api/v1/runs"), "run": s.ask("/api/v1/runs/" + string(r.ID)), "queue": s.ask("/api/v1/queue"), "locks": s.ask("/api/v1/locks"),
-		"audit": s.ask("/api/v1/audit"), "ignored": s.ask("/api/v1/deliveries/ignored"),
+		"audit": s.ask("/api/v1/audit"), "pauses": s.ask("/api/v1/pauses"), "ignored": s.ask("/api/v1/deliveries/ignored"),
 	}
 	problem := s.do(s.browser(), "GET", "/api/v1/runs?state=done", nil, bearer())
 	var p map[string]any

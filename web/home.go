@@ -117,13 +117,13 @@ func (h *Handler) home(w http.ResponseWriter, r *http.Request) error {
 	for _, p := range pauses {
 		v.Pauses = append(v.Pauses, pauseView{Match: p.Match, Actor: p.Actor, Reason: p.Reason, At: p.At, Age: ago(v.Now, p.At)})
 	}
-	locks, err := h.locks(ctx, n)
+	locks, _, err := h.locks(ctx, n)
 	if err != nil {
 		return err
 	}
 	for _, l := range locks {
 		v.Locks = append(v.Locks, lockRow{
-			Project: l.project.Label, Repo: l.repo.Name, Pull: l.pull.Number, PullURL: outside(l.pull.URL), Title: l.pull.Title, Author: l.pull.Author,
+			Project: l.Project.Label, Repo: l.repo.Name, Pull: l.pull.Number, PullURL: outside(l.pull.URL), Title: l.pull.Title, Author: l.pull.Author,
 		})
 	}
 	for i, d := range h.Ignored() {

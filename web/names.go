@@ -10,17 +10,16 @@ import (
 	"github.com/planlatch/planlatch/run"
 )
 
-// names looks repositories, pull requests and projects up, each once. It serves one request.
+// names looks repositories, pull requests and revisions up, each once. It serves one request.
 type names struct {
-	store    run.Store
-	repos    map[run.RepoID]run.Repo
-	pulls    map[run.PullID]run.Pull
-	projects map[run.ProjectID]run.Project
-	revs     map[run.RevisionID]run.Revision
+	store run.Store
+	repos map[run.RepoID]run.Repo
+	pulls map[run.PullID]run.Pull
+	revs  map[run.RevisionID]run.Revision
 }
 
 func (h *Handler) names() *names {
-	return &names{h.Store, map[run.RepoID]run.Repo{}, map[run.PullID]run.Pull{}, map[run.ProjectID]run.Project{}, map[run.RevisionID]run.Revision{}}
+	return &names{h.Store, map[run.RepoID]run.Repo{}, map[run.PullID]run.Pull{}, map[run.RevisionID]run.Revision{}}
 }
 
 func (n *names) repo(ctx context.Context, id run.RepoID) (run.Repo, error) {
@@ -29,10 +28,6 @@ func (n *names) repo(ctx context.Context, id run.RepoID) (run.Repo, error) {
 
 func (n *names) pull(ctx context.Context, id run.PullID) (run.Pull, error) {
 	return look(ctx, n.pulls, id, n.store.Pull)
-}
-
-func (n *names) project(ctx context.Context, id run.ProjectID) (run.Project, error) {
-	return look(ctx, n.projects, id, n.store.Project)
 }
 
 func (n *names) revision(ctx context.Context, id run.RevisionID) (run.Revision, error) {
@@ -51,39 +46,6 @@ func look[K ~int64, V any](ctx context.Context, known map[K]V, id K, get func(co
 	}
 	known[id] = v
 	return v, nil
-}
-
-// lock is a project that a pull request holds.
-type lock struct {
-	repo    run.Repo
-	pull    run.Pull
-	project run.Project
-}
-
-// locks lists every hold.
-func (h *Handler) locks(ctx context.Context, n *names) ([]lock, error) {
-	repos, err := h.Store.Repos(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var all []lock
-	for _, repo := range repos {
-		holds, err := h.Store.Holds(ctx, repo.ID)
-		if err != nil {
-			return nil, err
-		}
-		for project, pull := range holds {
-			l := lock{repo: repo}
-			if l.project, err = n.project(ctx, project); err != nil {
-				return nil, err
-			}
-			if l.pull, err = n.pull(ctx, pull); err != nil {
-				return nil, err
-			}
-			all = append(all, l)
-		}
-	}
-	return all, nil
 }
 
 // place is a run that waits, and how many are ahead of it.

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/html"
 
+	"github.com/planlatch/planlatch/operator"
 	"github.com/planlatch/planlatch/report"
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/views"
@@ -54,7 +55,7 @@ func TestStartPageListsWhatRunsFirst(t *testing.T) {
 	s.planning(seed{label: "busy"})
 	s.queued(seed{label: "first"})
 	s.queued(seed{label: "second"})
-	if err := s.store.Pause(t.Context(), run.Pause{Match: "//prod/**", Actor: "erin", Reason: "audit"}); err != nil {
+	if _, err := operator.Pause(t.Context(), s.store, "//prod/**", "audit", "erin"); err != nil {
 		t.Fatal(err)
 	}
 	p := s.page(s.member(), "/")

@@ -2,7 +2,8 @@
 //
 // It promises that nothing is readable without a login, but for exactly the run that a signed link names; that whatever a pull request can
 // influence is shown as text, invisible characters as their escapes; that a page loads nothing from elsewhere and runs no script but its own
-// file; and that somebody who is not logged in learns neither version nor host name. It only reads: nothing here changes a run.
+// file; and that somebody who is not logged in learns neither version nor host name. Pages only read; what the API changes needs the admin
+// token itself, a login is not enough, and is written down whether it was done or refused.
 //
 // It leaves to callers the root of the server's routes (webhooks, health, metrics), redaction, which happened before anything was stored, and
 // who the token belongs to. A [Handler] and a [Linker] are safe for concurrent use; both need the same key, and a new key logs everybody
@@ -143,6 +144,12 @@ func (h *Handler) routes() []route {
 		{"GET", "/api/v1/runs/{id}", program, h.apiRun},
 		{"GET", "/api/v1/queue", program, h.apiQueue},
 		{"GET", "/api/v1/locks", program, h.apiLocks},
+		{"DELETE", "/api/v1/locks", token, h.written(run.ActUnlock, h.apiUnlock)},
+		{"GET", "/api/v1/pauses", program, h.apiPauses},
+		{"POST", "/api/v1/pauses", token, h.written(run.ActPause, h.apiPause)},
+		{"DELETE", "/api/v1/pauses", token, h.written(run.ActResume, h.apiResume)},
+		{"POST", "/api/v1/runs/{id}/cancel", token, h.written(run.ActCancel, h.apiCancel)},
+		{"POST", "/api/v1/runs/{id}/acknowledge", token, h.written(run.ActAcknowledge, h.apiAcknowledge)},
 		{"GET", "/api/v1/audit", program, h.apiAudit},
 		{"GET", "/api/v1/deliveries/ignored", program, h.apiIgnored},
 	}

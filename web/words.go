@@ -60,8 +60,8 @@ func answer(p report.Project, open int) string {
 func notices(view report.View, p report.Project) []notice {
 	r := p.Run
 	var out []notice
-	if view.Banner != "" && !r.State.Final() {
-		out = append(out, notice{Class: "warn", Title: "Applies are paused", Text: strings.TrimPrefix(view.Banner, "paused ")})
+	if p := view.Pause; p != nil && !r.State.Final() {
+		out = append(out, notice{Class: "warn", Title: "Applies are paused", Text: fmt.Sprintf("by %s since %s: %s", p.Actor, p.At.UTC().Format("2 January 2006 15:04 UTC"), p.Reason)})
 	}
 	if r.Unsaved {
 		out = append(out, notice{Class: "bad", Title: "The state could not be saved",

@@ -161,7 +161,7 @@ func snapshotShowsSlotsHoldsAndPauses(t *testing.T, db Database) {
 		Take: map[run.ProjectID]run.ID{w.projects[0].ID: added[0].ID},
 		Hold: map[run.ProjectID]run.PullID{w.projects[1].ID: other.ID, w.projects[2].ID: w.pull.ID},
 	})
-	check(t, "Pause", w.Pause(t.Context(), run.Pause{Match: "//prod/**", Actor: "ann", Reason: "freeze", At: instant(1)}))
+	w.advance(run.Scope{Pauses: true}, run.Change{Pause: []run.Pause{{Match: "//prod/**", Actor: "ann", Reason: "freeze", At: instant(1)}}})
 	seen := w.see(run.Scope{Pull: w.pull.ID})
 	if diff := cmp.Diff(map[run.ProjectID]run.ID{w.projects[0].ID: added[0].ID}, seen.Slots); diff != "" {
 		t.Errorf("Snapshot.Slots differs (-want +got):\n%s", diff)
@@ -322,15 +322,16 @@ func writesPullFindingsOverridesAudit(t *testing.T, db Database) {
 	if diff := cmp.Diff([]run.Override{override}, overrides); diff != "" {
 		t.Errorf("Overrides() differs (-want +got):\n%s", diff)
 	}
-	rows, err := w.AuditRows(ctx, run.Filter{})
+	rows, err := w.AuditRows(ctx, run.AuditFilter{})
 	check(t, "AuditRows", err)
 	if len(rows) != 2 || rows[0].Action != "later" || rows[0].At.IsZero() {
 		t.Fatalf("AuditRows() = %+v, want the later one first, with a time", rows)
 	}
+	audit.ID = rows[1].ID
 	if diff := cmp.Diff(audit, rows[1]); diff != "" {
 		t.Errorf("AuditRows() differs (-want +got):\n%s", diff)
 	}
-	if rows, err = w.AuditRows(ctx, run.Filter{Pull: pull.ID}); err != nil || len(rows) != 1 {
+	if rows, err = w.AuditRows(ctx, run.AuditFilter{Pull: pull.ID}); err != nil || len(rows) != 1 {
 		t.Errorf("AuditRows(of the pull) = %v, %v, want one", rows, err)
 	}
 }
@@ -389,7 +390,7 @@ func hostileTextIsOnlyText(t *testing.T, db Database) {
 		}
 		due := run.Posting{Kind: run.PostReply, Repo: w.repo.ID, Key: hostile, Body: hostile, Run: run.ID(hostile)}
 		check(t, "Want", w.Want(t.Context(), due))
-		check(t, "Pause", w.Pause(t.Context(), run.Pause{Match: hostile, Reason: hostile}))
+		w.advance(run.Scope{Pauses: true}, run.Change{Pause: []run.Pause{{Match: hostile, Reason: hostile}}})
 		w.advance(run.Scope{}, run.Change{Audit: []run.Audit{{Actor: hostile, Detail: hostile}}})
 		r := w.newRun(0, "cause "+hostile[:min(len(hostile), 20)])
 		r.Settings.VarFiles, r.Reason, r.Blobs = []string{hostile}, hostile, map[string]string{hostile: hostile}
@@ -451,7 +452,6 @@ func missingRowsAreNotFound(t *testing.T, db Database) {
 		"Delivered":           func() error { return w.Delivered(ctx, "gitea", "no", "x") },
 		"Posted":              func() error { return w.Posted(ctx, run.Posting{ID: 99}) },
 		"Unposted":            func() error { return w.Unposted(ctx, run.Posting{ID: 99}) },
-		"Resume":              func() error { return w.Resume(ctx, "no") },
 		"AppendLog":           func() error { return w.AppendLog(ctx, "no", "plan", 1, []byte("x")) },
 		"SavePull of no repo": func() error { _, err := w.SavePull(ctx, run.Pull{Repo: 99, Number: 1}); return err },
 	} {

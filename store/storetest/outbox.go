@@ -233,34 +233,6 @@ func eightWantsAreEight(t *testing.T, db Database) {
 	}
 }
 
-func operatorTests() map[string]func(*testing.T, Database) {
-	return map[string]func(*testing.T, Database){
-		"PausesAreKeptUntilResumed":  pausesAreKeptUntilResumed,
-		"MarksAreKept":               marksAreKept,
-		"PingAnswers":                pingAnswers,
-		"StatsCountStatesAndOutbox":  statsCountStatesAndOutbox,
-		"AClosedStoreRefusesClearly": aClosedStoreRefusesClearly,
-	}
-}
-
-func pausesAreKeptUntilResumed(t *testing.T, db Database) {
-	s := db.Open(t, Options{})
-	ctx := t.Context()
-	check(t, "Pause", s.Pause(ctx, run.Pause{Match: "b", Actor: "ann", Reason: "old", At: instant(9)}))
-	check(t, "Pause", s.Pause(ctx, run.Pause{Match: "a", Actor: "ann", Reason: "r", At: instant(2)}))
-	check(t, "Pause", s.Pause(ctx, run.Pause{Match: "b", Actor: "bob", Reason: "new", At: instant(1)}))
-	got, err := s.Pauses(ctx)
-	check(t, "Pauses", err)
-	want := []run.Pause{{Match: "b", Actor: "bob", Reason: "new", At: instant(1)}, {Match: "a", Actor: "ann", Reason: "r", At: instant(2)}}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("Pauses() differs (-want +got):\n%s", diff)
-	}
-	check(t, "Resume", s.Resume(ctx, "b"))
-	if got, err := s.Pauses(ctx); err != nil || len(got) != 1 {
-		t.Errorf("Pauses() after Resume = %v, %v, want one", got, err)
-	}
-}
-
 func marksAreKept(t *testing.T, db Database) {
 	s := db.Open(t, Options{})
 	ctx := t.Context()

@@ -236,8 +236,7 @@ func eachSubscriberIsKicked(t *testing.T, db Database) {
 	kicked("a new run")
 	check(t, "Want", w.Want(t.Context(), run.Posting{Kind: run.PostReply, Repo: w.repo.ID, Key: "c", Body: "b"}))
 	kicked("a posting")
-	check(t, "Pause", w.Pause(t.Context(), run.Pause{Match: "//**"}))
-	check(t, "Resume", w.Resume(t.Context(), "//**"))
+	w.advance(run.Scope{Pauses: true}, run.Change{Resume: []string{"//**"}})
 	kicked("the end of a pause")
 }
 

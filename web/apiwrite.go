@@ -1,0 +1,173 @@
+package web
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/planlatch/planlatch/operator"
+	"github.com/planlatch/planlatch/run"
+)
+
+// admin is who the admin token stands for in the audit: it does not tell people apart, and does not pretend to.
+const admin = "admin"
+
+// written is a handler that changes something: what it refuses is written down as well as what it does.
+func (h *Handler) written(action run.Action, serve func(w http.ResponseWriter, r *http.Request) error) func(w http.ResponseWriter, r *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		err := told(serve(w, r))
+		var no *refusal
+		if !errors.As(err, &no) {
+			return err
+		}
+		asked := r.URL.Path
+		if r.URL.RawQuery != "" {
+			asked += "?" + r.URL.RawQuery
+		}
+		return errors.Join(err, operator.Record(r.Context(), h.Store, run.Audit{
+			Actor: admin, Action: string(action), Run: run.ID(r.PathValue("id")), Outcome: "refused", Detail: r.Method + " " + asked + ": " + no.detail,
+		}))
+	}
+}
+
+// told turns the errors of decisions into answers.
+func told(err error) error {
+	var fault *operator.Fault
+	switch {
+	case errors.As(err, &fault):
+		return &refusal{http.StatusBadRequest, sentence(fault.Error())}
+	case errors.Is(err, run.ErrNotFound):
+		return &refusal{http.StatusNotFound, sentence(err.Error())}
+	case errors.Is(err, run.ErrIllegal):
+		return &refusal{http.StatusConflict, sentence(err.Error())}
+	case errors.Is(err, run.ErrMoved):
+		return &refusal{http.StatusConflict, "It has changed meanwhile. Look again and repeat it."}
+	}
+	return err
+}
+
+func sentence(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:] + "."
+}
+
+// body reads a JSON object, strictly.
+func body(r *http.Request, into any) error {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return &refusal{http.StatusUnsupportedMediaType, "Send JSON: Content-Type: application/json."}
+	}
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return &refusal{http.StatusBadRequest, "The body is not the JSON that is expected here: " + err.Error() + "."}
+	}
+	return nil
+}
+
+type pauseJSON struct {
+	Match   string    `json:"match"`
+	Actor   string    `json:"actor"`
+	Reason  string    `json:"reason"`
+	At      time.Time `json:"at"`
+	Waiting int       `json:"waiting"`
+}
+
+// GET /api/v1/pauses: what is paused, and how many confirmed applies wait for it.
+func (h *Handler) apiPauses(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	if _, err := h.filter(ctx, r.URL.Query()); err != nil {
+		return err
+	}
+	list := struct {
+		Pauses []pauseJSON `json:"pauses"`
+	}{Pauses: []pauseJSON{}}
+	pauses, waiting, err := operator.Pauses(ctx, h.Store)
+	if err != nil {
+		return err
+	}
+	for i, p := range pauses {
+		list.Pauses = append(list.Pauses, pauseJSON{Match: p.Match, Actor: p.Actor, Reason: p.Reason, At: p.At.UTC(), Waiting: waiting[i]})
+	}
+	return send(w, list)
+}
+
+// POST /api/v1/pauses: no apply of what match selects starts until it is resumed.
+func (h *Handler) apiPause(w http.ResponseWriter, r *http.Request) error {
+	var in struct{ Match, Reason string }
+	if err := body(r, &in); err != nil {
+		return err
+	}
+	p, err := operator.Pause(r.Context(), h.Store, in.Match, in.Reason, admin)
+	if err != nil {
+		return err
+	}
+	return send(w, pauseJSON{Match: p.Match, Actor: p.Actor, Reason: p.Reason, At: p.At.UTC()})
+}
+
+// DELETE /api/v1/pauses?match=…: ends a pause; what waited goes on.
+func (h *Handler) apiResume(w http.ResponseWriter, r *http.Request) error {
+	if _, err := h.filter(r.Context(), r.URL.Query(), "match"); err != nil {
+		return err
+	}
+	if err := operator.Resume(r.Context(), h.Store, r.URL.Query().Get("match"), admin); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// POST /api/v1/runs/{id}/cancel
+func (h *Handler) apiCancel(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	rn, err := h.Store.Run(ctx, run.ID(r.PathValue("id")))
+	if err != nil {
+		return err
+	}
+	stopped, err := operator.Cancel(ctx, h.Store, []run.Run{rn}, admin)
+	if err != nil {
+		return err
+	}
+	if len(stopped) == 0 {
+		detail := fmt.Sprintf("The run is %s: there is nothing to cancel.", rn.State)
+		if rn.Stop != "" {
+			detail = "The run is being stopped already: " + rn.StopWhy + "."
+		}
+		return &refusal{http.StatusConflict, detail}
+	}
+	return h.sendRun(w, r, stopped[0])
+}
+
+// POST /api/v1/runs/{id}/acknowledge: somebody has looked at what an interrupted run, or one with an unsaved state, left behind. The body
+// repeats the project's name.
+func (h *Handler) apiAcknowledge(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	rn, err := h.Store.Run(ctx, run.ID(r.PathValue("id")))
+	if err != nil {
+		return err
+	}
+	var in struct{ Project string }
+	if err := body(r, &in); err != nil {
+		return err
+	}
+	if in.Project != label(rn) {
+		return &refusal{http.StatusBadRequest, fmt.Sprintf("Repeat the name of the project to confirm: it is %q, not %q.", label(rn), in.Project)}
+	}
+	if rn, err = operator.Acknowledge(ctx, h.Store, rn, admin); err != nil {
+		return err
+	}
+	return h.sendRun(w, r, rn)
+}
+
+func (h *Handler) sendRun(w http.ResponseWriter, r *http.Request, rn run.Run) error {
+	j, err := h.runJSON(r.Context(), h.names(), rn)
+	if err != nil {
+		return err
+	}
+	return send(w, j)
+}
