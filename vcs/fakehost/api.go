@@ -36,27 +36,24 @@ func (s *Server) routes() http.Handler {
 		"GET /repos/{owner}/{repo}":                                      s.getRepo,
 		"GET /repos/{owner}/{repo}/collaborators/{user}/permission":      s.getPermission,
 		"GET /repos/{owner}/{repo}/branches/{branch}":                    s.getBranch,
-		"GET /repos/{owner}/{repo}/branches/{branch}/protection":         s.getProtection,
 		"GET /repos/{owner}/{repo}/rules/branches/{branch}":              s.getRules,
 		"GET /repos/{owner}/{repo}/git/ref/{ref...}":                     s.getRef,
 		"GET /repos/{owner}/{repo}/git/commits/{sha}":                    s.getCommit,
 		"GET /repos/{owner}/{repo}/compare/{range}":                      s.compare,
-		"GET /repos/{owner}/{repo}/commits/{sha}/status":                 s.getStatus,
-		"GET /repos/{owner}/{repo}/commits/{sha}/check-runs":             s.listRuns,
 		"POST /repos/{owner}/{repo}/statuses/{sha}":                      s.postStatus,
 		"GET /repos/{owner}/{repo}/pulls":                                s.listPulls,
 		"GET /repos/{owner}/{repo}/pulls/{number}":                       s.getPull,
 		"GET /repos/{owner}/{repo}/pulls/{number}/reviews":               s.listReviews,
 		"GET /repos/{owner}/{repo}/pulls/{number}/commits":               s.listCommits,
-		"GET /repos/{owner}/{repo}/issues/{number}/comments":             s.listComments,
+		"GET /repos/{owner}/{repo}/issues/{number}/{below}":              s.getIssuePart,
 		"POST /repos/{owner}/{repo}/issues/{number}/comments":            s.postComment,
 		"PATCH /repos/{owner}/{repo}/issues/comments/{comment}":          s.patchComment,
-		"DELETE /repos/{owner}/{repo}/issues/comments/{comment}":         s.removeComment,
 		"POST /repos/{owner}/{repo}/issues/comments/{comment}/reactions": s.postReaction,
 	} {
 		method, path, _ := strings.Cut(pattern, " ")
 		mux.HandleFunc(method+" /api/v3"+path, s.serve(h))
 	}
+	mux.HandleFunc("POST /api/graphql", s.serve(s.postQuery))
 	mux.HandleFunc("/api/", s.serve(func(*call) (int, any, error) { return 0, nil, refuse(404, "Not Found") }))
 	mux.HandleFunc("/", s.serveGit)
 	answer := http.Handler(mux)

@@ -83,7 +83,7 @@ func (s *Server) listCommits(c *call) (int, any, error) {
 	return http.StatusOK, out, nil
 }
 
-// GET /repos/{owner}/{repo}/issues/{number}/comments: since is about the last change.
+// listComments lists; since is about the last change.
 func (s *Server) listComments(c *call) (int, any, error) {
 	p, err := s.pullOf(c)
 	if err != nil {
@@ -144,6 +144,26 @@ func (s *Server) commentOf(c *call) (*comment, error) {
 	return r.comments[id], nil
 }
 
+// GET /repos/{owner}/{repo}/issues/{number}/comments, GET /repos/{owner}/{repo}/issues/comments/{comment}: ServeMux cannot tell them apart.
+func (s *Server) getIssuePart(c *call) (int, any, error) {
+	switch {
+	case c.PathValue("number") == "comments":
+		c.SetPathValue("comment", c.PathValue("below"))
+		return s.getComment(c)
+	case c.PathValue("below") == "comments":
+		return s.listComments(c)
+	}
+	return 0, nil, refuse(404, "Not Found")
+}
+
+func (s *Server) getComment(c *call) (int, any, error) {
+	one, err := s.commentOf(c)
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, s.commentJSON(one), nil
+}
+
 // PATCH /repos/{owner}/{repo}/issues/comments/{comment}
 func (s *Server) patchComment(c *call) (int, any, error) {
 	one, err := s.commentOf(c)
@@ -158,18 +178,6 @@ func (s *Server) patchComment(c *call) (int, any, error) {
 		return 0, nil, err
 	}
 	return http.StatusOK, s.commentJSON(one), nil
-}
-
-// DELETE /repos/{owner}/{repo}/issues/comments/{comment}
-func (s *Server) removeComment(c *call) (int, any, error) {
-	one, err := s.commentOf(c)
-	if err != nil {
-		return 0, nil, err
-	}
-	if err := s.deleteComment(one.pull.repo.name, one.id, c.user.Login); err != nil {
-		return 0, nil, err
-	}
-	return http.StatusNoContent, nil, nil
 }
 
 // POST /repos/{owner}/{repo}/issues/comments/{comment}/reactions: 200 if it was there already.

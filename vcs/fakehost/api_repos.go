@@ -79,7 +79,7 @@ func (s *Server) branchOf(c *call, want Permission) (r *repo, branch, sha string
 	return r, branch, sha, nil
 }
 
-func (p Protection) asked() bool { return len(p.Checks) > 0 || p.Approvals > 0 }
+func (p Protection) asked() bool { return len(p.Checks) > 0 || p.Approvals > 0 || p.Queue || p.Threads }
 
 func (p Protection) checks() object {
 	contexts, checks := []string{}, []object{}
@@ -118,32 +118,6 @@ func (s *Server) getBranch(c *call) (int, any, error) {
 	}, nil
 }
 
-// GET /repos/{owner}/{repo}/branches/{branch}/protection: for administrators.
-func (s *Server) getProtection(c *call) (int, any, error) {
-	r, branch, _, err := s.branchOf(c, Read)
-	if err != nil {
-		return 0, nil, err
-	}
-	want := r.protected[branch]
-	switch {
-	case s.permission(r, c.user) != Admin:
-		return 0, nil, refuse(404, "Not Found")
-	case !want.asked() || want.RuleSet:
-		return 0, nil, refuse(404, "Branch not protected")
-	}
-	o := object{"enforce_admins": object{"enabled": false, "url": s.api() + "/repos/" + r.name + "/branches/" + branch + "/protection/enforce_admins"}}
-	if len(want.Checks) > 0 {
-		o["required_status_checks"] = want.checks()
-	}
-	if want.Approvals > 0 {
-		o["required_pull_request_reviews"] = object{
-			"dismiss_stale_reviews": false, "require_code_owner_reviews": false, "required_approving_review_count": want.Approvals,
-			"require_last_push_approval": false,
-		}
-	}
-	return http.StatusOK, o, nil
-}
-
 // GET /repos/{owner}/{repo}/rules/branches/{branch}
 func (s *Server) getRules(c *call) (int, any, error) {
 	r, err := s.repo(c, Read)
@@ -166,9 +140,15 @@ func (s *Server) getRules(c *call) (int, any, error) {
 			}},
 			object{"type": "pull_request", "parameters": object{
 				"required_approving_review_count": want.Approvals, "require_code_owner_review": false, "require_last_push_approval": false,
-				"required_review_thread_resolution": false, "dismiss_stale_reviews_on_push": false,
+				"required_review_thread_resolution": want.Threads, "dismiss_stale_reviews_on_push": false,
 			}},
 		)
+		if want.Queue {
+			rules = append(rules, object{"type": "merge_queue", "parameters": object{
+				"check_response_timeout_minutes": 60, "grouping_strategy": "ALLGREEN", "max_entries_to_build": 5, "max_entries_to_merge": 1,
+				"merge_method": "MERGE", "min_entries_to_merge": 1, "min_entries_to_merge_wait_minutes": 5,
+			}})
+		}
 	}
 	return http.StatusOK, page(s, c, rules), nil
 }
@@ -251,50 +231,6 @@ func (s *Server) compare(c *call) (int, any, error) {
 	}, nil
 }
 
-// GET /repos/{owner}/{repo}/commits/{sha}/status
-func (s *Server) getStatus(c *call) (int, any, error) {
-	r, err := s.commitOf(c, Read)
-	if err != nil {
-		return 0, nil, err
-	}
-	sha := c.PathValue("sha")
-	latest := r.latest(sha)
-	state, list := "success", []object{}
-	if len(latest) == 0 {
-		state = "pending"
-	}
-	for _, st := range latest {
-		switch {
-		case st.State == "failure" || st.State == "error":
-			state = "failure"
-		case st.State == "pending" && state == "success":
-			state = "pending"
-		}
-	}
-	for _, st := range page(s, c, latest) {
-		list = append(list, s.statusJSON(r, sha, st))
-	}
-	at := s.api() + "/repos/" + r.name + "/commits/" + sha
-	return http.StatusOK, object{
-		"sha": sha, "state": state, "statuses": list, "total_count": len(latest), "repository": s.minimalRepoJSON(r), "commit_url": at,
-		"url": at + "/status",
-	}, nil
-}
-
-// GET /repos/{owner}/{repo}/commits/{sha}/check-runs
-func (s *Server) listRuns(c *call) (int, any, error) {
-	r, err := s.commitOf(c, Read)
-	if err != nil {
-		return 0, nil, err
-	}
-	sha := c.PathValue("sha")
-	list := []object{}
-	for _, run := range page(s, c, r.runs[sha]) {
-		list = append(list, s.runJSON(r, run, sha))
-	}
-	return http.StatusOK, object{"total_count": len(r.runs[sha]), "check_runs": list}, nil
-}
-
 // POST /repos/{owner}/{repo}/statuses/{sha}
 func (s *Server) postStatus(c *call) (int, any, error) {
 	r, err := s.repo(c, Write)
@@ -319,16 +255,4 @@ func (s *Server) postStatus(c *call) (int, any, error) {
 		return 0, nil, err
 	}
 	return http.StatusCreated, s.statusJSON(r, sha, made), nil
-}
-
-// commitOf is the repository of the path, which must have the commit of the path.
-func (s *Server) commitOf(c *call, want Permission) (*repo, error) {
-	r, err := s.repo(c, want)
-	if err != nil {
-		return nil, err
-	}
-	if !s.known(r, c.PathValue("sha")) {
-		return nil, refuse(422, "No commit found for SHA: %s", c.PathValue("sha"))
-	}
-	return r, nil
 }

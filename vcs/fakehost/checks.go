@@ -26,6 +26,8 @@ type Protection struct {
 	Checks    []string         // contexts that must be green
 	Apps      map[string]int64 // context → the only app that counts
 	Approvals int              // of people with write permission
+	Threads   bool             // every review conversation is resolved
+	Queue     bool             // everyone but administrators merges through the merge queue
 	RuleSet   bool             // as a rule set, which every reader sees, instead of the branch's own protection
 }
 
@@ -86,7 +88,7 @@ func (s *Server) setStatus(repo, login, sha string, set Status) (*status, error)
 		Kind: EntryStatus, Actor: u.Login, ID: made.id, Context: set.Context, State: set.State, Description: set.Description, URL: set.URL, SHA: sha,
 	})
 	s.emit("status", r, s.statusPayload(r, sha, made), u)
-	return made, nil
+	return made, s.judged(r, sha)
 }
 
 // SetCheckRun sets the check run of a name and app on a commit.
@@ -116,7 +118,7 @@ func (s *Server) SetCheckRun(repo, sha string, set CheckRun) error {
 		action = "completed"
 	}
 	s.emit("check_run", r, object{"action": action, "check_run": s.runJSON(r, made, sha)}, actionsBot())
-	return nil
+	return s.judged(r, sha)
 }
 
 // Statuses is the last status of each context on a commit, in the order in which the contexts first came.
@@ -223,32 +225,59 @@ func passed(c *checkRun) bool {
 // allowed says whether the protection of the base is satisfied.
 func (s *Server) allowed(p *pull) bool {
 	want := p.repo.protected[p.base]
-	for _, name := range want.Checks {
-		good := false
-		for _, st := range p.repo.latest(p.headSHA) {
-			good = good || st.Context == name && st.State == "success" && want.Apps[name] == 0
-		}
-		for _, c := range p.repo.runs[p.headSHA] {
-			good = good || c.Name == name && passed(c) && (want.Apps[name] == 0 || want.Apps[name] == c.App)
-		}
-		if !good {
-			return false
-		}
+	if good, _ := s.required(p.repo, p.base, p.headSHA); !good {
+		return false
 	}
+	approvals, against := s.reviews(p)
+	return approvals >= want.Approvals && (want.Approvals == 0 || !against) && (!want.Threads || !slices.Contains(p.threads, false))
+}
+
+// reviews counts the people with write permission whose last word is an approval, and says whether one of them asks for changes.
+func (s *Server) reviews(p *pull) (approvals int, against bool) {
 	last := map[*user]ReviewState{}
 	for _, w := range p.reviews {
 		if w.state != Commented && s.permission(p.repo, w.author).rank() >= Write.rank() {
 			last[w.author] = w.state
 		}
 	}
-	approvals := 0
 	for _, state := range last {
-		switch {
-		case state == ChangesRequested && want.Approvals > 0:
-			return false
-		case state == Approved:
+		against = against || state == ChangesRequested
+		if state == Approved {
 			approvals++
 		}
 	}
-	return approvals >= want.Approvals
+	return approvals, against
+}
+
+// required says whether every check that a branch asks for is green on a commit, and whether one is red.
+func (s *Server) required(r *repo, branch, sha string) (good, bad bool) {
+	want := r.protected[branch]
+	good = true
+	for _, name := range want.Checks {
+		green, red := false, false
+		for _, st := range r.latest(sha) {
+			if st.Context == name && want.Apps[name] == 0 {
+				green, red = green || st.State == "success", red || st.State == "failure" || st.State == "error"
+			}
+		}
+		for _, c := range r.runs[sha] {
+			if c.Name == name && (want.Apps[name] == 0 || want.Apps[name] == c.App) {
+				green, red = green || passed(c), red || c.Status == "completed" && !passed(c)
+			}
+		}
+		good, bad = good && green && !red, bad || red
+	}
+	return good, bad
+}
+
+// judged moves on the queues that wait for a commit.
+func (s *Server) judged(r *repo, sha string) error {
+	for base, queue := range r.queues {
+		for _, q := range queue {
+			if q.Head == sha {
+				return s.advance(r, base)
+			}
+		}
+	}
+	return nil
 }

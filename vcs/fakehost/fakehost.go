@@ -3,8 +3,8 @@
 //
 // It promises what a program can see of GitHub: field names, status codes, pages with Link headers, limits, permissions, webhooks that are
 // signed, delivered in the background and never retried by themselves, real git repositories with refs/pull/N/head, and merges that git
-// really makes. State lives in memory and, for git, in one directory; [Server.Close] removes everything. The web pages of GitHub, GraphQL,
-// apps and secondary rate limits are left out.
+// really makes. State lives in memory and, for git, in one directory; [Server.Close] removes everything. Of GraphQL it has what
+// schema.graphql says. The web pages of GitHub, apps and secondary rate limits are left out.
 //
 // People act through methods ([Server.Push], [Server.Comment], [Server.Merge], …), under the rules GitHub would hold them to; what they
 // would see on the page of a pull request is [Server.Timeline]. All methods are safe for concurrent use. They need git 2.38 or later.
@@ -31,6 +31,7 @@ type Options struct {
 	HookTimeout   time.Duration              // of one webhook delivery; 0: 10 s, as GitHub's
 	SlowMergeable int                        // how often "mergeable" is null after a change, before it is known
 	RateLimit     int                        // API calls per hour and account; 0: not counted
+	FineGrained   bool                       // tokens are fine-grained ones, which cannot read check runs
 	Fault         func(*http.Request) *Fault // see SetFault
 	Judge         Judge                      // hears all that is said over the API and by webhooks, in tests; nil: nobody
 }

@@ -305,6 +305,33 @@ func TestTheAPIRefusesInGitHubsWords(t *testing.T) {
 	}
 }
 
+func TestQueriesAreHeldToGitHubsSchema(t *testing.T) {
+	t.Parallel()
+	s, people := start(t, fakehost.Options{})
+	open(t, s, "one")
+	ask := func(query string) string {
+		t.Helper()
+		body, err := json.Marshal(map[string]any{"query": query, "variables": map[string]any{"n": 1}})
+		ok(t, err)
+		var answer json.RawMessage
+		call(t, s, people["bob"].Token, "POST", s.URL+"/api/graphql", string(body), &answer)
+		return string(answer)
+	}
+	const repository = `query($n: Int!) { repository(owner: "acme", name: "infra") { pullRequest(number: $n) { %s } } }`
+	for query, want := range map[string]string{
+		fmt.Sprintf(repository, "reviewDecision"): `{"data":{"repository":{"pullRequest":{"reviewDecision":null}}}}`,
+		fmt.Sprintf(repository, "commits(last: 1) { nodes { commit { statusCheckRollup { contexts(first: 1) { pageInfo { hasNextPage } } } } } }"): `{"data":{"repository":{"pullRequest":{"commits":{"nodes":[{"commit":{"statusCheckRollup":null}}]}}}}}`,
+		fmt.Sprintf(repository, "color"): `Cannot query field \"color\" on type \"PullRequest\"`,
+		"not a query":                    "undefinedField",
+		strings.Replace(fmt.Sprintf(repository, "reviewDecision"), "infra", "none", 1):      `"type":"NOT_FOUND"`,
+		strings.Replace(fmt.Sprintf(repository, "reviewDecision"), "$n: Int!", "$n: ID", 1): "undefinedField",
+	} {
+		if got := ask(query); !strings.Contains(got, want) {
+			t.Errorf("%s is answered %s, want %s", query, got, want)
+		}
+	}
+}
+
 func TestFaultsComeFirst(t *testing.T) {
 	t.Parallel()
 	s, people := start(t, fakehost.Options{Fault: func(r *http.Request) *fakehost.Fault {

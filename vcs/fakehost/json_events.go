@@ -40,3 +40,12 @@ func (s *Server) issueJSON(r *repo, id int64, number int, title, state, page str
 		"events_url": at + "/events", "labels_url": at + "/labels{/name}", "timeline_url": at + "/timeline", "performed_via_github_app": nil,
 	}
 }
+
+// simpleCommitJSON is a commit as webhooks show the one they are about.
+func simpleCommitJSON(c logEntry) object {
+	return object{
+		"id": c.sha, "tree_id": c.tree, "message": c.message, "timestamp": c.committed,
+		"author":    object{"name": c.authorName, "email": c.authorEmail},
+		"committer": object{"name": c.committerName, "email": c.committerEmail},
+	}
+}

@@ -39,6 +39,12 @@ func (s *Server) Merge(repo string, number int, login string, method MergeMethod
 	case state == "blocked" && s.permission(r, u) != Admin:
 		return "", refuse(405, "#%d is blocked by the protection of %s", number, p.base)
 	}
+	if r.protected[p.base].Queue && s.permission(r, u) != Admin {
+		return "", refuse(405, "changes to %s must be made through the merge queue", p.base)
+	}
+	if err := s.leaveQueue(p, u, "MANUAL"); err != nil {
+		return "", err
+	}
 	before := s.tip(r, p.base)
 	sha, err := s.mergeCommits(p, u, before, method)
 	if err != nil {

@@ -41,6 +41,7 @@ type pull struct {
 	labels           []string
 	comments         []*comment
 	reviews          []*review
+	threads          []bool // review conversations: resolved?
 	timeline         []*Entry
 	unknown          int // how often mergeable is still null
 }
@@ -121,11 +122,13 @@ func (s *Server) takeHead(p *pull) error {
 // headMoved follows a push to the head branch; a deleted branch closes the pull request.
 func (s *Server) headMoved(p *pull, u *user, after string) error {
 	if after == "" {
-		s.finish(p, u)
-		return nil
+		return s.finish(p, u)
 	}
 	if p.headSHA == after {
 		return nil
+	}
+	if err := s.leaveQueue(p, u, "BRANCH_PROTECTIONS"); err != nil {
+		return err
 	}
 	before := p.headSHA
 	p.headSHA, p.baseSHA, p.unknown = after, s.tip(p.repo, p.base), s.options.SlowMergeable
@@ -142,21 +145,29 @@ func (s *Server) headMoved(p *pull, u *user, after string) error {
 }
 
 // baseMoved follows a push to the base branch. Commits that got there by another way make the pull request merged.
-func (s *Server) baseMoved(p *pull, u *user, after string) {
+func (s *Server) baseMoved(p *pull, u *user, after string) error {
 	p.unknown = s.options.SlowMergeable
 	switch {
 	case after == "":
-		s.finish(p, u)
+		return s.finish(p, u)
 	case s.contains(p.repo, after, p.headSHA):
+		if err := s.drop(p, u, "ALREADY_MERGED"); err != nil {
+			return err
+		}
 		s.merged(p, u, p.headSHA)
 	}
+	return nil
 }
 
 // finish closes without a merge.
-func (s *Server) finish(p *pull, u *user) {
+func (s *Server) finish(p *pull, u *user) error {
+	if err := s.drop(p, u, "MANUAL"); err != nil {
+		return err
+	}
 	p.state, p.closedAt = closed, s.now()
 	s.enter(p, &Entry{Kind: EntryClosed, Actor: u.Login})
 	s.emitPull(p, "closed", u, nil)
+	return s.advance(p.repo, p.base)
 }
 
 func (s *Server) merged(p *pull, u *user, sha string) {
@@ -205,8 +216,7 @@ func (s *Server) ClosePull(repo string, number int, login string) error {
 	if p.state != open {
 		return refuse(422, "#%d is not open", number)
 	}
-	s.finish(p, u)
-	return nil
+	return s.finish(p, u)
 }
 
 // Reopen opens a closed pull request again, with the head its branch has now.
@@ -241,6 +251,9 @@ func (s *Server) SetDraft(repo string, number int, login string, draft bool) err
 	if err != nil || p.draft == draft {
 		return err
 	}
+	if err := s.leaveQueue(p, u, "MANUAL"); err != nil {
+		return err
+	}
 	p.draft = draft
 	kind, action := EntryReady, "ready_for_review"
 	if draft {
@@ -262,6 +275,9 @@ func (s *Server) SetBase(repo string, number int, login, base string) error {
 	sha := s.tip(p.repo, base)
 	if sha == "" || p.state != open {
 		return refuse(422, "#%d cannot go into %s", number, base)
+	}
+	if err := s.leaveQueue(p, u, "MANUAL"); err != nil {
+		return err
 	}
 	from, fromSHA := p.base, p.baseSHA
 	p.base, p.baseSHA, p.unknown = base, sha, s.options.SlowMergeable

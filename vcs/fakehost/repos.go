@@ -40,7 +40,8 @@ type repo struct {
 	statuses    map[string][]*status // by commit, oldest first
 	runs        map[string][]*checkRun
 	protected   map[string]Protection
-	commits     map[string]bool // known to be there
+	queues      map[string][]*queued // by base branch, the next one first
+	commits     map[string]bool      // known to be there
 }
 
 var repoForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9_.-]+$`)
@@ -79,7 +80,7 @@ func (s *Server) createRepo(name string, n NewRepo) (*repo, error) {
 	r := &repo{
 		id: id, name: name, private: n.Private, branch: n.Branch, dir: filepath.Join(s.dir, strconv.FormatInt(id, 10)+".git"), created: s.now(),
 		permissions: map[string]Permission{}, comments: map[int64]*comment{}, statuses: map[string][]*status{}, runs: map[string][]*checkRun{},
-		protected: map[string]Protection{}, commits: map[string]bool{},
+		protected: map[string]Protection{}, queues: map[string][]*queued{}, commits: map[string]bool{},
 	}
 	if err := s.initialise(r); err != nil {
 		return nil, fmt.Errorf("create %s: %w", name, err)
@@ -237,12 +238,14 @@ func (s *Server) moved(r *repo, u *user, branch, before, after string) error {
 					return err
 				}
 			case base == r && p.base == branch:
-				s.baseMoved(p, u, after)
+				if err := s.baseMoved(p, u, after); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	s.touch()
-	return nil
+	return s.advance(r, branch)
 }
 
 func orZero(sha string) string {

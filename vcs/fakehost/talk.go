@@ -227,6 +227,23 @@ func (s *Server) Review(repo string, number int, login string, state ReviewState
 	return w.id, nil
 }
 
+// SetThreads says of each review conversation of a pull request whether it is resolved.
+func (s *Server) SetThreads(repo string, number int, resolved ...bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.repos[key(repo)]
+	if r == nil {
+		return refuse(404, "no repository %s", repo)
+	}
+	p, err := r.pull(number)
+	if err != nil {
+		return err
+	}
+	p.threads = resolved
+	s.enter(p, nil)
+	return nil
+}
+
 // EditReview replaces the text of a review.
 func (s *Server) EditReview(repo string, number int, id int64, login, body string) error {
 	return s.changeReview(repo, number, id, login, func(p *pull, w *review, u *user) error {

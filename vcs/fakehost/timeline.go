@@ -23,7 +23,9 @@ const (
 	EntryReady     EntryKind = "ready"
 	EntryClosed    EntryKind = "closed"
 	EntryReopened  EntryKind = "reopened"
-	EntryMerged    EntryKind = "merged" // SHA on branch To
+	EntryMerged    EntryKind = "merged"   // SHA on branch To
+	EntryQueued    EntryKind = "queued"   // for branch To
+	EntryDequeued  EntryKind = "dequeued" // Body: why, in GitHub's words
 )
 
 // Entry is one thing on the page of a pull request. A comment that is edited stays where it is and shows its last text.

@@ -55,6 +55,9 @@ func TestCommentEditsOnlyOurOwn(t *testing.T) {
 	if got := say(n, first, marker+" two"); got != first {
 		t.Errorf("Comment(known) = %s, want %s", got, first)
 	}
+	if got := must(w.host.Comment(ctx, w.repo, n, first, "", marker+" two"))(t); got != first {
+		t.Errorf("Comment(known, no marker) = %s, want %s", got, first)
+	}
 	if got := say(n, "", marker+" three"); got != first {
 		t.Errorf("Comment(marker) = %s, want %s", got, first)
 	}
@@ -317,15 +320,18 @@ func TestTheTokenStaysWithTheAPI(t *testing.T) {
 func TestThinAnswersMeanNo(t *testing.T) {
 	t.Parallel()
 	const sha = "6113728f27ae82c7b1a177c8d03f9e96e0adf246"
+	graph := func(nodes string) string {
+		return `{"data":{"repository":{"pullRequest":{"commits":{"nodes":[{"commit":{"oid":"` + sha + `","statusCheckRollup":{"contexts":{"nodes":[` +
+			nodes + `]}}}}]}}}}}`
+	}
 	for what, c := range map[string]struct {
-		pull, reviews, status, runs, branch, rules, commits string
-		want                                                vcs.Pull
+		pull, reviews, graph, branch, rules, commits string
+		want                                         vcs.Pull
 	}{
 		"ghosts and nulls": {
 			pull:    `{"number":1,"user":null,"state":"open","head":{"sha":"` + sha + `","repo":null},"base":{"ref":"main","repo":{"id":5}},"mergeable":true}`,
 			reviews: `[{"id":1,"user":null,"state":"APPROVED"},{"id":2,"user":{"id":3,"login":"x"},"state":"APPLAUDED"},null]`,
-			status:  `{"statuses":[{"state":"weird","context":"ci"},{"state":"success"}, null]}`, runs: `{"check_runs":[{"name":"unit","status":"completed"},{}, null]}`,
-			branch: `{"protected":true}`, rules: `[null]`, commits: `[{"author":null,"committer":null,"commit":{"author":null}},{},null]`,
+			graph:   graph(`{"context":"ci","state":"WEIRD"},{"state":"SUCCESS"},null,{"name":"unit","status":"COMPLETED"},{}`), branch: `{"protected":true}`, rules: `[null]`, commits: `[{"author":null,"committer":null,"commit":{"author":null}},{},null]`,
 			want: vcs.Pull{
 				Number: 1, State: vcs.PullOpen, Fork: true, Head: vcs.Ref{SHA: sha}, Base: vcs.Ref{Branch: "main"}, Contributors: []string{},
 				Checks: []vcs.Check{{Context: "ci", State: vcs.StatusError, Required: true}, {Context: "unit", State: vcs.StatusError, Required: true}},
@@ -333,12 +339,12 @@ func TestThinAnswersMeanNo(t *testing.T) {
 		},
 		"empty lists and objects": {
 			pull:    `{"number":1,"state":"","head":{"sha":"` + sha + `"},"base":{"ref":"main"},"mergeable":true,"mergeable_state":"splendid"}`,
-			reviews: `[]`, status: `{}`, runs: `{}`, branch: `{}`, rules: `null`, commits: `null`,
+			reviews: `[]`, graph: `{"data":{}}`, branch: `{}`, rules: `null`, commits: `null`,
 			want: vcs.Pull{Number: 1, State: vcs.PullClosed, Fork: true, Head: vcs.Ref{SHA: sha}, Base: vcs.Ref{Branch: "main"}, Checks: []vcs.Check{}, Contributors: []string{}},
 		},
 		"clean, but the rules are hidden": {
 			pull:    `{"number":1,"state":"open","head":{"sha":"` + sha + `"},"base":{"ref":"main"},"mergeable":true,"mergeable_state":"unstable"}`,
-			reviews: `[]`, status: `{"statuses":[{"state":"failure","context":"lint"}]}`, runs: `{}`, branch: "403", rules: "403", commits: `[]`,
+			reviews: `[]`, graph: graph(`{"context":"lint","state":"FAILURE"}`), branch: "403", rules: "403", commits: `[]`,
 			want: vcs.Pull{
 				Number: 1, State: vcs.PullOpen, Fork: true, Head: vcs.Ref{SHA: sha}, Base: vcs.Ref{Branch: "main"}, Mergeable: vcs.Yes,
 				Checks: []vcs.Check{{Context: "lint", State: vcs.StatusFailure}}, Contributors: []string{},
@@ -346,7 +352,7 @@ func TestThinAnswersMeanNo(t *testing.T) {
 		},
 		"rules of a kind we do not know": {
 			pull:    `{"number":1,"state":"open","head":{"sha":"` + sha + `"},"base":{"ref":"main"},"mergeable":true,"mergeable_state":"blocked"}`,
-			reviews: `[]`, status: `{}`, runs: `{}`, branch: `{"protected":false}`, commits: `[]`,
+			reviews: `[]`, graph: graph(``), branch: `{"protected":false}`, commits: `[]`,
 			rules: `[{"type":"required_status_checks","parameters":{"required_status_checks":[{"context":"planlatch/apply"}]}},{"type":"code_scanning"}]`,
 			want: vcs.Pull{
 				Number: 1, State: vcs.PullOpen, Fork: true, Head: vcs.Ref{SHA: sha}, Base: vcs.Ref{Branch: "main"}, Mergeable: vcs.No,
@@ -359,8 +365,7 @@ func TestThinAnswersMeanNo(t *testing.T) {
 			t.Parallel()
 			const at = "/api/v3/repos/acme/infra"
 			answers := map[string]string{
-				at + "/pulls/1": c.pull, at + "/pulls/1/reviews": c.reviews, at + "/commits/" + sha + "/status": c.status,
-				at + "/commits/" + sha + "/check-runs": c.runs, at + "/branches/main": c.branch, at + "/rules/branches/main": c.rules,
+				at + "/pulls/1": c.pull, at + "/pulls/1/reviews": c.reviews, "/api/graphql": c.graph, at + "/branches/main": c.branch, at + "/rules/branches/main": c.rules,
 				at + "/pulls/1/commits": c.commits,
 			}
 			server := listen(t, func(w http.ResponseWriter, r *http.Request, _ []byte) {
@@ -414,6 +419,8 @@ func TestPullsWithManyCommitsAreReadWhole(t *testing.T) {
 			answer = map[string]any{"number": 1, "commits": 300, "head": map[string]any{"sha": head}, "base": map[string]any{"ref": "main", "sha": base}}
 		case strings.HasSuffix(r.URL.Path, "/pulls/1/commits"):
 			t.Errorf("read the list that ends at 250")
+		case r.URL.Path == "/api/graphql":
+			answer = map[string]any{"data": map[string]any{}}
 		case strings.HasSuffix(r.URL.Path, "/reviews"), strings.HasSuffix(r.URL.Path, "/rules/branches/main"):
 			answer = []any{}
 		case strings.HasSuffix(r.URL.Path, "/compare/"+base+"..."+head):

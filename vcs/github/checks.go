@@ -1,66 +1,27 @@
 package github
 
 import (
-	"context"
 	"sort"
 	"strings"
-
-	gh "github.com/google/go-github/v60/github"
 
 	"github.com/planlatch/planlatch/vcs"
 )
 
 // report is the last result under one name: a commit status, or a check run of an app.
 type report struct {
-	context string
-	state   vcs.StatusState
-	app     int64 // of a check run; 0 for a status, whose maker GitHub does not tell here
-}
-
-// reports reads statuses and check runs of a commit, the latest of each.
-func (h *Host) reports(ctx context.Context, owner, repo, sha string) ([]report, error) {
-	statuses, err := pages(ctx, func(ctx context.Context, o gh.ListOptions) ([]*gh.RepoStatus, *gh.Response, error) {
-		c, resp, err := h.api.Repositories.GetCombinedStatus(ctx, owner, repo, sha, &o)
-		if err != nil {
-			return nil, resp, err
-		}
-		return c.Statuses, resp, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	runs, err := pages(ctx, func(ctx context.Context, o gh.ListOptions) ([]*gh.CheckRun, *gh.Response, error) {
-		latest := "latest"
-		c, resp, err := h.api.Checks.ListCheckRunsForRef(ctx, owner, repo, sha, &gh.ListCheckRunsOptions{Filter: &latest, ListOptions: o})
-		if err != nil {
-			return nil, resp, err
-		}
-		return c.CheckRuns, resp, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	var out []report
-	for _, s := range statuses {
-		if s.GetContext() != "" {
-			out = append(out, report{context: s.GetContext(), state: statusState(s.GetState())})
-		}
-	}
-	for _, c := range runs {
-		if c.GetName() != "" {
-			out = append(out, report{context: c.GetName(), state: checkState(c.GetStatus(), c.GetConclusion()), app: c.GetApp().GetID()})
-		}
-	}
-	return out, nil
+	context  string
+	state    vcs.StatusState
+	app      int64 // of a check run; 0 for a status, whose maker GitHub does not tell here
+	required bool  // GitHub says so, whatever rule it comes from
 }
 
 func statusState(s string) vcs.StatusState {
 	switch s {
-	case "success":
+	case "SUCCESS":
 		return vcs.StatusSuccess
-	case "pending":
+	case "PENDING", "EXPECTED": // expected: a required one that never reported
 		return vcs.StatusPending
-	case "failure":
+	case "FAILURE":
 		return vcs.StatusFailure
 	default:
 		return vcs.StatusError
@@ -69,13 +30,13 @@ func statusState(s string) vcs.StatusState {
 
 // checkState maps the words of a check run as GitHub's own merge box does: neutral and skipped are good enough.
 func checkState(status, conclusion string) vcs.StatusState {
-	if status != "completed" {
+	if status != "COMPLETED" {
 		return vcs.StatusPending
 	}
 	switch conclusion {
-	case "success", "neutral", "skipped":
+	case "SUCCESS", "NEUTRAL", "SKIPPED":
 		return vcs.StatusSuccess
-	case "failure", "timed_out", "action_required", "startup_failure", "cancelled":
+	case "FAILURE", "TIMED_OUT", "ACTION_REQUIRED", "STARTUP_FAILURE", "CANCELLED":
 		return vcs.StatusFailure
 	default: // stale, and whatever comes
 		return vcs.StatusError
@@ -94,7 +55,7 @@ func (r rules) judge(seen []report, allowed bool) []vcs.Check {
 		checks[context] = vcs.Check{Context: context, State: c.State, Required: c.Required || required}
 	}
 	for _, s := range seen {
-		put(s.context, s.state, !r.known && !allowed)
+		put(s.context, s.state, s.required || !r.known() && !allowed)
 	}
 	for _, q := range r.required {
 		put(q.context, q.state(seen), true)

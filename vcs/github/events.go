@@ -170,6 +170,8 @@ func readPush(p *payload, e *vcs.Event) error {
 		return &vcs.IgnoredError{Reason: "push of a tag"}
 	case !ok || branch == "":
 		return &vcs.IgnoredError{Reason: "push of another ref"}
+	case strings.HasPrefix(branch, "gh-readonly-queue/"):
+		return &vcs.IgnoredError{Reason: "push of a merge queue"} // merge_group tells of it
 	case !commitID.MatchString(p.Before) || !commitID.MatchString(p.After):
 		return missing("push", "commit before or after")
 	}

@@ -139,6 +139,7 @@ func TestParseIgnoresWhatIsNotOurs(t *testing.T) {
 		"issue_comment.edited":           "comment edited",
 		"issue_comment.deleted":          "comment deleted",
 		"push.tag":                       "push of a tag",
+		"push.queue":                     "push of a merge queue",
 		"status.pending":                 "status pending",
 		"status.own":                     "status of our own",
 		"check_run.created":              "check run not completed",
@@ -255,17 +256,27 @@ func TestTheFakesDeliveriesParse(t *testing.T) {
 	ok(t, w.SetDraft(name, n, "bob", false))
 	ok(t, w.SetStatus(name, "carol", must(w.Tip(name, "one"))(t), fakehost.Status{Context: "ci", State: "success"}))
 	must(w.Merge(name, n, "alice", fakehost.Squash))(t)
+	queued := w.open("two")
+	ok(t, w.SetStatus(name, "carol", must(w.Tip(name, "two"))(t), fakehost.Status{Context: "ci", State: "success"}))
+	ok(t, w.Protect(name, "main", fakehost.Protection{Checks: []string{"ci"}, Queue: true}))
+	ok(t, w.Enqueue(name, queued, "carol"))
+	group, _ := w.Group(name, queued)
+	ok(t, w.SetStatus(name, "carol", group.Head, fakehost.Status{Context: "ci", State: "success"}))
 	ok(t, w.Flush(t.Context()))
 	close(got)
 	var kinds []string
 	for e := range got {
 		kinds = append(kinds, string(e.Kind)+" "+e.Action)
+		if want := (vcs.Queue{Branch: "main", Base: group.Base, Head: group.Head, Ref: group.Ref}); e.Kind == vcs.EventQueue && *e.Queue != want {
+			t.Errorf("Parse().Queue = %v, want %v", *e.Queue, want)
+		}
 		if _, err := json.Marshal(e); err != nil {
 			t.Errorf("Marshal(%v) = %v", e, err)
 		}
 	}
 	want := []string{"push ", "pull opened", "comment created", "review submitted", "pull converted_to_draft", "pull ready_for_review",
-		"status success", "pull closed", "push "}
+		"status success", "pull closed", "push ", "push ", "pull opened", "status success", "queue checks_requested", "status success",
+		"pull closed", "push "}
 	if d := cmp.Diff(want, kinds); d != "" {
 		t.Errorf("events differ (-want +got):\n%s", d)
 	}

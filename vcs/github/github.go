@@ -5,14 +5,15 @@
 // included. The package does not retry: it says with *vcs.RetryError when to come back. It keeps no state but who we are, and is safe for
 // concurrent use.
 //
-// How branch protection counts. GitHub shows the required checks of a branch to tokens that may push (the branch's own protection) and
-// read (rule sets). Where they can be read, exactly those checks are [vcs.Check.Required], and one that never reported is listed as
-// pending. Where they cannot (403 or 404), GitHub's own verdict decides: if it calls the pull request mergeable, no check counts as
-// required, because every required one must then be green; if it does not, every check counts as required.
+// How branch protection counts. Of each check that reported, GitHub says over GraphQL whether it is required, to every token that reads
+// the pull request; which others are, the branch (its own protection) and its rule sets tell, to tokens without administration. Where they
+// can be read, exactly those checks are [vcs.Check.Required], and one that never reported is listed as pending. Where they cannot,
+// GitHub's own verdict decides: if it calls the pull request mergeable, no hidden check counts as required, because every required one
+// must then be green; if it does not, every check counts as required.
 //
 // GitHub calls a pull request "blocked" also while our own contexts (planlatch/…) are required and not yet green, which an apply before
 // the merge could never get past. So a blocked pull request is mergeable if everything else that its rules ask for can be read and is
-// met; see rules.go.
+// met; see rules.go. A fine-grained token cannot read check runs at all: it is told so little that such a pull request stays blocked.
 package github
 
 import (
@@ -56,6 +57,7 @@ type Host struct {
 	secret []byte
 	cred   credential
 	api    *gh.Client
+	graph  string // address of the GraphQL API
 
 	mu   sync.Mutex
 	self *vcs.User // of our token, once known
@@ -95,7 +97,7 @@ func New(o Options) (*Host, error) {
 		return nil, fmt.Errorf("vcs %s: webhook_secret: is empty: unsigned webhooks are never accepted", o.Name)
 	}
 	h := &Host{name: o.Name, web: web, secret: []byte(o.WebhookSecret), cred: staticToken(o.Token)}
-	h.api = newClient(o.HTTP, api, h.cred)
+	h.api, h.graph = newClient(o.HTTP, api, h.cred), graphAddress(api)
 	return h, nil
 }
 
@@ -127,6 +129,14 @@ func apiAddress(web *url.URL) string {
 	default:
 		return web.String() + "/api/v3"
 	}
+}
+
+// graphAddress derives where the GraphQL API is: beside /api/v3 on an Enterprise server, below the API's own host elsewhere.
+func graphAddress(api *url.URL) string {
+	if root, enterprise := strings.CutSuffix(api.String(), "/v3"); enterprise {
+		return root + "/graphql"
+	}
+	return api.String() + "/graphql"
 }
 
 // A name is used in paths, so it must be what GitHub allows and nothing that changes the path.

@@ -249,9 +249,40 @@ func TestMergeability(t *testing.T) {
 			ok(w.t, w.Protect(name, "main", fakehost.Protection{Checks: []string{"planlatch/apply"}, RuleSet: true, Approvals: 1}))
 			must(w.Review(name, n, "mallory", fakehost.Approved, ""))(w.t)
 		}},
-		"our own check missing, protection not readable": {want: vcs.No, says: "rules of main", change: func(w *world, _ int, _ string) {
+		"our own check missing, for one who does not administer": {want: vcs.Yes, change: func(w *world, _ int, _ string) {
 			ok(w.t, w.Protect(name, "main", fakehost.Protection{Checks: []string{"planlatch/apply"}}))
 		}},
+		"our own check and an approval missing, for one who does not administer": {want: vcs.No, says: "rules of main", change: func(w *world, _ int, _ string) {
+			ok(w.t, w.Protect(name, "main", fakehost.Protection{Checks: []string{"planlatch/apply"}, Approvals: 1}))
+		}},
+		"our own check missing, changes requested": {want: vcs.No, says: "rules of main", change: func(w *world, n int, _ string) {
+			ok(w.t, w.Protect(name, "main", fakehost.Protection{Checks: []string{"planlatch/apply"}, RuleSet: true, Approvals: 1}))
+			must(w.Review(name, n, "carol", fakehost.Approved, ""))(w.t)
+			must(w.Review(name, n, "alice", fakehost.ChangesRequested, "no"))(w.t)
+		}},
+		"our own check missing, a conversation open": {want: vcs.No, says: "rules of main", change: func(w *world, n int, _ string) {
+			ok(w.t, w.Protect(name, "main", fakehost.Protection{Checks: []string{"planlatch/apply"}, Threads: true}))
+			ok(w.t, w.SetThreads(name, n, true, false))
+		}},
+		"our own check missing, conversations resolved": {want: vcs.Yes, change: func(w *world, n int, _ string) {
+			ok(w.t, w.Protect(name, "main", fakehost.Protection{Checks: []string{"planlatch/apply"}, Threads: true, RuleSet: true}))
+			ok(w.t, w.SetThreads(name, n, true, true))
+		}},
+		"our own check missing, with a merge queue": {want: vcs.Yes, change: func(w *world, _ int, _ string) {
+			ok(w.t, w.Protect(name, "main", fakehost.Protection{Checks: []string{"planlatch/apply"}, Queue: true, RuleSet: true}))
+		}},
+		"our own check missing, check runs hidden from a fine-grained token": {
+			options: fakehost.Options{FineGrained: true}, want: vcs.No, says: "rules of main", change: func(w *world, _ int, head string) {
+				ok(w.t, w.SetCheckRun(name, head, fakehost.CheckRun{Name: "unit", Status: "completed", Conclusion: "success"}))
+				ok(w.t, w.Protect(name, "main", fakehost.Protection{Checks: []string{"planlatch/apply"}, RuleSet: true}))
+			},
+		},
+		"clean, check runs hidden from a fine-grained token": {
+			options: fakehost.Options{FineGrained: true}, want: vcs.Yes, change: func(w *world, _ int, head string) {
+				ok(w.t, w.SetCheckRun(name, head, fakehost.CheckRun{Name: "unit", Status: "completed", Conclusion: "success"}))
+				ok(w.t, w.Protect(name, "main", fakehost.Protection{Checks: []string{"unit"}}))
+			},
+		},
 		"our own check missing, protection readable": {want: vcs.Yes, change: func(w *world, _ int, _ string) {
 			ok(w.t, w.SetPermission(name, "planlatch-bot", fakehost.Admin))
 			ok(w.t, w.Protect(name, "main", fakehost.Protection{Checks: []string{"planlatch/apply"}}))

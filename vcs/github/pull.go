@@ -12,8 +12,7 @@ import (
 	"github.com/planlatch/planlatch/vcs"
 )
 
-// Pull reads the whole snapshot: the pull request first, then reviews, checks, the rules of its base and the commits. A push in between
-// shows as an older head; the caller compares heads anyway.
+// Pull reads the whole snapshot: the pull request first, then reviews, checks, the rules of its base and the commits.
 func (h *Host) Pull(ctx context.Context, r vcs.Repo, number int) (vcs.Pull, error) {
 	p, err := h.pull(ctx, r, number)
 	if err != nil {
@@ -42,7 +41,7 @@ func (h *Host) pull(ctx context.Context, r vcs.Repo, number int) (vcs.Pull, erro
 	if p.Reviews, err = h.reviews(ctx, owner, repo, number); err != nil {
 		return vcs.Pull{}, fmt.Errorf("reviews: %w", err)
 	}
-	seen, err := h.reports(ctx, owner, repo, p.Head.SHA)
+	look, err := h.look(ctx, owner, repo, number, p.Head.SHA)
 	if err != nil {
 		return vcs.Pull{}, fmt.Errorf("checks: %w", err)
 	}
@@ -54,16 +53,11 @@ func (h *Host) pull(ctx context.Context, r vcs.Repo, number int) (vcs.Pull, erro
 		p.Base.SHA = rules.tip // what the pull request says is the tip at its last push
 	}
 	p.Mergeable, p.MergeBlocked = mergeable(got)
-	if p.State == vcs.PullOpen && p.Mergeable == vcs.No && got.GetMergeableState() == "blocked" {
-		ours, err := h.onlyOursMissing(ctx, r, p, rules, seen)
-		if err != nil {
-			return vcs.Pull{}, fmt.Errorf("rules of %s: %w", p.Base.Branch, err)
-		}
-		if ours {
-			p.Mergeable, p.MergeBlocked = vcs.Yes, ""
-		}
+	rules.take(look.protection)
+	if p.State == vcs.PullOpen && got.GetMergeableState() == "blocked" && rules.onlyOursMissing(look) {
+		p.Mergeable, p.MergeBlocked = vcs.Yes, ""
 	}
-	p.Checks = rules.judge(seen, p.Mergeable == vcs.Yes)
+	p.Checks = rules.judge(look.seen, p.Mergeable == vcs.Yes)
 	if p.Contributors, err = h.contributors(ctx, owner, repo, got); err != nil {
 		return vcs.Pull{}, fmt.Errorf("commits: %w", err)
 	}

@@ -15,12 +15,18 @@ import (
 // rules are what GitHub asks for before it merges into a branch: the branch's own protection and the rule sets that cover it.
 type rules struct {
 	tip       string // the commit of the branch, or ""
-	known     bool   // the required checks below are all there are
 	protected bool   // the branch has a protection of its own
+	listed    bool   // and its checks are in required
+	told      bool   // and what else it asks for is below
+	sets      bool   // the rule sets are read
 	required  []requirement
-	approvals int  // asked for by rule sets
-	other     bool // a rule set asks for something that we cannot judge
+	reviews   bool // reviews are asked for
+	threads   bool // conversations must be resolved
+	other     bool // something is asked for that we cannot judge
 }
+
+// known says whether the required checks are all there are.
+func (r rules) known() bool { return r.listed && r.sets }
 
 // requirement is one check that must be green.
 type requirement struct {
@@ -93,12 +99,9 @@ func (h *Host) rules(ctx context.Context, owner, repo, branch string) (rules, er
 	if b.Protected == nil {
 		return rules{tip: b.Commit.SHA}, nil
 	}
-	r := rules{tip: b.Commit.SHA, known: true, protected: *b.Protected}
-	switch {
-	case b.Protection != nil && b.Protection.Checks != nil:
+	r := rules{tip: b.Commit.SHA, protected: *b.Protected, listed: !*b.Protected || b.Protection != nil, sets: true}
+	if b.Protection != nil && b.Protection.Checks != nil {
 		r.require(b.Protection.Checks)
-	case r.protected && b.Protection == nil:
-		r.known = false
 	}
 	sets, err := pages(ctx, func(ctx context.Context, o gh.ListOptions) ([]rule, *gh.Response, error) {
 		var got []rule
@@ -110,7 +113,7 @@ func (h *Host) rules(ctx context.Context, owner, repo, branch string) (rules, er
 	switch {
 	case errors.Is(err, vcs.ErrNotFound): // the branch is readable, so this server is older than rule sets
 	case errors.Is(err, vcs.ErrDenied):
-		r.known, r.other = false, true
+		r.sets = false
 	case err != nil:
 		return rules{}, err
 	}
@@ -144,15 +147,16 @@ func (r *rules) require(c *gh.RequiredStatusChecks) {
 	}
 }
 
-// add takes one rule of a rule set. Rules about pushes and names do not concern a merge by the host's button.
+// add takes one rule of a rule set. Rules about pushes and names do not concern a merge by the host's button,
+// and a merge queue asks about its own commits.
 func (r *rules) add(s rule) {
 	switch s.Type {
 	case "":
-		r.known, r.other = false, true
+		r.sets = false
 	case "required_status_checks":
 		var p gh.RequiredStatusChecksRuleParameters
 		if json.Unmarshal(s.Parameters, &p) != nil {
-			r.known, r.other = false, true
+			r.sets = false
 			return
 		}
 		for _, c := range p.RequiredStatusChecks {
@@ -169,89 +173,59 @@ func (r *rules) add(s rule) {
 			LastPush  bool `json:"require_last_push_approval"`
 			Threads   bool `json:"required_review_thread_resolution"`
 		}
-		if json.Unmarshal(s.Parameters, &p) != nil || p.Owners || p.LastPush || p.Threads {
+		if json.Unmarshal(s.Parameters, &p) != nil || p.LastPush {
 			r.other = true
 		}
-		r.approvals = max(r.approvals, p.Approvals)
-	case "creation", "deletion", "non_fast_forward", "required_linear_history", "branch_name_pattern":
+		r.reviews, r.threads = r.reviews || p.Approvals > 0 || p.Owners, r.threads || p.Threads
+	case "creation", "deletion", "non_fast_forward", "required_linear_history", "branch_name_pattern", "merge_queue":
 	default:
 		r.other = true
 	}
 }
 
+// take adds what the branch's own protection says to those who may not administer it, or what administrators see.
+func (r *rules) take(p *protection) {
+	if p == nil {
+		return // it may have one all the same: GitHub shows each form to some
+	}
+	if !r.listed {
+		r.listed = true
+		for _, name := range p.Contexts {
+			r.required = append(r.required, requirement{context: name})
+		}
+	}
+	r.told = true
+	r.reviews = r.reviews || p.Approvals > 0 || p.Owners
+	r.threads = r.threads || p.Threads
+	r.other = r.other || p.Signatures || p.CommitSignatures || p.Lock || p.Deployments || p.LastPush
+}
+
 // onlyOursMissing says whether a blocked pull request waits for nothing but our own statuses: all rules can be read, every foreign
-// required check is green, one of ours is not, and there are as many approvals of people with write permission as asked for.
-func (h *Host) onlyOursMissing(ctx context.Context, r vcs.Repo, p vcs.Pull, rs rules, seen []report) (bool, error) {
-	if !rs.known || rs.other {
-		return false, nil
+// required check is green, one of ours is not, and GitHub is content with the reviews and conversations if it asks for them.
+func (r rules) onlyOursMissing(l look) bool {
+	if !r.known() || r.other || r.protected && !r.told || l.hidden {
+		return false
+	}
+	if l.decision != "APPROVED" && (r.reviews || l.decision != "") || r.threads && !l.resolved {
+		return false
 	}
 	missing := false
-	for _, q := range rs.required {
+	for _, q := range r.required {
 		switch {
 		case ours(q.context):
-			missing = missing || q.state(seen) != vcs.StatusSuccess
-		case !q.proven(seen):
-			return false, nil
+			missing = missing || q.state(l.seen) != vcs.StatusSuccess
+		case !q.proven(l.seen):
+			return false
 		}
 	}
-	if !missing {
-		return false, nil
-	}
-	needed := rs.approvals
-	if rs.protected {
-		n, ok, err := h.protectionApprovals(ctx, r, p.Base.Branch)
-		if err != nil || !ok {
-			return false, err
-		}
-		needed = max(needed, n)
-	}
-	return h.approvedBy(ctx, r, p.Reviews, needed)
-}
-
-// protectionApprovals reads the long form of a branch's protection, which takes the administration permission. ok is false if it cannot
-// be read or asks for more than checks and a number of approvals.
-func (h *Host) protectionApprovals(ctx context.Context, r vcs.Repo, branch string) (n int, ok bool, err error) {
-	owner, repo, err := split(r.Name)
-	if err != nil {
-		return 0, false, err
-	}
-	var p gh.Protection
-	_, err = h.fetch(ctx, "repos/"+owner+"/"+repo+"/branches/"+url.PathEscape(branch)+"/protection", nil, &p)
-	if err = explain(ctx, err); err != nil {
-		if absent(err) {
-			return 0, false, nil
-		}
-		return 0, false, err
-	}
-	if p.Restrictions != nil || p.GetRequiredSignatures().GetEnabled() || p.GetLockBranch().GetEnabled() ||
-		p.RequiredConversationResolution != nil && p.RequiredConversationResolution.Enabled {
-		return 0, false, nil
-	}
-	if w := p.RequiredPullRequestReviews; w != nil {
-		if w.RequireCodeOwnerReviews || w.RequireLastPushApproval {
-			return 0, false, nil
-		}
-		n = w.RequiredApprovingReviewCount
-	}
-	return n, true, nil
-}
-
-// approvedBy counts approvals as GitHub does: of people who may write, and none while one of them asks for changes.
-func (h *Host) approvedBy(ctx context.Context, r vcs.Repo, reviews []vcs.Review, needed int) (bool, error) {
-	for _, w := range reviews {
-		if needed <= 0 && w.State != vcs.ReviewChanges || w.State != vcs.ReviewApproved && w.State != vcs.ReviewChanges {
-			continue
-		}
-		level, err := h.Permission(ctx, r, w.Author.Login)
+	for _, s := range l.seen {
 		switch {
-		case err != nil:
-			return false, err
-		case level < vcs.PermissionWrite:
-		case w.State == vcs.ReviewChanges:
-			return false, nil
+		case !s.required || s.state == vcs.StatusSuccess:
+		case ours(s.context):
+			missing = true
 		default:
-			needed--
+			return false
 		}
 	}
-	return needed <= 0, nil
+	return missing
 }

@@ -14,10 +14,10 @@ import (
 var fields = map[string][]string{
 	"Query":                              {"repository"},
 	"Repository":                         {"pullRequest"},
-	"PullRequest":                        {"headRefOid", "mergeStateStatus", "reviewDecision", "baseRef", "commits", "reviewThreads"},
+	"PullRequest":                        {"reviewDecision", "baseRef", "commits", "reviewThreads"},
 	"Ref":                                {"refUpdateRule", "branchProtectionRule"},
 	"RefUpdateRule":                      {"requiredApprovingReviewCount", "requiredStatusCheckContexts", "requiresCodeOwnerReviews", "requiresConversationResolution", "requiresSignatures"},
-	"BranchProtectionRule":               {"requiredApprovingReviewCount", "requiredStatusCheckContexts", "requiresCodeOwnerReviews", "requiresConversationResolution", "requiresCommitSignatures", "lockBranch", "requiresDeployments"},
+	"BranchProtectionRule":               {"requiredApprovingReviewCount", "requiredStatusCheckContexts", "requiresCodeOwnerReviews", "requiresConversationResolution", "requiresCommitSignatures", "lockBranch", "requiresDeployments", "requireLastPushApproval"},
 	"PullRequestCommitConnection":        {"nodes"},
 	"PullRequestCommit":                  {"commit"},
 	"Commit":                             {"oid", "statusCheckRollup"},
@@ -31,7 +31,7 @@ var fields = map[string][]string{
 	"App":                                {"databaseId"},
 	"PullRequestReviewThreadConnection":  {"nodes", "pageInfo"},
 	"PullRequestReviewThread":            {"isResolved"},
-	"MergeStateStatus":                   nil, "PullRequestReviewDecision": nil, "StatusState": nil, "CheckStatusState": nil, "CheckConclusionState": nil,
+	"PullRequestReviewDecision":          nil, "StatusState": nil, "CheckStatusState": nil, "CheckConclusionState": nil,
 	"GitObjectID": nil,
 }
 

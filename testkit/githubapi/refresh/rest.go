@@ -16,13 +16,10 @@ var operations = []string{
 	"get /repos/{owner}/{repo}",
 	"get /repos/{owner}/{repo}/collaborators/{username}/permission",
 	"get /repos/{owner}/{repo}/branches/{branch}",
-	"get /repos/{owner}/{repo}/branches/{branch}/protection",
 	"get /repos/{owner}/{repo}/rules/branches/{branch}",
 	"get /repos/{owner}/{repo}/git/ref/{ref}",
 	"get /repos/{owner}/{repo}/git/commits/{commit_sha}",
 	"get /repos/{owner}/{repo}/compare/{basehead}",
-	"get /repos/{owner}/{repo}/commits/{ref}/status",
-	"get /repos/{owner}/{repo}/commits/{ref}/check-runs",
 	"post /repos/{owner}/{repo}/statuses/{sha}",
 	"get /repos/{owner}/{repo}/pulls",
 	"get /repos/{owner}/{repo}/pulls/{pull_number}",
@@ -32,7 +29,6 @@ var operations = []string{
 	"post /repos/{owner}/{repo}/issues/{issue_number}/comments",
 	"get /repos/{owner}/{repo}/issues/comments/{comment_id}",
 	"patch /repos/{owner}/{repo}/issues/comments/{comment_id}",
-	"delete /repos/{owner}/{repo}/issues/comments/{comment_id}",
 	"post /repos/{owner}/{repo}/issues/comments/{comment_id}/reactions",
 }
 
