@@ -24,7 +24,7 @@ build: ## build bin/planlatch and its helper
 .PHONY: tools
 tools: ## install missing system packages and build the pinned test programs, once
 	sh tools/system.sh
-	sh tools/build.sh tofu gitea versitygw
+	sh tools/build.sh tofu terraform provider-time gitea versitygw
 
 .PHONY: test
 test: tools ## run every test: needs Go, git and make, and installs or builds the rest

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Builds the pinned test programs into a cache that is keyed by what they are built from, so that a second call costs nothing.
-# Usage: tools/build.sh [tofu|gitea|versitygw|golangci-lint|govulncheck]…   prints one line "name path" per program.
+# Usage: tools/build.sh [tofu|terraform|provider-time|gitea|versitygw|golangci-lint|govulncheck]…   prints one line "name path" per program.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${PLANLATCH_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/planlatch/tools}
-[ $# -gt 0 ] || set -- tofu gitea versitygw
+[ $# -gt 0 ] || set -- tofu terraform provider-time gitea versitygw
 
 build() { # name package cgo goflags…
 	name=$1 package=$2 cgo=$3
@@ -38,10 +38,12 @@ build() { # name package cgo goflags…
 for name in "$@"; do
 	case $name in
 	tofu) build tofu github.com/opentofu/opentofu/cmd/tofu 0 -ldflags '-s -w -X github.com/opentofu/opentofu/version.dev=no' ;;
+	terraform) build terraform github.com/hashicorp/terraform 0 -ldflags '-s -w' ;; # 1.5.7, the last release under the MPL
+	provider-time) build provider-time github.com/hashicorp/terraform-provider-time 0 -ldflags '-s -w' ;; # v0.14.2
 	gitea) build gitea code.gitea.io/gitea 1 -tags 'sqlite sqlite_unlock_notify' -ldflags '-s -w' ;;
 	versitygw) build versitygw github.com/versity/versitygw/cmd/versitygw 0 -ldflags '-s -w' ;;
 	golangci-lint) build golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint 0 -ldflags '-s -w' ;;
 	govulncheck) build govulncheck golang.org/x/vuln/cmd/govulncheck 0 -ldflags '-s -w' ;;
-	*) echo "tools/build.sh: unknown program $name (tofu, gitea, versitygw, golangci-lint, govulncheck)" >&2; exit 2 ;;
+	*) echo "tools/build.sh: unknown program $name (tofu, terraform, provider-time, gitea, versitygw, golangci-lint, govulncheck)" >&2; exit 2 ;;
 	esac
 done
