@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/planlatch/planlatch/git"
+	"github.com/planlatch/planlatch/provider"
 	"github.com/planlatch/planlatch/run"
 )
 
@@ -19,12 +20,14 @@ const jobHousekeeping = "housekeeping"
 // unusedFor is how old an extracted tree must be before it goes. It can be extracted again at any time from the mirror.
 const unusedFor = 48 * time.Hour
 
-// housekeeper keeps the data directory from growing: mirrors are repacked, and extracted trees that no live run reads are removed.
+// housekeeper keeps the data directory from growing: mirrors are repacked; extracted trees that no live run reads, and what killed fetches of
+// providers left, are removed.
 type housekeeper struct {
-	store run.Store
-	git   *git.Mirrors
-	dir   string
-	log   *slog.Logger
+	store     run.Store
+	git       *git.Mirrors
+	providers *provider.Store
+	dir       string
+	log       *slog.Logger
 }
 
 func (h *housekeeper) run(ctx context.Context, _ string) error {
@@ -38,7 +41,7 @@ func (h *housekeeper) run(ctx context.Context, _ string) error {
 			faults = append(faults, fmt.Errorf("repack the mirror of %s: %w", r.Name, err))
 		}
 	}
-	return errors.Join(append(faults, h.trees(ctx))...)
+	return errors.Join(append(faults, h.trees(ctx), h.providers.Sweep(ctx))...)
 }
 
 // trees removes old extracted trees, but those of runs that are not final.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/facts"
 	"github.com/planlatch/planlatch/policy"
+	"github.com/planlatch/planlatch/provider"
 	"github.com/planlatch/planlatch/report"
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/runner"
@@ -89,6 +91,34 @@ func openTools(cfg *config.Config, env map[string]string) (*tool.Finder, error) 
 	})
 }
 
+// openProviders opens the store of providers. Fetches are walled and connected like any run.
+func openProviders(cfg *config.Config, exec executor.Executor, environment []string, log *slog.Logger) (*provider.Store, error) {
+	o := provider.Options{
+		Dir: filepath.Join(cfg.Data, "providers"), Mirror: cfg.Tools.ProviderMirror, Exec: exec, Network: network(cfg), Limits: limits(cfg),
+		Environment: environment, Log: log,
+	}
+	for _, b := range cfg.Execution.Binds {
+		everybody := slices.ContainsFunc(b.Projects, func(s selector.Selector) bool { return s.String() == "//**" })
+		if everybody && !b.Write { // certificates, for instance
+			o.Binds = append(o.Binds, executor.Bind{Path: b.Path})
+		}
+	}
+	return provider.New(o)
+}
+
+func network(cfg *config.Config) executor.Network {
+	mode := executor.NetworkOpen
+	if cfg.Execution.Network.Mode != "open" {
+		mode = executor.NetworkNone
+	}
+	return executor.Network{Mode: mode, Allow: cfg.Execution.Network.Allow}
+}
+
+func limits(cfg *config.Config) executor.Limits {
+	l := cfg.Execution.Limits
+	return executor.Limits{Memory: int64(l.Memory), Processes: l.Processes, Disk: int64(l.Disk), Log: int64(l.Log)}
+}
+
 // withoutEffect names the settings that are read and checked, and that this version does nothing with: nobody should rely on them unawares.
 func withoutEffect(cfg *config.Config) []string {
 	var out []string
@@ -100,7 +130,6 @@ func withoutEffect(cfg *config.Config) []string {
 	say(len(cfg.Notify) > 0, "notify: chat and webhooks are not built yet, so it")
 	say(cfg.Telemetry.OTLPEndpoint != "", "telemetry.otlp_endpoint")
 	say(cfg.Tools.Mirror != "", "tools.mirror")
-	say(cfg.Tools.ProviderMirror != "", "tools.provider_mirror")
 	parallel := cfg.Defaults.Parallel > 0
 	for _, r := range cfg.Repos {
 		parallel = parallel || r.Rules.Parallel > 0
@@ -138,18 +167,12 @@ func look(cfg *config.Config) func(host, repo string) views.Look {
 func (s *Server) runnerOptions(node run.Node, keys keys, hosts map[string]vcs.Host, environment []string) runner.Options {
 	cfg := s.cfg
 	x := cfg.Execution
-	mode := executor.NetworkOpen
-	if x.Network.Mode != "open" {
-		mode = executor.NetworkNone
-	}
 	return runner.Options{
 		Node: node, Workers: workers(cfg), Dir: filepath.Join(cfg.Data, "work"),
 		PlanTimeout: x.PlanTimeout, ApplyTimeout: x.ApplyTimeout, PlanGrace: x.CancelGrace.Plan, ApplyGrace: x.CancelGrace.Apply,
 		LockTimeout: x.LockTimeout, NodeTimeout: x.NodeTimeout,
-		Limits: executor.Limits{
-			Memory: int64(x.Limits.Memory), Processes: x.Limits.Processes, Disk: int64(x.Limits.Disk), Log: int64(x.Limits.Log),
-		},
-		Network:     executor.Network{Mode: mode, Allow: x.Network.Allow},
+		Limits:      limits(cfg),
+		Network:     network(cfg),
 		Environment: environment,
 		EffectKey:   keys.effect,
 		Secrets:     secretsOf(cfg),

@@ -162,6 +162,10 @@ func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
 		return err
 	}
 	mirrors := git.New(git.Options{Dir: filepath.Join(cfg.Data, "mirrors"), Log: s.log, Env: passed(cfg, o.Env)})
+	providers, err := openProviders(cfg, exec, passed(cfg, o.Env), s.log)
+	if err != nil {
+		return usage(err)
+	}
 	gatherer := &facts.Gatherer{Hosts: hosts, Store: s.store, Git: mirrors, Log: s.log}
 	if s.admin, s.NewAdminToken, err = admin(ctx, cfg, s.store); err != nil {
 		return err
@@ -180,13 +184,13 @@ func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
 	s.store.Handle(intake.JobStale, in.Stale)
 	s.store.Handle(intake.JobReconcile, in.Reconcile)
 	s.store.Handle(operator.JobPauses, func(ctx context.Context, match string) error { return operator.Refresh(ctx, s.store, match) })
-	s.store.Handle(jobHousekeeping, (&housekeeper{store: s.store, git: mirrors, dir: filepath.Join(cfg.Data, "work"), log: s.log}).run)
+	s.store.Handle(jobHousekeeping, (&housekeeper{store: s.store, git: mirrors, providers: providers, dir: filepath.Join(cfg.Data, "work"), log: s.log}).run)
 	s.store.Every(jobHousekeeping, "all", 24*time.Hour, false)
 	for name := range hosts {
 		s.store.Every(intake.JobReconcile, name, o.Reconcile, true)
 	}
 	s.runner = runner.New(runner.Parts{
-		Store: s.store, Exec: exec, Git: mirrors, Facts: gatherer, Tools: tools, Policy: engine, Blobs: s.blobs, Log: s.log,
+		Store: s.store, Exec: exec, Git: mirrors, Facts: gatherer, Tools: tools, Providers: providers, Policy: engine, Blobs: s.blobs, Log: s.log,
 	}, s.runnerOptions(node, keys, hosts, passed(cfg, o.Env)))
 	s.notifier = &notify.Notifier{Store: s.store, Views: viewer, Hosts: hosts, Log: s.log}
 	return s.routes(hosts, viewer, keys)

@@ -8,8 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
-	"time"
+
+	"github.com/planlatch/planlatch/flock"
 )
 
 // lock waits for the right to write to the mirror, among goroutines and processes. The returned file carries the lock: a git that inherits
@@ -28,29 +28,11 @@ func (m *Mirror) lock(ctx context.Context) (file *os.File, release func(), err e
 	if err := os.MkdirAll(filepath.Dir(m.dir), 0o700); err != nil {
 		return nil, nil, fmt.Errorf("make the directory of mirrors: %w", err)
 	}
-	f, err := os.OpenFile(strings.TrimSuffix(m.dir, ".git")+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := flock.Open(ctx, strings.TrimSuffix(m.dir, ".git")+".lock")
 	if err != nil {
-		return nil, nil, fmt.Errorf("open the lock of the mirror: %w", err)
+		return nil, nil, fmt.Errorf("wait for another process's fetch of this repository: %w", err)
 	}
-	// Between processes the lock can only be polled if the wait is to end with the context.
-	tick := time.NewTicker(25 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return f, func() { _ = f.Close(); <-m.turn }, nil // closing gives the lock back and cannot fail usefully
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			_ = f.Close() // the error above is the one to tell
-			return nil, nil, fmt.Errorf("lock the mirror: %w", err)
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			_ = f.Close() // nothing was written
-			return nil, nil, fmt.Errorf("wait for another process's fetch of this repository: %w", context.Cause(ctx))
-		}
-	}
+	return f, func() { _ = f.Close(); <-m.turn }, nil // closing gives the lock back and cannot fail usefully
 }
 
 // sweep removes what a git that was killed left behind. The caller holds the lock, so no git that writes is alive.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -54,20 +52,17 @@ func (r *Runner) prepareApply(ctx context.Context, running run.Run) (prepared, e
 		if files[fileLock], err = r.Blobs.Get(ctx, key); err != nil {
 			return prepared{}, refuse("the stored lock file cannot be read: %v", err)
 		}
+		if files[fileLock], err = r.provide(ctx, &g, files[fileLock]); err != nil {
+			return prepared{}, err
+		}
+	} else if _, err = r.provide(ctx, &g, nil); err != nil {
+		return prepared{}, err
 	}
-	dir, err := r.lay(files)
+	inputs, done, err := r.lay(ctx, files)
 	if err != nil {
 		return prepared{}, err
 	}
-	var inputs []executor.File
-	for name, data := range files {
-		inputs = append(inputs, executor.File{Name: name, Path: filepath.Join(dir, name), SHA256: digest(data)})
-	}
-	return prepared{spec: r.applySpec(g, inputs), secrets: g.grant.Secrets, done: func() {
-		if err := os.RemoveAll(dir); err != nil {
-			r.complain(ctx, "remove the files of an apply", err)
-		}
-	}}, nil
+	return prepared{spec: r.applySpec(g, inputs), secrets: g.grant.Secrets, done: done}, nil
 }
 
 // settleApply keeps what the apply left, an unsaved state first of all, and writes the outcome.

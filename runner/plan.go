@@ -40,10 +40,33 @@ func (r *Runner) planPhase(running run.Run) phase {
 		if err != nil {
 			return prepared{}, err
 		}
-		return prepared{spec: r.planSpec(g), secrets: g.grant.Secrets, done: func() {}}, nil
+		return r.preparePlan(ctx, g)
 	}
 	p.settle = func(ctx context.Context, e ending) error { return r.settlePlan(ctx, p, e) }
 	return p
+}
+
+// preparePlan lays out the lock file if the tool will find more in it than the repository has.
+func (r *Runner) preparePlan(ctx context.Context, g ground) (prepared, error) {
+	before, err := lockFile(g)
+	if err != nil {
+		return prepared{}, err
+	}
+	lock, err := r.provide(ctx, &g, before)
+	if err != nil {
+		return prepared{}, err
+	}
+	files := map[string][]byte{}
+	if !bytes.Equal(lock, before) {
+		files[fileLock] = lock
+	}
+	inputs, done, err := r.lay(ctx, files)
+	if err != nil {
+		return prepared{}, err
+	}
+	spec := r.planSpec(g)
+	spec.Inputs = inputs
+	return prepared{spec: spec, secrets: g.grant.Secrets, done: done}, nil
 }
 
 // settlePlan reads what a plan left, judges it, keeps it, and writes the outcome.
@@ -423,19 +446,30 @@ func tail(log string) string {
 	return log
 }
 
-// lay writes private files for an execution into a fresh directory and returns it.
-func (r *Runner) lay(files map[string][]byte) (string, error) {
+// lay writes private files for an execution where it takes its inputs from. done removes them.
+func (r *Runner) lay(ctx context.Context, files map[string][]byte) (inputs []executor.File, done func(), err error) {
+	if len(files) == 0 {
+		return nil, func() {}, nil
+	}
 	if err := os.MkdirAll(filepath.Join(r.o.Dir, "inputs"), 0o700); err != nil {
-		return "", err
+		return nil, nil, err
 	}
 	dir, err := os.MkdirTemp(filepath.Join(r.o.Dir, "inputs"), "run-")
 	if err != nil {
-		return "", err
+		return nil, nil, err
 	}
-	for name, data := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
-			return "", err
+	done = func() {
+		if err := os.RemoveAll(dir); err != nil {
+			r.complain(ctx, "remove the files of an execution", err)
 		}
 	}
-	return dir, nil
+	for name, data := range files {
+		file := executor.File{Name: name, Path: filepath.Join(dir, name), SHA256: digest(data)}
+		if err := os.WriteFile(file.Path, data, 0o600); err != nil {
+			done()
+			return nil, nil, err
+		}
+		inputs = append(inputs, file)
+	}
+	return inputs, done, nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 	"github.com/planlatch/planlatch/facts"
 	"github.com/planlatch/planlatch/git"
 	"github.com/planlatch/planlatch/project"
+	"github.com/planlatch/planlatch/provider"
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/selector"
 	"github.com/planlatch/planlatch/tool"
@@ -23,20 +26,20 @@ import (
 const (
 	filePlan     = "tfplan"
 	filePlanJSON = "plan.json"
-	fileLock     = ".terraform.lock.hcl"
+	fileLock     = project.LockFile
 	fileBackend  = ".terraform/terraform.tfstate" // where init writes the backend it resolved
 	fileErrored  = "errored.tfstate"              // where the tool leaves a state it could not save
 )
 
 // ground is what both phases of a run stand on: its place in the world, its source and its tool.
 type ground struct {
-	run    run.Run
-	repo   run.Repo
-	rev    run.Revision
-	tree   string // extracted source on this machine
-	tool   tool.Tool
-	config string // CLI configuration
-	grant  Grant
+	run       run.Run
+	repo      run.Repo
+	rev       run.Revision
+	tree      string // extracted source on this machine
+	tool      tool.Tool
+	providers provider.View // set for an execution alone
+	grant     Grant
 }
 
 // prepareGround fetches what is missing and resolves the tool. Errors that the project can mend are refusals.
@@ -75,9 +78,48 @@ func (r *Runner) equip(ctx context.Context, g ground, phase string) (ground, err
 	if g.grant, err = r.o.Grants(ctx, facts.Target(g.repo, of), phase); err != nil {
 		return g, refuse("provider configurations: %v", err)
 	}
-	g.config, err = r.cliConfig()
-	return g, err
+	return g, nil
 }
+
+// provide has the locked providers of a project where its execution finds them. lock is its lock file, which comes back with what the tool
+// found to be right besides; nil if there is none.
+func (r *Runner) provide(ctx context.Context, g *ground, lock []byte) ([]byte, error) {
+	var err error
+	if g.providers, err = r.Providers.View(ctx, g.tool.Name, g.tool.Path, lock); err != nil {
+		return nil, fmt.Errorf("providers: %w", err)
+	}
+	if g.providers.Lock != nil {
+		return g.providers.Lock, nil
+	}
+	return lock, nil
+}
+
+// lockFile reads the lock file that a project has in its tree; nil if it has none.
+func lockFile(g ground) ([]byte, error) {
+	root, err := os.OpenRoot(g.tree)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }() // read only
+	f, err := root.Open(path.Join(g.run.Dir, fileLock))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, refuse("its %s cannot be read: it must be a file of the repository", fileLock)
+	}
+	defer func() { _ = f.Close() }() // read only
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxLockFile {
+		return nil, refuse("its %s is not a file of at most %d bytes", fileLock, maxLockFile)
+	}
+	return io.ReadAll(f)
+}
+
+const maxLockFile = 1 << 20
 
 // noTool tells the pull request which tool is missing and who can help.
 func noTool(want tool.Want, err error) error {
@@ -155,40 +197,12 @@ func (r *Runner) refetch(ctx context.Context, repo run.Repo, rev run.Revision) e
 	return nil
 }
 
-// cliConfig returns the CLI configuration of every run: providers come from their registries and from nowhere in the repository
-// (semantics 34: a terraform.d/plugins directory would be executed without it).
-func (r *Runner) cliConfig() (string, error) {
-	file := filepath.Join(r.o.Dir, "cli", "tofu.rc")
-	const text = "provider_installation {\n  direct {}\n}\ndisable_checkpoint = true\n"
-	if old, err := os.ReadFile(file); err == nil && string(old) == text {
-		return file, nil
-	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return "", err
-	}
-	// Under a name of its own: of two runs that share one, the first would publish what the second is still writing, and a run with half a
-	// configuration looks for providers in the repository.
-	fresh, err := os.CreateTemp(filepath.Dir(file), "tofu.rc.*")
-	if err != nil {
-		return "", err
-	}
-	_, err = fresh.WriteString(text)
-	err = errors.Join(err, fresh.Chmod(0o644), fresh.Close()) // read by runs, holds no secret
-	if err == nil {
-		err = os.Rename(fresh.Name(), file)
-	}
-	if err != nil {
-		return "", errors.Join(err, os.Remove(fresh.Name()))
-	}
-	return file, nil
-}
-
 // base is the part of a Spec that both phases share.
 func (r *Runner) base(g ground, phase string) executor.Spec {
 	target := facts.Target(g.repo, g.run)
 	env := []string{
-		"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "TF_IN_AUTOMATION=1", "TF_INPUT=0", "CHECKPOINT_DISABLE=1",
-		"TF_CLI_CONFIG_FILE=" + g.config,
+		"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "TMPDIR=/tmp", "TF_IN_AUTOMATION=1", "TF_INPUT=0", "CHECKPOINT_DISABLE=1",
+		"TF_CLI_CONFIG_FILE=" + g.providers.Config,
 	}
 	if g.run.Work != "default" {
 		env = append(env, "TF_WORKSPACE="+g.run.Work)
@@ -202,7 +216,7 @@ func (r *Runner) base(g ground, phase string) executor.Spec {
 	}
 	env = append(env, r.o.Environment...)
 	env = append(env, g.grant.Values...)
-	binds := []executor.Bind{{Path: g.tool.Path}, {Path: g.config}}
+	binds := append([]executor.Bind{{Path: g.tool.Path}}, g.providers.Binds...)
 	return executor.Spec{
 		Name:    executor.Name(g.run.Execution),
 		Source:  executor.Source{Dir: g.tree, Work: g.run.Dir},

@@ -45,7 +45,17 @@ func (r *Runner) Preview(ctx context.Context, p Preview) (report.Project, error)
 		return shown, fmt.Errorf("prepare the plan of %s: %w", p.Run.Label, err)
 	}
 	shown.Run.Tool = g.tool.String()
-	spec := r.planSpec(g)
+	ready, err := r.preparePlan(ctx, g)
+	switch {
+	case ctx.Err() != nil:
+		return end(run.Canceled, "")
+	case errors.As(err, &no):
+		return end(run.Failed, no.text)
+	case err != nil:
+		return shown, fmt.Errorf("prepare the plan of %s: %w", p.Run.Label, err)
+	}
+	defer ready.done()
+	spec := ready.spec
 	e, l, err := r.once(ctx, spec, g.grant)
 	switch {
 	case ctx.Err() != nil:

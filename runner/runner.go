@@ -19,6 +19,7 @@ import (
 	"github.com/planlatch/planlatch/facts"
 	"github.com/planlatch/planlatch/git"
 	"github.com/planlatch/planlatch/policy"
+	"github.com/planlatch/planlatch/provider"
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/selector"
 	"github.com/planlatch/planlatch/tool"
@@ -27,19 +28,25 @@ import (
 
 // Parts are what a Runner works with.
 type Parts struct {
-	Store  run.Store
-	Exec   executor.Executor
-	Git    *git.Mirrors
-	Facts  *facts.Gatherer
-	Tools  Tools
-	Policy *policy.Engine
-	Blobs  views.Blobs
-	Log    *slog.Logger
+	Store     run.Store
+	Exec      executor.Executor
+	Git       *git.Mirrors
+	Facts     *facts.Gatherer
+	Tools     Tools
+	Providers Providers
+	Policy    *policy.Engine
+	Blobs     views.Blobs
+	Log       *slog.Logger
 }
 
 // Tools finds the binary that a project asks for.
 type Tools interface {
 	Resolve(ctx context.Context, w tool.Want) (tool.Tool, error)
+}
+
+// Providers has the providers that a lock file selects, and says how a run gets them.
+type Providers interface {
+	View(ctx context.Context, product, binary string, lock []byte) (provider.View, error)
 }
 
 // Options are the node's own rules.

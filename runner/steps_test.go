@@ -16,6 +16,7 @@ import (
 
 	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/executor/local"
+	"github.com/planlatch/planlatch/provider"
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/selector"
 	"github.com/planlatch/planlatch/tool"
@@ -133,13 +134,17 @@ func newShop(t *testing.T, o local.Options, files map[string]string, steps run.S
 			t.Fatal(err)
 		}
 	}
-	r := New(Parts{}, Options{
+	providers, err := provider.New(provider.Options{Dir: t.TempDir(), Exec: e})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := New(Parts{Providers: providers}, Options{
 		Dir: t.TempDir(), LockTimeout: time.Second, Network: executor.Network{Mode: executor.NetworkNone}, PlanTimeout: time.Minute, ApplyTimeout: time.Minute,
 		Binds: func(selector.Target, string) []executor.Bind { return []executor.Bind{{Path: states, Write: true}} },
 	})
 	g := ground{run: run.Run{Dir: "app", Work: "default", Settings: run.Settings{Steps: steps}}, tree: tree, tool: tool.Tool{Name: "tofu", Path: tofu(t)}}
 	g.rev.Head = "c0ffee"
-	if g.config, err = r.cliConfig(); err != nil {
+	if _, err := r.provide(t.Context(), &g, nil); err != nil {
 		t.Fatal(err)
 	}
 	return &shop{Runner: r, t: t, exec: e, g: g, states: states}
@@ -188,12 +193,13 @@ func (s *shop) apply() (executor.Result, string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	dir, err := s.lay(map[string][]byte{filePlan: plan})
+	inputs, done, err := s.lay(s.t.Context(), map[string][]byte{filePlan: plan})
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	defer done()
 	s.g.run.Execution = "r1-apply"
-	return s.follows(s.applySpec(s.g, []executor.File{{Name: filePlan, Path: filepath.Join(dir, filePlan), SHA256: digest(plan)}}))
+	return s.follows(s.applySpec(s.g, inputs))
 }
 
 // succeeds checks a phase that must go well.
