@@ -10,6 +10,7 @@ import (
 	sdk "code.gitea.io/sdk/gitea"
 
 	"github.com/planlatch/planlatch/vcs"
+	"github.com/planlatch/planlatch/wire"
 )
 
 // Remote returns the repository's git address and our token, which Gitea takes as the password of any user name.
@@ -66,7 +67,7 @@ func (h *Host) permission(ctx context.Context, r vcs.Repo, login string) (vcs.Pe
 func (h *Host) throughTeams(ctx context.Context, owner, repo, login string, level vcs.Permission) (vcs.Permission, error) {
 	teams, resp, err := h.api(ctx).GetRepoTeams(owner, repo)
 	if err = explain(ctx, resp, err); err != nil {
-		if status(err) == http.StatusMethodNotAllowed { // the owner is no organization
+		if wire.Status(err) == http.StatusMethodNotAllowed { // the owner is no organization
 			return level, nil
 		}
 		return vcs.PermissionNone, fmt.Errorf("teams: %w", err)

@@ -13,6 +13,7 @@ import (
 	sdk "code.gitea.io/sdk/gitea"
 
 	"github.com/planlatch/planlatch/vcs"
+	"github.com/planlatch/planlatch/wire"
 )
 
 // commentLimit is ours, in characters: Gitea has none, but renders on each view what it stores.
@@ -194,7 +195,7 @@ func (h *Host) react(ctx context.Context, owner, repo, comment string, with vcs.
 
 // orMissing asks once more where Gitea answered 500: that is also its answer about a pull request that does not exist.
 func (h *Host) orMissing(ctx context.Context, r vcs.Repo, number int, err error) error {
-	if status(err) != 500 {
+	if wire.Status(err) != 500 {
 		return err
 	}
 	owner, repo, bad := split(r.Name)

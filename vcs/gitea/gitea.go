@@ -12,7 +12,6 @@ package gitea
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -24,12 +23,12 @@ import (
 	sdk "code.gitea.io/sdk/gitea"
 
 	"github.com/planlatch/planlatch/vcs"
+	"github.com/planlatch/planlatch/wire"
 )
 
 const (
-	callTimeout = 30 * time.Second // of one request
-	pageSize    = 50               // the most that a Gitea gives by default
-	pageLimit   = 400              // a longer list is an error: a decision on a part of it would be wrong
+	pageSize  = 50  // the most that a Gitea gives by default
+	pageLimit = 400 // a longer list is an error: a decision on a part of it would be wrong
 )
 
 // Options say where a host is and how to speak to it.
@@ -63,7 +62,7 @@ func New(o Options) (*Host, error) {
 	if o.Name == "" {
 		o.Name = "gitea"
 	}
-	base, err := address(o.URL)
+	base, err := wire.Address(o.URL, "/api/v1")
 	if err != nil {
 		return nil, fmt.Errorf("vcs %s: url: %w", o.Name, err)
 	}
@@ -78,30 +77,12 @@ func New(o Options) (*Host, error) {
 	}
 	return &Host{
 		name: o.Name, base: base, token: o.Token, secret: []byte(o.WebhookSecret), now: o.Now,
-		http: newHTTP(o.HTTP, base, o.Token), refused: map[refusal]time.Time{},
+		http: wire.Client(o.HTTP, base, "token "+o.Token), refused: map[refusal]time.Time{},
 	}, nil
 }
 
 // String names the host without its secrets.
 func (h *Host) String() string { return fmt.Sprintf("gitea %s at %s", h.name, h.base) }
-
-// address reads the address of the host and removes a slash at its end.
-func address(s string) (*url.URL, error) {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
-		return nil, errors.New("is not an address such as https://git.example.com")
-	case u.User != nil:
-		return nil, errors.New("must not contain a user or password: set token instead")
-	case u.RawQuery != "" || u.Fragment != "":
-		return nil, errors.New("must not have a query or fragment")
-	}
-	u.Path = strings.TrimRight(u.Path, "/")
-	if path, ok := strings.CutSuffix(u.Path, "/api/v1"); ok {
-		return nil, fmt.Errorf("is the address of the API: leave /api/v1 away and set %s://%s%s", u.Scheme, u.Host, path)
-	}
-	return u, nil
-}
 
 // api returns a client whose requests end with ctx. The library binds a context to a client, not to a call, so each call has its own;
 // it holds no connections, those are the transport's.

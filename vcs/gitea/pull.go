@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/planlatch/planlatch/vcs"
+	"github.com/planlatch/planlatch/wire"
 )
 
 // How long Pull itself waits for Gitea to agree with itself: a pull request opened right after a push may not be there for a moment, its
@@ -253,7 +254,7 @@ func pullRequest(g *sdk.PullRequest) (vcs.Pull, error) {
 	case g.State == sdk.StateOpen:
 		p.State = vcs.PullOpen
 	default:
-		return vcs.Pull{}, &vcs.RetryError{Err: fmt.Errorf("the answer has state %q", oneLine(string(g.State)))}
+		return vcs.Pull{}, &vcs.RetryError{Err: fmt.Errorf("the answer has state %q", wire.OneLine(string(g.State)))}
 	}
 	if p.State == vcs.PullOpen && !commitID.MatchString(p.Head.SHA) {
 		return vcs.Pull{}, &vcs.RetryError{Err: errors.New("the answer has no head commit")}

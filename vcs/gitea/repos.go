@@ -9,6 +9,7 @@ import (
 	sdk "code.gitea.io/sdk/gitea"
 
 	"github.com/planlatch/planlatch/vcs"
+	"github.com/planlatch/planlatch/wire"
 )
 
 // Repo returns a repository by its full name; the old name of a renamed one works as long as Gitea redirects it.
@@ -43,7 +44,7 @@ func (h *Host) writing(ctx context.Context, r vcs.Repo, f func(owner, repo strin
 		return err
 	}
 	err = f(owner, repo)
-	if status(err)/100 != 3 {
+	if wire.Status(err)/100 != 3 {
 		return err
 	}
 	now, err := h.repo(ctx, r.Name)

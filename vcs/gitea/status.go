@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"sort"
-	"strings"
 
 	sdk "code.gitea.io/sdk/gitea"
 
 	"github.com/planlatch/planlatch/vcs"
+	"github.com/planlatch/planlatch/wire"
 )
 
 // descriptionLimit is what fits on Gitea's page, in characters; it would store more.
@@ -33,9 +33,9 @@ func (h *Host) setStatus(ctx context.Context, owner, repo, sha string, s vcs.Sta
 		return fmt.Errorf("state %q is none of pending, success, failure, error", s.State)
 	}
 	_, resp, err := h.api(ctx).CreateStatus(owner, repo, sha, sdk.CreateStatusOption{
-		State: state, TargetURL: s.URL, Description: cut(s.Description), Context: s.Context,
+		State: state, TargetURL: s.URL, Description: wire.Line(s.Description, descriptionLimit), Context: s.Context,
 	})
-	if err = explain(ctx, resp, err); err == nil || status(err) < 500 {
+	if err = explain(ctx, resp, err); err == nil || wire.Status(err) < 500 {
 		return err
 	}
 	// For a commit that it does not have Gitea is "ill", and would be for ever.
@@ -89,13 +89,4 @@ func stateOf(s sdk.StatusState) vcs.StatusState {
 	default:
 		return vcs.StatusError
 	}
-}
-
-// cut makes one line of a description, short enough to be read.
-func cut(s string) string {
-	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "�")), " ")
-	if runes := []rune(s); len(runes) > descriptionLimit {
-		return string(runes[:descriptionLimit-1]) + "…"
-	}
-	return s
 }
