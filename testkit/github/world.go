@@ -28,7 +28,14 @@ type World struct {
 // NewWorld starts a host for this test, which fails if the host says what GitHub would not.
 func NewWorld(t testing.TB) *World {
 	t.Helper()
-	s, err := fakehost.Start(fakehost.Options{Dir: t.TempDir(), Judge: githubapi.New(t)})
+	return Start(t, fakehost.Options{Judge: githubapi.New(t)})
+}
+
+// Start starts a host with options of the test's own.
+func Start(t testing.TB, o fakehost.Options) *World {
+	t.Helper()
+	o.Dir = t.TempDir()
+	s, err := fakehost.Start(o)
 	check(t, err)
 	t.Cleanup(func() { check(t, s.Close()) })
 	bot, err := s.CreateUser("planlatch", fakehost.Admin)
@@ -36,12 +43,13 @@ func NewWorld(t testing.TB) *World {
 	return &World{Host: s, Bot: bot}
 }
 
-func (w *World) unique(name string) string { return fmt.Sprintf("%s-%d", name, w.made.Add(1)) }
+// Unique makes a name that nobody has.
+func (w *World) Unique(name string) string { return fmt.Sprintf("%s-%d", name, w.made.Add(1)) }
 
 // Person makes an account that may read what is public.
 func (w *World) Person(t testing.TB, name string) vcstest.Person {
 	t.Helper()
-	u, err := w.Host.CreateUser(w.unique(name), fakehost.None)
+	u, err := w.Host.CreateUser(w.Unique(name), fakehost.None)
 	check(t, err)
 	return &Actor{world: w, user: u}
 }
@@ -49,7 +57,12 @@ func (w *World) Person(t testing.TB, name string) vcstest.Person {
 // Repo makes a repository with a first commit.
 func (w *World) Repo(t testing.TB, private bool) vcs.Repo {
 	t.Helper()
-	name := "acme/" + w.unique("infra")
+	return w.RepoAt(t, "acme/"+w.Unique("infra"), private)
+}
+
+// RepoAt is Repo with a name of the test's own.
+func (w *World) RepoAt(t testing.TB, name string, private bool) vcs.Repo {
+	t.Helper()
 	check(t, w.Host.CreateRepo(name, fakehost.NewRepo{Private: private, By: w.Bot.Login, Files: map[string]string{"README.md": "hello\n"}}))
 	r := w.port(t, name)
 	r.Private = private
@@ -76,7 +89,7 @@ func (w *World) Grant(t testing.TB, r vcs.Repo, p vcstest.Person, level vcs.Perm
 // Team makes a team.
 func (w *World) Team(t testing.TB, members ...vcstest.Person) string {
 	t.Helper()
-	team := "acme/" + w.unique("team")
+	team := "acme/" + w.Unique("team")
 	for _, m := range members {
 		check(t, w.Host.CreateTeam(team, m.User().Login))
 	}
@@ -96,6 +109,7 @@ func (w *World) Account() vcstest.Account {
 
 var methods = map[vcstest.Style]fakehost.MergeMethod{
 	vcstest.MergeCommit: fakehost.MergeCommit, vcstest.Squash: fakehost.Squash, vcstest.Rebase: fakehost.Rebase,
+	vcstest.FastForward: fakehost.FastForward, // on GitLab
 }
 
 // Styles are those of GitHub's button.

@@ -28,8 +28,7 @@ type call struct {
 type handler func(c *call) (code int, answer any, err error)
 
 func (s *Server) routes() http.Handler {
-	mux := http.NewServeMux()
-	for pattern, h := range map[string]handler{
+	mux, prefix, table := http.NewServeMux(), "/api/v3", map[string]handler{
 		"GET /user":       s.getUser,
 		"GET /user/repos": s.listRepos,
 		"GET /orgs/{org}/teams/{team}/memberships/{user}":                s.getMembership,
@@ -49,9 +48,13 @@ func (s *Server) routes() http.Handler {
 		"POST /repos/{owner}/{repo}/issues/{number}/comments":            s.postComment,
 		"PATCH /repos/{owner}/{repo}/issues/comments/{comment}":          s.patchComment,
 		"POST /repos/{owner}/{repo}/issues/comments/{comment}/reactions": s.postReaction,
-	} {
+	}
+	if s.options.GitLab {
+		prefix, table = "/api/v4", s.gitlabRoutes()
+	}
+	for pattern, h := range table {
 		method, path, _ := strings.Cut(pattern, " ")
-		mux.HandleFunc(method+" /api/v3"+path, s.serve(h))
+		mux.HandleFunc(method+" "+prefix+path, s.serve(h))
 	}
 	mux.HandleFunc("POST /api/graphql", s.serve(s.postQuery))
 	mux.HandleFunc("/api/", s.serve(func(*call) (int, any, error) { return 0, nil, refuse(404, "Not Found") }))
@@ -113,7 +116,7 @@ func (s *Server) serve(h handler) http.HandlerFunc {
 		code, answer, err := s.answer(c, h)
 		s.mu.Unlock()
 		if err != nil {
-			code, answer = refusal(err)
+			code, answer = s.refusal(err)
 		}
 		writeJSON(w, code, answer)
 	}
@@ -169,10 +172,13 @@ func (s *Server) count(c *call) error {
 	return nil
 }
 
-func refusal(err error) (int, any) {
+func (s *Server) refusal(err error) (int, any) {
 	var r *Refusal
 	if !errors.As(err, &r) {
 		return http.StatusInternalServerError, object{"message": "Server Error: " + err.Error()}
+	}
+	if s.options.GitLab {
+		return r.Code, object{"message": r.Message}
 	}
 	o := object{"message": r.Message, "documentation_url": "https://docs.github.com/rest", "status": strconv.Itoa(r.Code)}
 	if r.Code == http.StatusUnprocessableEntity {

@@ -63,6 +63,9 @@ func (s *Server) setStatus(repo, login, sha string, set Status) (*status, error)
 	if set.Context == "" {
 		set.Context = "default"
 	}
+	if s.options.GitLab {
+		return s.gitlabStatus(r, u, sha, "", set)
+	}
 	if !s.known(r, sha) {
 		return nil, refuse(422, "No commit found for SHA: %s", sha)
 	}
@@ -225,6 +228,10 @@ func passed(c *checkRun) bool {
 // allowed says whether the protection of the base is satisfied.
 func (s *Server) allowed(p *pull) bool {
 	want := p.repo.protected[p.base]
+	if s.options.GitLab {
+		approvals, _ := s.reviews(p)
+		return approvals >= want.Approvals && (len(want.Checks) == 0 || s.pipelinePassed(p))
+	}
 	if good, _ := s.required(p.repo, p.base, p.headSHA); !good {
 		return false
 	}

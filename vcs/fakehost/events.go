@@ -4,6 +4,10 @@ import "maps"
 
 // emitPull sends the pull_request webhook of an action.
 func (s *Server) emitPull(p *pull, action string, u *user, extra object) {
+	if s.options.GitLab {
+		s.gitlabPull(p, action, u, extra)
+		return
+	}
 	o := object{"action": action, "number": p.number, "pull_request": s.fullPullJSON(p, p.unknown == 0)}
 	maps.Copy(o, extra)
 	s.emit("pull_request", p.repo, o, u)
@@ -11,6 +15,10 @@ func (s *Server) emitPull(p *pull, action string, u *user, extra object) {
 
 func (s *Server) emitComment(c *comment, action string, u *user, extra object) {
 	p := c.pull
+	if s.options.GitLab {
+		s.gitlabComment(c, action, u)
+		return
+	}
 	issue := s.issueJSON(p.repo, p.id, p.number, p.title, p.state, s.pullURL(p), p.author, stamp(p.created), stamp(p.updated))
 	at, _ := s.pullJSON(p)["url"].(string)
 	issue["comments"], issue["draft"], issue["closed_at"] = len(p.comments), p.draft, stamp(p.closedAt)

@@ -26,6 +26,7 @@ import (
 
 // Options say how the host behaves. The zero value is a well-behaved host in a temporary directory.
 type Options struct {
+	GitLab        bool                       // speak GitLab's API and webhooks, with its rules, instead of GitHub's: see gitlab.go
 	Dir           string                     // where the directory with the repositories is made; empty: the system's temporary directory
 	Now           func() time.Time           // nil: time.Now
 	HookTimeout   time.Duration              // of one webhook delivery; 0: 10 s, as GitHub's
@@ -86,7 +87,8 @@ type Server struct {
 	repos   map[string]*repo           // by lower-case name, former names included
 	hooks   []*hook
 	sent    []*delivery
-	calling map[string]*window // API calls of an account
+	calling map[string]*window   // API calls of an account
+	lines   map[string]*pipeline // of GitLab, by repository and commit
 	fault   func(*http.Request) *Fault
 }
 
@@ -122,7 +124,7 @@ func Start(o Options) (*Server, error) {
 	s := &Server{
 		URL: "http://" + listen.Addr().String(), options: o, dir: dir, git: git, done: make(chan struct{}), changed: make(chan struct{}),
 		lastID: 1000, users: map[string]*user{}, tokens: map[string]*user{}, teams: map[string]map[string]bool{}, repos: map[string]*repo{},
-		calling: map[string]*window{}, fault: o.Fault,
+		calling: map[string]*window{}, lines: map[string]*pipeline{}, fault: o.Fault,
 	}
 	s.web = &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	s.work.Go(func() {

@@ -51,7 +51,7 @@ func (s *Server) initialise(r *repo) error {
 		return fmt.Errorf("configure repository: %w", err)
 	}
 	_, err = f.WriteString("[http]\n\treceivepack = true\n[uploadpack]\n\tallowAnySHA1InWant = true\n\tallowFilter = true\n" +
-		"[receive]\n\thideRefs = refs/pull\n\tautogc = false\n[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n")
+		"[receive]\n\thideRefs = refs/pull\n\thideRefs = refs/merge-requests\n\tautogc = false\n[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n")
 	if e := f.Close(); err == nil {
 		err = e
 	}

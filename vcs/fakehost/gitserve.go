@@ -14,7 +14,7 @@ import (
 // pushLimit bounds one git request, which is held in memory.
 const pushLimit = 256 << 20
 
-var gitPath = regexp.MustCompile(`^/([^/]+/[^/]+?)(?:\.git)?/(info/refs|git-upload-pack|git-receive-pack)$`)
+var gitPath = regexp.MustCompile(`^/((?:[^/]+/)+[^/]+?)(?:\.git)?/(info/refs|git-upload-pack|git-receive-pack)$`)
 
 // serveGit is git's smart HTTP protocol, answered by git http-backend. Fetching takes read permission, which everyone has in a public
 // repository; pushing takes a token with write permission. Who may not read is asked for a password, or told there is nothing.

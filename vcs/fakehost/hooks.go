@@ -73,6 +73,9 @@ func (s *Server) AddWebhook(address, secret string, repos ...string) (int64, err
 	s.hooks = append(s.hooks, h)
 	s.work.Add(1)
 	go s.deliver(h)
+	if s.options.GitLab {
+		return h.id, nil
+	}
 	body, err := json.Marshal(object{"zen": "Keep it logically awesome.", "hook_id": h.id, "hook": object{
 		"type": "Organization", "id": h.id, "name": "web", "active": true, "created_at": stamp(s.now()), "updated_at": stamp(s.now()), "events": []string{"*"}, "config": object{"url": address, "content_type": "json"},
 	}})
@@ -146,12 +149,20 @@ func (s *Server) Flush(ctx context.Context) error {
 
 // emit queues an event for every webhook. The payload is written now, so that it shows the state at this moment.
 func (s *Server) emit(event string, r *repo, o object, sender *user) {
+	if s.options.GitLab {
+		return // what GitLab tells is told beside this
+	}
 	o["repository"], o["sender"] = s.repoJSON(r), s.userJSON(sender)
+	action, _ := o["action"].(string)
+	s.post(event, action, r, o)
+}
+
+// post queues a delivery for every webhook of a repository.
+func (s *Server) post(event, action string, r *repo, o object) {
 	body, err := json.Marshal(o)
 	if err != nil {
 		return // cannot happen: payloads are maps of plain values
 	}
-	action, _ := o["action"].(string)
 	id := guid()
 	for _, h := range s.hooks {
 		if len(h.repos) > 0 && !slices.Contains(h.repos, r) {
@@ -211,7 +222,7 @@ func (s *Server) deliver(h *hook) {
 				return
 			}
 		}
-		code, problem := post(ctx, client, h, d.Delivery)
+		code, problem := s.send(ctx, client, h, d.Delivery)
 		s.mu.Lock()
 		d.Done, d.Code, d.Problem = true, code, problem
 		s.touch()
@@ -219,19 +230,23 @@ func (s *Server) deliver(h *hook) {
 	}
 }
 
-// post sends one delivery with GitHub's headers.
-func post(ctx context.Context, client *http.Client, h *hook, d Delivery) (code int, problem string) {
+// send sends one delivery with the host's headers.
+func (s *Server) send(ctx context.Context, client *http.Client, h *hook, d Delivery) (code int, problem string) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url, bytes.NewReader(d.Body))
 	if err != nil {
 		return 0, err.Error()
 	}
-	for name, value := range map[string]string{
+	headers := map[string]string{
 		"Content-Type": "application/json", "User-Agent": "GitHub-Hookshot/044aadd", "Accept": "*/*", "X-GitHub-Event": d.Event,
 		"X-GitHub-Delivery": d.ID, "X-GitHub-Hook-ID": strconv.FormatInt(h.id, 10), "X-GitHub-Hook-Installation-Target-Type": "organization",
-	} {
+	}
+	if s.options.GitLab {
+		headers = s.gitlabHeaders(h, d)
+	}
+	for name, value := range headers {
 		req.Header.Set(name, value)
 	}
-	if h.secret != "" {
+	if h.secret != "" && !s.options.GitLab {
 		req.Header.Set("X-Hub-Signature", "sha1="+sign(sha1.New, h.secret, d.Body))
 		req.Header.Set("X-Hub-Signature-256", "sha256="+sign(sha256.New, h.secret, d.Body))
 	}

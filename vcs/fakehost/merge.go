@@ -13,6 +13,7 @@ const (
 	MergeCommit MergeMethod = "merge"
 	Squash      MergeMethod = "squash"
 	Rebase      MergeMethod = "rebase"
+	FastForward MergeMethod = "fast-forward" // GitLab's
 )
 
 // Merge merges a pull request as login, who needs write permission, and returns the commit that the base then has. Drafts and conflicts
@@ -46,6 +47,15 @@ func (s *Server) Merge(repo string, number int, login string, method MergeMethod
 		return "", err
 	}
 	before := s.tip(r, p.base)
+	if s.options.GitLab && (method == Rebase || method == FastForward) { // there the branch itself is rebased, before the merge
+		if err := s.rebaseBranch(p, u, before); err != nil {
+			return "", fmt.Errorf("merge #%d: %w", number, err)
+		}
+		if method == Rebase { // semi-linear
+			method = MergeCommit
+		}
+	}
+	p.method = method
 	sha, err := s.mergeCommits(p, u, before, method)
 	if err != nil {
 		return "", fmt.Errorf("merge #%d: %w", number, err)
@@ -59,6 +69,9 @@ func (s *Server) Merge(repo string, number int, login string, method MergeMethod
 
 // mergeCommits writes the commits of a merge and returns the last.
 func (s *Server) mergeCommits(p *pull, u *user, base string, method MergeMethod) (string, error) {
+	if method == FastForward {
+		return p.headSHA, nil // it is on top of the base: see Merge
+	}
 	if method == Rebase {
 		return s.rebase(p.repo, base, p.headSHA, webFlow)
 	}

@@ -47,7 +47,7 @@ type user struct {
 
 func (u *user) bot() bool { return strings.HasSuffix(u.Login, "[bot]") }
 
-var loginForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,38}(\[bot\])?$`)
+var loginForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,38}(\[bot\])?$`)
 
 // CreateUser makes an account that has permission p in every repository, unless SetPermission says otherwise. In a public repository
 // everyone may read.
@@ -61,9 +61,13 @@ func (s *Server) CreateUser(login string, p Permission) (User, error) {
 		return User{}, refuse(422, "login %s is already taken", login)
 	}
 	id := s.id()
+	email := strconv.FormatInt(id, 10) + "+" + login + "@users.noreply.github.com"
+	if s.options.GitLab {
+		email = login + "@people.example.com"
+	}
 	u := &user{everywhere: p, User: User{
 		ID: id, Login: login, Name: strings.ToUpper(login[:1]) + login[1:],
-		Email: strconv.FormatInt(id, 10) + "+" + login + "@users.noreply.github.com", Token: "ghp_" + rand.Text(),
+		Email: email, Token: "ghp_" + rand.Text(),
 	}}
 	s.users[key(login)] = u
 	s.tokens[u.Token] = u
@@ -86,7 +90,7 @@ func (s *Server) SetPermission(repo, login string, p Permission) error {
 func (s *Server) CreateTeam(team string, logins ...string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if strings.Count(team, "/") != 1 {
+	if strings.Count(team, "/") != 1 && !s.options.GitLab {
 		return refuse(422, "team %q is not written org/team", team)
 	}
 	members := s.teams[key(team)]
@@ -105,17 +109,22 @@ func (s *Server) CreateTeam(team string, logins ...string) error {
 
 // permission is what u may do in r: their own grant, ownership, the grant everywhere, and reading what is public.
 func (s *Server) permission(r *repo, u *user) Permission {
+	if p := s.granted(r, u); p.rank() > 0 {
+		return p
+	}
+	if r.private {
+		return None
+	}
+	return Read
+}
+
+// granted is permission without what everybody may.
+func (s *Server) granted(r *repo, u *user) Permission {
 	p := u.everywhere
 	if own, ok := r.permissions[key(u.Login)]; ok {
 		p = own
 	} else if owner, _, _ := strings.Cut(r.name, "/"); key(owner) == key(u.Login) {
 		p = Admin
-	}
-	if p.rank() == 0 && !r.private {
-		return Read
-	}
-	if p.rank() == 0 {
-		return None
 	}
 	return p
 }

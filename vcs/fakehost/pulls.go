@@ -2,6 +2,7 @@ package fakehost
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -38,6 +39,7 @@ type pull struct {
 	mergedAt         time.Time
 	mergedBy         *user
 	mergeSHA         string
+	method           MergeMethod
 	labels           []string
 	comments         []*comment
 	reviews          []*review
@@ -59,8 +61,7 @@ func (s *Server) OpenPull(repo, login string, n NewPull) (int, error) {
 	}
 	headRepo, branch := r, n.Head
 	if owner, b, ok := strings.Cut(n.Head, ":"); ok {
-		_, short, _ := strings.Cut(r.name, "/")
-		branch, headRepo = b, s.repos[key(owner+"/"+short)]
+		branch, headRepo = b, s.repos[key(owner+"/"+path.Base(r.name))]
 		if headRepo == nil || headRepo != r && headRepo.parent != r {
 			return 0, refuse(422, "no fork of %s by %s", repo, owner)
 		}
@@ -113,7 +114,7 @@ func (s *Server) takeHead(p *pull) error {
 		}
 	}
 	p.shas[p.headSHA] = true
-	if err := s.setRef(p.repo, fmt.Sprintf("refs/pull/%d/head", p.number), p.headSHA); err != nil {
+	if err := s.setRef(p.repo, s.headRef(p.number), p.headSHA); err != nil {
 		return fmt.Errorf("take head of #%d: %w", p.number, err)
 	}
 	return nil

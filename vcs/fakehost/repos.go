@@ -2,6 +2,7 @@ package fakehost
 
 import (
 	"fmt"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -44,7 +45,7 @@ type repo struct {
 	commits     map[string]bool      // known to be there
 }
 
-var repoForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9_.-]+$`)
+var repoForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*(?:/[A-Za-z0-9_.-]+)+$`)
 
 // CreateRepo makes a repository.
 func (s *Server) CreateRepo(name string, n NewRepo) error {
@@ -63,11 +64,12 @@ func (s *Server) CreateRepo(name string, n NewRepo) error {
 		return fmt.Errorf("first commit of %s: %w", name, err)
 	}
 	s.emit("push", r, s.pushPayload(r, u, r.branch, zero, sha), u)
+	s.gitlabPush(r, u, r.branch, zero, sha)
 	return nil
 }
 
 func (s *Server) createRepo(name string, n NewRepo) (*repo, error) {
-	if !repoForm.MatchString(name) || strings.HasSuffix(name, ".git") || strings.HasSuffix(name, "/..") {
+	if !repoForm.MatchString(name) || strings.Count(name, "/") > 1 && !s.options.GitLab || strings.HasSuffix(name, ".git") || strings.HasSuffix(name, "/..") {
 		return nil, refuse(422, "repository %q is not written owner/name", name)
 	}
 	if s.repos[key(name)] != nil {
@@ -143,8 +145,7 @@ func (s *Server) Fork(name, login string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, short, _ := strings.Cut(r.name, "/")
-	fork, err := s.createRepo(u.Login+"/"+short, NewRepo{Private: r.private, Branch: r.branch})
+	fork, err := s.createRepo(u.Login+"/"+path.Base(r.name), NewRepo{Private: r.private, Branch: r.branch})
 	if err != nil {
 		return "", err
 	}
@@ -223,6 +224,7 @@ func (s *Server) moved(r *repo, u *user, branch, before, after string) error {
 	if before == after {
 		return nil
 	}
+	s.gitlabPush(r, u, branch, orZero(before), orZero(after))
 	s.emit("push", r, s.pushPayload(r, u, branch, orZero(before), orZero(after)), u)
 	for _, base := range s.repos {
 		if base != r && base.parent != r && r.parent != base {

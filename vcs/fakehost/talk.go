@@ -68,7 +68,7 @@ func (s *Server) comment(repo string, number int, login, body string) (*comment,
 	if err != nil {
 		return nil, err
 	}
-	if err := checkBody(body); err != nil {
+	if err := s.checkBody(body); err != nil {
 		return nil, err
 	}
 	c := &comment{id: s.id(), pull: p, author: u, body: body, created: s.now(), updated: s.now()}
@@ -80,12 +80,16 @@ func (s *Server) comment(repo string, number int, login, body string) (*comment,
 	return c, nil
 }
 
-func checkBody(body string) error {
+func (s *Server) checkBody(body string) error {
+	limit := BodyLimit
+	if s.options.GitLab {
+		limit = noteLimit
+	}
 	switch {
 	case body == "":
 		return refuse(422, "body cannot be blank")
-	case utf8.RuneCountInString(body) > BodyLimit:
-		return refuse(422, "Body is too long (maximum is %d characters)", BodyLimit)
+	case utf8.RuneCountInString(body) > limit:
+		return refuse(422, "Body is too long (maximum is %d characters)", limit)
 	}
 	return nil
 }
@@ -98,11 +102,12 @@ func (s *Server) CommentOnIssue(repo, login, body string) error {
 	if err != nil {
 		return err
 	}
-	if err := checkBody(body); err != nil {
+	if err := s.checkBody(body); err != nil {
 		return err
 	}
 	r.numbered = append(r.numbered, nil)
 	now := stamp(s.now())
+	s.gitlabIssueComment(r, u, body)
 	number := len(r.numbered)
 	page := fmt.Sprintf("%s/%s/issues/%d", s.URL, r.name, number)
 	issue := s.issueJSON(r, s.id(), number, "An issue", open, page, u, now, now)
@@ -123,7 +128,7 @@ func (s *Server) ownComment(repo string, id int64, login string) (*comment, *use
 	switch {
 	case c == nil:
 		return nil, nil, refuse(404, "no comment %d in %s", id, repo)
-	case c.author != u && s.permission(r, u).rank() < Write.rank():
+	case c.author != u && s.permission(r, u).rank() < s.othersWords().rank():
 		return nil, nil, refuse(403, "%s may not change the comment of %s", login, c.author.Login)
 	}
 	return c, u, nil
@@ -142,7 +147,7 @@ func (s *Server) editComment(repo string, id int64, login, body string) (*commen
 	if err != nil {
 		return nil, err
 	}
-	if err := checkBody(body); err != nil {
+	if err := s.checkBody(body); err != nil {
 		return nil, err
 	}
 	from := c.body
@@ -208,6 +213,9 @@ func (s *Server) Review(repo string, number int, login string, state ReviewState
 	p, err := r.pull(number)
 	if err != nil {
 		return 0, err
+	}
+	if s.options.GitLab {
+		return s.gitlabReview(p, u, state, body)
 	}
 	switch {
 	case state != Approved && state != ChangesRequested && state != Commented:

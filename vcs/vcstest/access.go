@@ -84,7 +84,7 @@ func permissionRises(t *testing.T, s *shared) {
 			t.Errorf("Permission() = %d, want %d as granted", got, level)
 		}
 	}
-	private.Name += "-gone"
+	private.Name, private.ID = private.Name+"-gone", "999999998"
 	if got, err := s.Host.Permission(t.Context(), private, login); err == nil && got != vcs.PermissionNone {
 		t.Errorf("Permission(in %s) = %d, want an error or none", private.Name, got)
 	}

@@ -31,7 +31,7 @@ func tellsAnOpenPull(t *testing.T, s *suite) {
 	want := vcs.Pull{
 		Number: number, Title: "Change feature/one", URL: got.URL, Author: w.author.User(), State: vcs.PullOpen,
 		Head: vcs.Ref{Branch: "feature/one", SHA: head}, Base: vcs.Ref{Branch: "main", SHA: base}, Mergeable: vcs.Yes,
-		Reviews:      []vcs.Review{{Author: w.reviewer.User(), State: vcs.ReviewApproved, Commit: head}},
+		Reviews:      []vcs.Review{{Author: w.reviewer.User(), State: vcs.ReviewApproved, Commit: s.reviewed(head)}},
 		Checks:       []vcs.Check{{Context: "ci/build", State: vcs.StatusFailure}},
 		Contributors: []string{strings.ToLower(w.author.Email()), w.author.User().Login},
 		Updated:      got.Updated,
@@ -62,12 +62,20 @@ func tellsAnOpenPull(t *testing.T, s *suite) {
 	moved := w.reviewer.Push(t, w.repo, "feature/one", "feature/one/more.tf", "# more\n")
 	eventually(t, "the new head", func(context.Context) bool { return s.pull(t, w.repo, number).Head.SHA == moved })
 	got = s.pull(t, w.repo, number)
-	if len(got.Reviews) != 1 || got.Reviews[0].Commit != head {
+	if len(got.Reviews) != 1 || got.Reviews[0].Commit != s.reviewed(head) {
 		t.Errorf("after a push Reviews = %+v, want the approval of %s", got.Reviews, head)
 	}
 	if !slices.Contains(got.Contributors, w.reviewer.User().Login) || !slices.Contains(got.Contributors, w.author.User().Login) {
 		t.Errorf("after a push by %s Contributors = %v, want both people", w.reviewer.User().Login, got.Contributors)
 	}
+}
+
+// reviewed is the commit of a review on the head.
+func (s *suite) reviewed(head string) string {
+	if s.ReviewsHaveNoBody {
+		return ""
+	}
+	return head
 }
 
 func tellsDraftAndClosed(t *testing.T, s *suite) {
@@ -122,6 +130,9 @@ func tellsTheCommitOfEveryMerge(t *testing.T, s *suite) {
 		if err != nil {
 			t.Fatalf("Branch(main) = %v", err)
 		}
+		if head, err = s.Host.Branch(t.Context(), w.repo, branch); err != nil { // some hosts rebase the branch itself
+			t.Fatalf("Branch(%s) = %v", branch, err)
+		}
 		if got := s.pull(t, w.repo, number); got.MergeCommit != tip || commit != tip || got.Head.SHA != head {
 			t.Errorf("%s: MergeCommit, Head = %s, %s, want the tip of main %s, %s", style, got.MergeCommit, got.Head.SHA, tip, head)
 		}
@@ -133,7 +144,7 @@ func unknownPullIsNotFound(t *testing.T, c *shared) {
 		t.Errorf("Pull(4711) = %+v, %v, want ErrNotFound", got, err)
 	}
 	gone := c.repo
-	gone.Name += "-gone"
+	gone.Name, gone.ID = gone.Name+"-gone", "999999998"
 	if got, err := c.Host.Pull(t.Context(), gone, 1); !errors.Is(err, vcs.ErrNotFound) {
 		t.Errorf("Pull(in %s) = %+v, %v, want ErrNotFound", gone.Name, got, err)
 	}
@@ -155,7 +166,7 @@ func keepsTheLastWord(t *testing.T, s *suite) {
 		for _, r := range s.pull(t, w.repo, number).Reviews {
 			if r.Author == p.User() {
 				found = append(found, r.State)
-				if r.Commit != head {
+				if r.Commit != s.reviewed(head) {
 					t.Errorf("the review of %s is on %q, want %s", p.User().Login, r.Commit, head)
 				}
 			}
@@ -227,8 +238,21 @@ func protectionNamesChecks(t *testing.T, s *suite) {
 		{Context: "lint", State: vcs.StatusFailure},
 		{Context: "planlatch/apply", State: vcs.StatusPending, Required: true},
 	}
+	if s.WholePipeline {
+		want = []vcs.Check{want[0], {Context: "lint", State: vcs.StatusFailure, Required: true}}
+	}
 	if diff := cmp.Diff(want, got.Checks); diff != "" {
 		t.Errorf("Checks differ (-want +got):\n%s", diff)
+	}
+	if s.WholePipeline { // a failure of others stands against it, a status of our own does not
+		w.reviewer.Review(t, w.repo, number, vcs.ReviewApproved, "")
+		if got := s.pull(t, w.repo, number); got.Mergeable != vcs.No || !strings.Contains(got.MergeBlocked, "lint") {
+			t.Errorf("with lint failed: Mergeable, MergeBlocked = %v, %q, want no and its name", got.Mergeable, got.MergeBlocked)
+		}
+		w.author.SetStatus(t, w.repo, head, "lint", vcs.StatusSuccess)
+		if err := s.Host.SetStatus(t.Context(), w.repo, head, vcs.Status{Context: "planlatch/apply", State: vcs.StatusPending}); err != nil {
+			t.Fatalf("SetStatus() = %v", err)
+		}
 	}
 	w.reviewer.Review(t, w.repo, number, vcs.ReviewApproved, "")
 	eventually(t, "mergeable but for our own status", func(context.Context) bool {

@@ -24,6 +24,14 @@ type Harness struct {
 	TokenOnly bool
 	// PushDeletes says that the host tells of deleted branches.
 	PushDeletes bool
+	// ReviewsHaveNoBody says that what is said in a review is a comment like any other, and that an approval is of no commit.
+	ReviewsHaveNoBody bool
+	// Untold are reasons to ignore a delivery that the host does not deliver at all.
+	Untold []string
+	// WholePipeline says that a branch asks for all that was reported, not for contexts by their names.
+	WholePipeline bool
+	// NoErrorState says that the host shows an error as a failure.
+	NoErrorState bool
 }
 
 // World acts on the host as its people do. A method ends the test when the host refuses.
