@@ -75,7 +75,7 @@ func TestServeRefusesBadInputWithOneClearMessage(t *testing.T) {
 		"DataNotWritable":          {strings.Replace(good, "DATA", "/proc/planlatch", 1), []string{"data", "writable"}},
 		"PolicyThatDoesNotCompile": {good + fmt.Sprintf("policies:\n  - {name: p, source: %q, level: hard}\n", policies), []string{"policies", "broken.rego:"}},
 		"UnknownPolicySetting":     {good + "policies:\n  - {name: p, source: builtin:baseline, level: hard, settings: {blast_radios: 3}}\n", []string{"blast_radios"}},
-		"HostNotSupported":         {strings.Replace(good, "kind: gitea", "kind: gitlab", 1), []string{"gitlab", "not supported"}},
+		"HostNotSupported":         {strings.Replace(good, "kind: gitea", "kind: bitbucket_cloud", 1), []string{"bitbucket_cloud", "not supported"}},
 		"NoWebhookSecret":          {strings.Replace(good, "webhook_secret: a-secret-of-the-tests, ", "", 1), []string{"webhook_secret"}},
 		"MissingEnvironment":       {strings.Replace(good, "a-token-of-the-tests", `"${NOT_THERE}"`, 1), []string{"NOT_THERE"}},
 	} {

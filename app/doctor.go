@@ -228,6 +228,8 @@ func (d *doctor) host(ctx context.Context, cfg *config.Config, name string, host
 			d.bad("vcs "+name, fmt.Errorf("%s: %w", r.Name, err), "the account must be able to read who may do what here")
 		case kind == "gitea" && access < vcs.PermissionAdmin:
 			d.bad("vcs "+name, fmt.Errorf("%s does not administer %s", self.Login, r.Name), "make it an administrator: Gitea tells nobody else who may do what")
+		case kind == "gitlab" && access < vcs.PermissionAdmin:
+			d.bad("vcs "+name, fmt.Errorf("%s is no Maintainer of %s", self.Login, r.Name), "make it one: GitLab lets nobody else set statuses on a protected branch")
 		case access < vcs.PermissionWrite:
 			d.bad("vcs "+name, fmt.Errorf("%s cannot write to %s", self.Login, r.Name), "give it write permission: it sets statuses and comments")
 		}

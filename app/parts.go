@@ -24,6 +24,7 @@ import (
 	"github.com/planlatch/planlatch/vcs"
 	"github.com/planlatch/planlatch/vcs/gitea"
 	"github.com/planlatch/planlatch/vcs/github"
+	"github.com/planlatch/planlatch/vcs/gitlab"
 	"github.com/planlatch/planlatch/views"
 )
 
@@ -46,6 +47,8 @@ func openHost(h config.Host) (vcs.Host, error) {
 	switch h.Kind {
 	case "gitea":
 		return gitea.New(gitea.Options{Name: h.Name, URL: h.URL, Token: h.Token.Reveal(), WebhookSecret: h.WebhookSecret.Reveal()})
+	case "gitlab":
+		return gitlab.New(gitlab.Options{Name: h.Name, URL: h.URL, Token: h.Token.Reveal(), WebhookSecret: h.WebhookSecret.Reveal()})
 	case "github":
 		if h.App.ID != 0 {
 			return nil, fmt.Errorf("vcs %s: app: this version speaks to GitHub with a token; set token: instead", h.Name)
@@ -54,7 +57,7 @@ func openHost(h config.Host) (vcs.Host, error) {
 			Name: h.Name, URL: h.URL, APIURL: h.APIURL, Token: h.Token.Reveal(), WebhookSecret: h.WebhookSecret.Reveal(),
 		})
 	}
-	return nil, fmt.Errorf("vcs %s: kind %s is not supported by this version; it speaks gitea and github", h.Name, h.Kind)
+	return nil, fmt.Errorf("vcs %s: kind %s is not supported by this version; it speaks gitea, github and gitlab", h.Name, h.Kind)
 }
 
 // loadPolicies loads every configured set; a set that cannot be used stops the start with all its faults.
