@@ -5,13 +5,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/planlatch/planlatch/executor"
@@ -156,6 +154,9 @@ func (r *Runner) judged(ctx context.Context, p phase, e ending) (run.PlanOutcome
 	if planned.Blobs, err = r.keep(ctx, p, l, a.kept); err != nil {
 		return run.PlanOutcome{}, err
 	}
+	if err := r.identify(ctx, p.run, a.identity); err != nil {
+		return run.PlanOutcome{}, err
+	}
 	o := run.PlanOutcome{Unchanged: a.kept.Effect.Empty, Planned: planned, Findings: a.findings}
 	if o.Unchanged {
 		return o, nil
@@ -201,6 +202,7 @@ type assessed struct {
 	planned  run.Run
 	kept     views.Kept
 	findings []run.Finding
+	identity string // of the state; empty if nothing keeps one
 }
 
 // assess reads and judges what a plan left. A refusal says why it cannot be read.
@@ -216,8 +218,13 @@ func (r *Runner) assess(ctx context.Context, g ground, l left) (assessed, error)
 	a.planned.Tool, a.planned.Partial = g.tool.Name+" "+g.tool.Version, len(g.run.Settings.Flags) > 0
 	a.planned.EffectDigest, a.planned.Counts = a.kept.Effect.Digest, a.kept.Plan.Counts
 	a.planned.PlanDigest = digest(l.plan)
-	if a.planned.NoBackend, err = r.forgets(g, l.backend); err != nil {
+	resolved, err := readBackend(l.backend)
+	if err != nil {
 		return a, refuse("%v", err)
+	}
+	a.planned.NoBackend = r.forgets(g, resolved)
+	if !a.planned.NoBackend {
+		a.identity = resolved.identity(g.run.Work)
 	}
 	judgement, err := r.judge(ctx, g, l.planJSON)
 	if err != nil {
@@ -271,45 +278,6 @@ func (r *Runner) keep(ctx context.Context, p phase, l left, kept views.Kept) (ma
 // the first try, and blobs are immutable.
 func unique(execution string) string {
 	return fmt.Sprintf("%s-%x", execution, time.Now().UnixNano())
-}
-
-// forgets says whether nothing would remember what an apply creates: the state is local, and not inside a bind that runs may write.
-func (r *Runner) forgets(g ground, backend []byte) (bool, error) {
-	if len(backend) == 0 {
-		return true, nil // no backend block: local state in the run's own directory
-	}
-	var resolved struct {
-		Backend struct {
-			Type   string          `json:"type"`
-			Config json.RawMessage `json:"config"`
-		} `json:"backend"`
-	}
-	if err := json.Unmarshal(backend, &resolved); err != nil {
-		return false, fmt.Errorf("read the backend that init resolved: %w", err)
-	}
-	switch resolved.Backend.Type {
-	case "":
-		return true, nil
-	case "local":
-		var local struct {
-			Path string `json:"path"`
-		}
-		if err := json.Unmarshal(resolved.Backend.Config, &local); err != nil {
-			return false, fmt.Errorf("read the path of the local backend: %w", err)
-		}
-		return !r.writable(g, local.Path), nil
-	}
-	return false, nil
-}
-
-func (r *Runner) writable(g ground, path string) bool {
-	for _, b := range r.o.Binds(facts.Target(g.repo, g.run), "apply") {
-		rel, err := filepath.Rel(b.Path, path)
-		if b.Write && filepath.IsAbs(path) && err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
-			return true
-		}
-	}
-	return false
 }
 
 // judge asks policy what it thinks of a plan. It never fails open: policy turns its own faults into findings.

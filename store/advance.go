@@ -16,6 +16,7 @@ type slotRow struct {
 	bun.BaseModel `bun:"table:slots,alias:t"`
 	Project       int64 `bun:",pk"`
 	Run           string
+	Identity      string // of the project's state when it was taken; unique unless empty
 }
 
 type holdRow struct {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -188,10 +189,15 @@ func (w *changeWriter) owners(ctx context.Context) error {
 	}
 	for _, p := range slices.Sorted(maps.Keys(w.change.Take)) {
 		row := slotRow{Project: int64(p), Run: string(w.change.Take[p])}
+		if err := w.t.NewSelect().Model((*projectRow)(nil)).Column("identity").Where("id = ?", row.Project).Scan(ctx, &row.Identity); err != nil {
+			return domain("find the state of a project", err)
+		}
 		// The condition makes a slot of one's own a success and another's none, without an error that would end the transaction.
 		res, err := w.t.NewInsert().Model(&row).On("CONFLICT (project) DO UPDATE").Set("run = excluded.run").Where("t.run = excluded.run").Exec(ctx)
-		if err != nil {
-			return domain("take slot", err)
+		if err := domain("take slot", err); errors.Is(err, run.ErrExists) {
+			return fmt.Errorf("another project runs on the state of project %d: %w", p, run.ErrMoved)
+		} else if err != nil {
+			return err
 		}
 		if n, err := res.RowsAffected(); err != nil || n == 0 {
 			return fmt.Errorf("the slot of project %d is taken: %w", p, run.ErrMoved)

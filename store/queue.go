@@ -11,8 +11,10 @@ import (
 
 // behind says that another run of the revision goes first because this one depends on its project, and behindMerge that an earlier merge
 // into the branch does. Both look at live runs of one revision or project alone.
+// besides says that another project on the same state has its slot.
 const (
-	behind = `EXISTS (SELECT 1 FROM run_after AS a JOIN runs AS d ON d.revision = r.revision AND d.project = a.project
+	besides = `EXISTS (SELECT 1 FROM projects AS p JOIN slots AS o ON o.identity = p.identity WHERE p.id = r.project AND p.identity <> '')`
+	behind  = `EXISTS (SELECT 1 FROM run_after AS a JOIN runs AS d ON d.revision = r.revision AND d.project = a.project
 		WHERE a.run = r.id AND d.live AND d.state IN ('queued', 'planning', 'confirmed', 'applying'))`
 	behindMerge = `r.turn > 0 AND EXISTS (SELECT 1 FROM runs AS e JOIN revisions AS ev ON ev.id = e.revision JOIN revisions AS rv ON rv.id = r.revision
 		WHERE e.project = r.project AND e.live AND e.turn > 0 AND e.turn < r.turn AND ev.branch = rv.branch
@@ -24,7 +26,7 @@ const (
 func (s *Store) Next(ctx context.Context, limit int) ([]run.Run, error) {
 	var rows []runRow
 	err := s.read.NewSelect().Model(&rows).Where("r.waiting > 0").
-		Where("NOT EXISTS (SELECT 1 FROM slots AS s WHERE s.project = r.project)").
+		Where("NOT EXISTS (SELECT 1 FROM slots AS s WHERE s.project = r.project)").Where("NOT "+besides).
 		Where("(r.waiting <> ? OR NOT EXISTS (SELECT 1 FROM holds AS h WHERE h.project = r.project AND h.pull <> r.pull))", waitsApply).
 		Where("NOT "+behind).Where("NOT ("+behindMerge+")").
 		Order("r.waiting", "r.ordinal", "r.created", "r.id").Limit(limitOf(limit)).Scan(ctx)

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -19,6 +20,7 @@ func queueTests() map[string]func(*testing.T, Database) {
 		"NextKeepsDependentsBehind":             nextKeepsDependentsBehind,
 		"NextKeepsMergesInBranchOrder":          nextKeepsMergesInBranchOrder,
 		"NewestIsPerProject":                    newestIsPerProject,
+		"OneStateHasOneSlot":                    oneStateHasOneSlot,
 		"PositionCountsThoseAhead":              positionCountsThoseAhead,
 		"OwnedAreTheRunningRunsOfANode":         ownedAreTheRunningRunsOfANode,
 		"OrphansAreThoseOfSilentNodes":          orphansAreThoseOfSilentNodes,
@@ -111,6 +113,30 @@ func nextKeepsMergesInBranchOrder(t *testing.T, db Database) {
 	w.move(added[1].ID, run.Planned, run.Change{})
 	if got := w.next(0); !slices.Contains(got, added[0].ID) {
 		t.Errorf("Next() = %v once the earlier merge waits for a person, want %s among them", got, added[0].ID)
+	}
+}
+
+func oneStateHasOneSlot(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 3)
+	for i := range 2 {
+		w.projects[i].Identity = "s3:one"
+	}
+	_, err := w.SaveProjects(t.Context(), w.projects)
+	check(t, "SaveProjects", err)
+	added := w.add(w.newRun(0, "a"), w.newRun(1, "a"), w.newRun(2, "a"))
+	w.move(added[0].ID, run.Planning, run.Change{Take: map[run.ProjectID]run.ID{w.projects[0].ID: added[0].ID}})
+	if diff := cmp.Diff([]run.ID{added[2].ID}, w.next(0)); diff != "" {
+		t.Errorf("Next() differs (-want +got):\n%s", diff)
+	}
+	_, err = w.Advance(t.Context(), run.Scope{Runs: []run.At{{ID: added[1].ID}}}, func(s run.Snapshot) (run.Change, error) {
+		return run.ClaimPlan(s, added[1].ID, run.Owner{Node: "n"})
+	})
+	if !errors.Is(err, run.ErrMoved) {
+		t.Errorf("claiming the other project of the state = %v, want ErrMoved", err)
+	}
+	w.move(added[0].ID, run.Planned, run.Change{Free: []run.ProjectID{w.projects[0].ID}})
+	if got := w.next(0); !slices.Contains(got, added[1].ID) {
+		t.Errorf("Next() = %v once the slot is free, want %s among them", got, added[1].ID)
 	}
 }
 

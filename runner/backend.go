@@ -1,0 +1,124 @@
+package runner
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+
+	"github.com/planlatch/planlatch/facts"
+	"github.com/planlatch/planlatch/run"
+)
+
+// backend is where a project keeps its state, as init resolved it and wrote it into .terraform/terraform.tfstate.
+type backend struct {
+	Type   string         `json:"type"`
+	Config map[string]any `json:"config"`
+}
+
+// readBackend reads what init wrote; no file means no backend block.
+func readBackend(data []byte) (backend, error) {
+	var file struct {
+		Backend backend `json:"backend"`
+	}
+	if len(data) == 0 {
+		return backend{}, nil
+	}
+	if err := json.Unmarshal(data, &file); err != nil {
+		return backend{}, fmt.Errorf("read the backend that init resolved: %w", err)
+	}
+	return file.Backend, nil
+}
+
+// forgets says whether nothing would remember what an apply creates: there is no backend, or the state is local and not inside a bind that
+// runs may write.
+func (r *Runner) forgets(g ground, b backend) bool {
+	switch b.Type {
+	case "":
+		return true
+	case "local":
+		path, _ := b.Config["path"].(string)
+		return !r.writable(g, path)
+	}
+	return false
+}
+
+func (r *Runner) writable(g ground, path string) bool {
+	for _, b := range r.o.Binds(facts.Target(g.repo, g.run), "apply") {
+		rel, err := filepath.Rel(b.Path, path)
+		if b.Write && filepath.IsAbs(path) && err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
+			return true
+		}
+	}
+	return false
+}
+
+// places names, per backend, the settings that say where a state is. What says how to get there (credentials, profiles, retries) may
+// differ between two projects that share one.
+var places = map[string][]string{
+	"azurerm":    {"storage_account_name", "container_name", "key"},
+	"consul":     {"address", "datacenter", "path"},
+	"cos":        {"bucket", "prefix", "key"},
+	"gcs":        {"bucket", "prefix"},
+	"http":       {"address"},
+	"kubernetes": {"host", "namespace", "secret_suffix", "config_context"},
+	"local":      {"path", "workspace_dir"},
+	"oss":        {"bucket", "prefix", "key"},
+	"pg":         {"conn_str", "schema_name"},
+	"remote":     {"hostname", "organization", "workspaces"},
+	"cloud":      {"hostname", "organization", "workspaces"},
+	"s3":         {"bucket", "key", "workspace_key_prefix", "endpoint", "endpoints"},
+}
+
+// identity names the state that a workspace has in the backend: equal for two directories that share one. Of an unknown backend every
+// setting counts, which at worst takes one state for two. It is a digest, since an address may have a name in it that is nobody's business.
+func (b backend) identity(workspace string) string {
+	at := map[string]any{}
+	keys, known := places[b.Type]
+	if !known {
+		for k := range b.Config {
+			keys = append(keys, k)
+		}
+	}
+	for _, k := range keys {
+		if v, ok := b.Config[k]; ok && v != nil {
+			at[k] = withoutUser(v)
+		}
+	}
+	text, err := json.Marshal([]any{b.Type, workspace, at}) // maps are written in the order of their keys
+	if err != nil {
+		return ""
+	}
+	h := sha256.Sum256(text)
+	return b.Type + ":" + hex.EncodeToString(h[:16])
+}
+
+// withoutUser takes user and password out of an address.
+func withoutUser(v any) any {
+	text, ok := v.(string)
+	if !ok || !strings.Contains(text, "://") {
+		return v
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return v
+	}
+	u.User = nil
+	return u.String()
+}
+
+// identify remembers which state a project has, so that no other one with the same state runs beside it (semantics 6).
+func (r *Runner) identify(ctx context.Context, of run.Run, identity string) error {
+	if identity == "" {
+		return nil
+	}
+	_, err := r.Store.SaveProjects(ctx, []run.Project{{Repo: of.Repo, Dir: of.Dir, Workspace: of.Work, Label: of.Label, Identity: identity}})
+	if err != nil {
+		return fmt.Errorf("remember where the state is: %w", err)
+	}
+	return nil
+}
