@@ -95,7 +95,8 @@ func (g *Gatherer) Moments(ctx context.Context, now time.Time, pull run.Pull, sn
 	for i, r := range runs {
 		m := run.Moment{
 			Now: now, Run: r, Findings: s.findings[r.ID], Overrides: s.overrides, SameDiff: s.same, Shown: s.shown[r.Project],
-			Unsaved: s.unsaved[r.Project], Merged: r.Kind == run.KindMerge, Known: snap != nil,
+			Unsaved: s.unsaved[r.Project], Known: snap != nil,
+			Merged: r.Kind == run.KindMerge || r.Kind == run.KindDestroy && pull.State == string(vcs.PullMerged),
 		}
 		if snap != nil {
 			m.Pull = *snap
@@ -336,7 +337,7 @@ func (b *base) compare(ctx context.Context, r run.Run) (vcs.Tri, error) {
 	if b.tip == rev.Base {
 		return vcs.Yes, nil
 	}
-	tree, err := b.merged(ctx, rev)
+	tree, err := b.planned(ctx, r, rev)
 	if err != nil || tree == "" {
 		return vcs.No, err // a conflict; or an error, which its caller takes for unknown
 	}
@@ -353,6 +354,14 @@ func (b *base) compare(ctx context.Context, r run.Run) (vcs.Tri, error) {
 		return vcs.Yes, nil
 	}
 	return vcs.No, nil
+}
+
+// planned returns the tree that a run would be planned from now: of the base alone where a deleted directory is destroyed.
+func (b *base) planned(ctx context.Context, r run.Run, rev run.Revision) (string, error) {
+	if r.Kind == run.KindDestroy {
+		return b.tip, b.fetch(ctx, rev.Branch)
+	}
+	return b.merged(ctx, rev)
 }
 
 // merged returns the tree that a revision's head and the tip of its base give now.

@@ -147,11 +147,6 @@ func (i *Intake) carryOut(ctx context.Context, o order) (answer, error) {
 		r.Detail, r.Prefix = o.cmd.Refused.Error(), i.prefix()
 		return no(r), nil //nolint:nilerr // it is the answer
 	}
-	if o.cmd.Destroy {
-		r := o.refused(report.BadArguments)
-		r.Detail = "--destroy is not part of this version: run `tofu plan -destroy` by hand for what a deleted directory left behind"
-		return no(r), nil
-	}
 	if refused := command.VarFilesInside(".", o.cmd.Flags); refused != nil {
 		r := o.refused(report.BadArguments)
 		r.Detail = refused.Error()

@@ -53,6 +53,9 @@ func (i *Intake) plan(ctx context.Context, o order) (answer, error) {
 			return a, err
 		}
 	}
+	if o.cmd.Destroy {
+		return i.destroy(ctx, o)
+	}
 	if o.snap.State == vcs.PullMerged {
 		return i.planMerged(ctx, o)
 	}

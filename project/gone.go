@@ -87,8 +87,9 @@ func (s *selector) deleted(c candidate, before map[string]bool) run.Selected {
 	case target != nil:
 		s.moved[target.key()] = c
 		target.because("moved here from " + c.dir)
-		sel.Skipped = "moved to " + target.dir
+		sel.Skipped, sel.Kept = "moved to "+target.dir, target.dir
 	case shared != nil:
+		sel.Kept = shared.label
 		sel.Skipped = "its directory was deleted; " + shared.label + " keeps its state in the same place"
 	default:
 		sel.Skipped = "its directory was deleted; `planlatch plan --destroy -p " + c.label + "` shows what its state still holds"

@@ -293,11 +293,15 @@ func (v View) remarks(ps []Project) []string {
 	}
 	for _, s := range v.Selection {
 		switch {
+		case s.Deleted && s.Kept != "":
+			out = append(out, "- "+code(s.Dir)+" is deleted: "+prose(s.Skipped))
+		case s.Deleted && slices.ContainsFunc(ps, func(p Project) bool { return p.Run.Project == s.Project && p.Run.Kind == run.KindDestroy }):
+			// its own row tells
 		case s.Deleted && v.Kind == run.KindMerge:
 			out = append(out, "- **Orphan**: "+code(s.Dir)+" is gone from "+code(v.BaseBranch)+", what its state holds stays. Destroy it with "+
-				v.command("plan --destroy -p", s.Label)+andWhy(s.Skipped))
+				v.command("plan --destroy -p", s.Label))
 		case s.Deleted:
-			out = append(out, "- "+code(s.Dir)+" is deleted; what its state holds stays until somebody says "+v.command("plan --destroy -p", s.Label)+andWhy(s.Skipped))
+			out = append(out, "- "+code(s.Dir)+" is deleted; what its state holds stays until somebody says "+v.command("plan --destroy -p", s.Label))
 		case s.Skipped != "":
 			out = append(out, "- "+code(s.Dir)+" is not planned: "+prose(s.Skipped))
 		}
@@ -329,11 +333,4 @@ func (v View) remarks(ps []Project) []string {
 		out = append(out[:listMax], fmt.Sprintf("- … and %s more", number(more)))
 	}
 	return out
-}
-
-func andWhy(s string) string {
-	if s == "" {
-		return ""
-	}
-	return ". " + prose(s)
 }

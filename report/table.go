@@ -73,6 +73,9 @@ func (v View) rowNotes(g group) []string {
 	if g.After != "" {
 		notes = append(notes, "preview: planned again after "+code(g.After))
 	}
+	if g.Run.Kind == run.KindDestroy {
+		notes = append(notes, "destroys what the deleted directory left")
+	}
 	if g.Run.NoBackend {
 		notes = append(notes, "no backend")
 	}

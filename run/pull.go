@@ -22,7 +22,7 @@ func Revise(s Snapshot, rev Revision, runs []Run, why string) (Change, error) {
 		again[r.Project] = true
 	}
 	for _, r := range s.Runs {
-		if r.Pull != rev.Pull || rev.Pull == 0 || (r.Kind == KindMerge) != (rev.Kind == KindMerge) {
+		if r.Pull != rev.Pull || rev.Pull == 0 || !replaces(rev.Kind, r.Kind) {
 			continue
 		}
 		if r.Revision == rev.ID && !again[r.Project] {
@@ -34,6 +34,10 @@ func Revise(s Snapshot, rev Revision, runs []Run, why string) (Change, error) {
 	}
 	return c, nil
 }
+
+// replaces says whether a revision of one kind ends runs of another: a new head or base takes the plans to destroy with it that were made on
+// the old one, and nothing else reaches beyond its kind.
+func replaces(rev, r Kind) bool { return rev == r || rev == KindChange && r == KindDestroy }
 
 // Close ends what waits for a pull request that was closed or became a draft, and frees its holds; what is applying, interrupted or left
 // its state unsaved keeps both until it is settled.

@@ -120,6 +120,8 @@ type Rows interface {
 	// PullsAt lists the open pulls whose head is this commit.
 	PullsAt(ctx context.Context, repo RepoID, sha string) ([]Pull, error)
 	Project(ctx context.Context, id ProjectID) (Project, error)
+	// Twins lists the other projects, of any repository, that have the state of a project; none while it is not known.
+	Twins(ctx context.Context, id ProjectID) ([]Project, error)
 	Revision(ctx context.Context, id RevisionID) (Revision, error)
 	// LatestRevision returns the newest revision of a pull and kind. Error: ErrNotFound.
 	LatestRevision(ctx context.Context, pull PullID, kind Kind) (Revision, error)

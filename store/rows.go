@@ -178,6 +178,18 @@ func (s *Store) SaveProjects(ctx context.Context, ps []run.Project) ([]run.Proje
 	return saved, nil
 }
 
+// Twins lists the other projects whose state is in the same place.
+func (s *Store) Twins(ctx context.Context, id run.ProjectID) ([]run.Project, error) {
+	var rows []projectRow
+	err := s.read.NewSelect().Model(&rows).Where("id <> ? AND identity <> ''", int64(id)).
+		Where("identity = (SELECT identity FROM projects WHERE id = ?)", int64(id)).Order("id").Scan(ctx)
+	all := make([]run.Project, len(rows))
+	for i := range rows {
+		all[i] = rows[i].domain()
+	}
+	return all, domain("find projects of one state", err)
+}
+
 // Repo returns a repository.
 func (s *Store) Repo(ctx context.Context, id run.RepoID) (run.Repo, error) {
 	var row repoRow

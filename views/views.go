@@ -133,7 +133,10 @@ func (v *Viewer) Current(ctx context.Context, pull run.Pull) (run.Revision, []ru
 			if err != nil {
 				return run.Revision{}, nil, err
 			}
-			runs, err = v.needsPerson(ctx, pull, append(runs, appliedBefore(runs, before)...))
+			if runs, err = v.destroyed(ctx, merge, append(runs, appliedBefore(runs, before)...)); err != nil {
+				return run.Revision{}, nil, err
+			}
+			runs, err = v.needsPerson(ctx, pull, runs)
 			return merge, runs, err
 		case !errors.Is(err, run.ErrNotFound):
 			return run.Revision{}, nil, err
@@ -146,8 +149,34 @@ func (v *Viewer) Current(ctx context.Context, pull run.Pull) (run.Revision, []ru
 	if err != nil {
 		return run.Revision{}, nil, err
 	}
+	if runs, err = v.destroyed(ctx, change, runs); err != nil {
+		return run.Revision{}, nil, err
+	}
 	runs, err = v.needsPerson(ctx, pull, runs)
 	return change, runs, err
+}
+
+// destroyed adds the runs that destroy what deleted directories left behind: those planned on the revision that counts, and any that began
+// to apply.
+func (v *Viewer) destroyed(ctx context.Context, current run.Revision, runs []run.Run) ([]run.Run, error) {
+	rev, err := v.Store.LatestRevision(ctx, current.Pull, run.KindDestroy)
+	if errors.Is(err, run.ErrNotFound) {
+		return runs, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	more, err := v.latest(ctx, rev.ID)
+	if err != nil {
+		return nil, err
+	}
+	now := rev.Head == current.Head && rev.Base == current.Base
+	for _, r := range more {
+		if now || !r.ApplyStarted.IsZero() {
+			runs = append(runs, r)
+		}
+	}
+	return runs, nil
 }
 
 // needsPerson puts the runs of a pull request that wait for a person, because they were interrupted or could not save their state, in front

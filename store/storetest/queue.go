@@ -123,6 +123,11 @@ func oneStateHasOneSlot(t *testing.T, db Database) {
 	}
 	_, err := w.SaveProjects(t.Context(), w.projects)
 	check(t, "SaveProjects", err)
+	for i, want := range []int{1, 1, 0} {
+		if got, err := w.Twins(t.Context(), w.projects[i].ID); err != nil || len(got) != want {
+			t.Errorf("Twins(project %d) = %v, %v, want %d", i, got, err, want)
+		}
+	}
 	added := w.add(w.newRun(0, "a"), w.newRun(1, "a"), w.newRun(2, "a"))
 	w.move(added[0].ID, run.Planning, run.Change{Take: map[run.ProjectID]run.ID{w.projects[0].ID: added[0].ID}})
 	if diff := cmp.Diff([]run.ID{added[2].ID}, w.next(0)); diff != "" {
