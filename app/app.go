@@ -57,6 +57,13 @@ type commands struct {
 	Demo    demoCmd    `cmd:"" help:"Show the whole story on this machine: no account, no configuration."`
 	Doctor  doctorCmd  `cmd:"" help:"Check configuration, tools, sandbox, database, hosts and webhooks; name each fix."`
 	Policy  policyCmd  `cmd:"" help:"Test policies, and judge a plan with them."`
+	Pause   pauseCmd   `cmd:"" help:"Freeze applies on a server: none starts any more."`
+	Resume  resumeCmd  `cmd:"" help:"End a freeze: what waited goes on."`
+	Runs    runsCmd    `cmd:"" help:"List the runs of a server, or show one."`
+	Locks   locksCmd   `cmd:"" help:"List what is held or worked on, by whom and why."`
+	Cancel  cancelCmd  `cmd:"" help:"Stop a run."`
+	Unlock  unlockCmd  `cmd:"" help:"Free what a pull request holds, or settle a run that waits for a person."`
+	Audit   auditCmd   `cmd:"" help:"Show who did what, and what came of it."`
 	State   stateCmd   `cmd:"" help:"Repair what an apply could not save."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

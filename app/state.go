@@ -3,12 +3,8 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"strings"
-	"time"
 
 	"github.com/planlatch/planlatch/operator"
 	"github.com/planlatch/planlatch/run"
@@ -21,32 +17,21 @@ type stateCmd struct {
 }
 
 type statePullCmd struct {
-	ID     string `arg:"" name:"run" help:"The run whose apply could not save its state."`
-	Server string `required:"" help:"Address of the server." placeholder:"URL"`
-	Token  string `required:"" help:"Admin token; better in PLANLATCH_TOKEN than on the command line." placeholder:"TOKEN"`
+	remote
+	ID string `arg:"" name:"run" help:"The run whose apply could not save its state, or how its id begins."`
 }
 
 // Run prints the state. It is the only copy there is: nothing is changed on the server.
 func (c *statePullCmd) Run(ctx context.Context, t *terminal) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	address := strings.TrimRight(c.Server, "/") + "/api/v1/runs/" + url.PathEscape(c.ID) + "/errored-state"
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	s, err := c.dial()
 	if err != nil {
-		return usage(fmt.Errorf("--server: %w", err))
+		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+c.Token)
-	res, err := http.DefaultClient.Do(req)
+	id, err := s.Find(ctx, c.ID)
 	if err != nil {
-		return fmt.Errorf("ask the server: %w", err)
+		return answered(err)
 	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		why, _ := io.ReadAll(io.LimitReader(res.Body, 4096)) // best effort: the status says enough
-		return &coded{exitNo, fmt.Errorf("the server says %s: %s", res.Status, strings.TrimSpace(string(why)))}
-	}
-	_, err = io.Copy(t.out, res.Body)
-	return err
+	return answered(s.ErroredState(ctx, id, t.out))
 }
 
 // erroredState answers with the state that a run's apply could not save. A state holds secrets: only the admin token opens it.

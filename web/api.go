@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -211,6 +212,9 @@ func (h *Handler) filter(ctx context.Context, q url.Values, known ...string) (ru
 		return f, nil
 	}
 	stored, err := h.Store.RepoByName(ctx, host, repo)
+	if errors.Is(err, run.ErrNotFound) {
+		return f, &refusal{http.StatusNotFound, fmt.Sprintf("No repository %s of %s was ever seen here.", repo, host)}
+	}
 	if err != nil {
 		return f, fmt.Errorf("repository of a filter: %w", err)
 	}
@@ -223,6 +227,9 @@ func (h *Handler) filter(ctx context.Context, q url.Values, known ...string) (ru
 		return f, no("pull is the number of a pull request.")
 	}
 	p, err := h.Store.PullByNumber(ctx, stored.ID, number)
+	if errors.Is(err, run.ErrNotFound) {
+		return f, &refusal{http.StatusNotFound, fmt.Sprintf("No pull request #%d of %s was ever seen here.", number, repo)}
+	}
 	if err != nil {
 		return f, fmt.Errorf("pull request of a filter: %w", err)
 	}

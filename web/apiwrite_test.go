@@ -137,13 +137,13 @@ func TestAcknowledgeRepeatsTheProject(t *testing.T) {
 	}
 }
 
-func (s *site) interrupted(r run.Run) run.Run {
+func (s *site) interrupted(r run.Run) {
 	s.t.Helper()
 	s.advance(r, func(snap run.Snapshot) (run.Change, error) { return run.Confirm(snap, []run.ID{r.ID}, "erin") })
 	s.advance(r, func(snap run.Snapshot) (run.Change, error) {
 		return run.ClaimApply(snap, r.ID, []run.Gate{{Holds: true}}, run.Owner{Node: nodeName, Deadline: time.Now().Add(time.Hour)})
 	})
-	return s.advance(r, func(snap run.Snapshot) (run.Change, error) {
+	s.advance(r, func(snap run.Snapshot) (run.Change, error) {
 		return run.SettleApply(snap, r.ID, run.ApplyOutcome{Interrupted: true, Reason: "it vanished"})
 	})
 }
