@@ -29,9 +29,17 @@ const (
 	Unlock  Verb = "unlock"
 	Explain Verb = "explain"
 	Help    Verb = "help"
+	Import  Verb = "import" // answered with a block, never done
+	State   Verb = "state"  // always "state rm": likewise
 )
 
-var verbs = []string{string(Plan), string(Apply), string(Approve), string(Cancel), string(Unlock), string(Explain), string(Help)}
+var (
+	verbs = []string{
+		string(Plan), string(Apply), string(Approve), string(Cancel), string(Unlock), string(Explain), string(Import), string(State), string(Help),
+	}
+	// mistaken are the verbs that people write after another tool's name when they mean us.
+	mistaken = []string{string(Plan), string(Apply), string(Approve), string(Cancel), string(Unlock), string(Explain), string(Help)}
+)
 
 // Command is one line that commands. Fields that its verb does not take are empty.
 type Command struct {
@@ -44,6 +52,8 @@ type Command struct {
 	Reason    string   // why an override is right
 	Policy    string   // policy set
 	State     string   // id of a backend's lock
+	Address   string   // of a resource, as written: import, state rm
+	ID        string   // of what is to be imported
 	Flags     []string // tool flags as -name=value or -name, each on the allow-list; see [VarFilesInside]
 	Line      int      // in the comment, from 1
 	Refused   *Refusal // when not nil nothing else counts but Line and perhaps Verb: answer with it and do nothing
@@ -166,8 +176,14 @@ func (o Options) line(l line) (c Command, ok bool) {
 	if !slices.Contains(verbs, verb) {
 		return o.unknown(verb, args)
 	}
-	c = Command{Verb: Verb(verb)}
-	if r := c.arguments(args[1:], o); r != nil {
+	c, args = Command{Verb: Verb(verb)}, args[1:]
+	if c.Verb == State {
+		if len(args) == 0 || args[0].text != "rm" {
+			return Command{Verb: State, Refused: refuse("write state rm and the address of a resource", "of state there is only rm")}, true
+		}
+		args = args[1:]
+	}
+	if r := c.arguments(args, o); r != nil {
 		return Command{Verb: c.Verb, Refused: r}, true
 	}
 	return c, true
@@ -175,11 +191,6 @@ func (o Options) line(l line) (c Command, ok bool) {
 
 // unknown answers a verb that does not exist, unless the line reads like a sentence about us.
 func (o Options) unknown(verb string, args []arg) (Command, bool) {
-	switch verb {
-	case "import", "state":
-		return Command{Refused: refuse("add an import {} or removed {} block to the code of this pull request",
-			"%s is not done by comment, because state changes only by a reviewed plan", verb)}, true
-	}
 	meant, near := closest(verb, verbs)
 	if !near && len(args) > 2 {
 		return Command{}, false
@@ -199,8 +210,11 @@ func (c *Command) arguments(args []arg, o Options) *Refusal {
 		if a.text == "--" && !a.quoted {
 			return c.flags(args[i+1:], o)
 		}
-		if a.quoted || !strings.HasPrefix(a.text, "-") {
-			return stray(*c, a)
+		if a.isWord() {
+			if r := c.word(a); r != nil {
+				return r
+			}
+			continue
 		}
 		name, value, has := strings.Cut(a.text, "=")
 		if long, ok := aliases[name]; ok {
@@ -221,7 +235,7 @@ func (c *Command) arguments(args []arg, o Options) *Refusal {
 			continue
 		}
 		if !has {
-			if i++; i >= len(args) || (!args[i].quoted && strings.HasPrefix(args[i].text, "-")) {
+			if i++; i >= len(args) || !args[i].isWord() {
 				return refuse(examples[name], "%s needs a value", name)
 			}
 			value = args[i].text
@@ -231,6 +245,22 @@ func (c *Command) arguments(args []arg, o Options) *Refusal {
 		}
 	}
 	return c.whole()
+}
+
+// isWord says whether an argument is no option.
+func (a arg) isWord() bool { return a.quoted || !strings.HasPrefix(a.text, "-") }
+
+// word reads what is no option: only import and state rm take such.
+func (c *Command) word(a arg) *Refusal {
+	switch {
+	case (c.Verb == Import || c.Verb == State) && c.Address == "":
+		c.Address = a.text
+	case c.Verb == Import && c.ID == "":
+		c.ID = a.text
+	default:
+		return stray(*c, a)
+	}
+	return nil
 }
 
 // aliases are the long names of short options.
@@ -244,6 +274,8 @@ var takes = map[Verb][]string{
 	Cancel:  {"-p", "-d", "-w"},
 	Unlock:  {"-p", "-d", "-w", "--state"},
 	Explain: {"-p", "-d", "-w"},
+	Import:  {"-p", "-d", "-w"},
+	State:   {"-p", "-d", "-w"},
 }
 
 // examples show how to give each option its value.
@@ -315,8 +347,13 @@ func (c *Command) set(name, value string) *Refusal {
 
 // whole says what a command still lacks.
 func (c *Command) whole() *Refusal {
-	if c.Verb == Approve && c.Reason == "" {
+	switch {
+	case c.Verb == Approve && c.Reason == "":
 		return refuse(examples["--reason"], "approve needs a reason, because it is kept with the override")
+	case c.Verb == Import && c.ID == "":
+		return refuse("write import aws_s3_bucket.logs my-bucket", "import needs an address and an id")
+	case c.Verb == State && c.Address == "":
+		return refuse("write state rm aws_s3_bucket.logs", "state rm needs an address")
 	}
 	return nil
 }
@@ -336,7 +373,7 @@ func (c *Command) flags(args []arg, o Options) *Refusal {
 	}
 	for i := 0; i < len(args); i++ {
 		a := args[i]
-		if a.quoted || !strings.HasPrefix(a.text, "-") {
+		if a.isWord() {
 			return refuse("after -- there are only flags, as in -target=aws_instance.web", "%s is not a flag", quote(a.text))
 		}
 		name, value, has := strings.Cut(a.text, "=")

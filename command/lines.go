@@ -147,7 +147,7 @@ func (o Options) nearMiss(l line) *NearMiss {
 	if len(words) == 0 || len(words) > 6 {
 		return nil
 	}
-	verb, near := closest(strings.ToLower(words[0]), verbs)
+	verb, near := closest(strings.ToLower(words[0]), mistaken)
 	if !near {
 		return nil
 	}

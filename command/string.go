@@ -13,6 +13,14 @@ func (c Command) String() string {
 			words = append(words, flag, quoted(value))
 		}
 	}
+	if c.Verb == State {
+		words = append(words, "rm")
+	}
+	for _, word := range []string{c.Address, c.ID} {
+		if word != "" {
+			words = append(words, quoted(word))
+		}
+	}
 	for _, p := range c.Projects {
 		add("-p", p)
 	}

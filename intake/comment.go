@@ -147,17 +147,16 @@ func (i *Intake) carryOut(ctx context.Context, o order) (answer, error) {
 		r.Detail, r.Prefix = o.cmd.Refused.Error(), i.prefix()
 		return no(r), nil //nolint:nilerr // it is the answer
 	}
-	if refused := command.VarFilesInside(".", o.cmd.Flags); refused != nil {
-		r := o.refused(report.BadArguments)
-		r.Detail = refused.Error()
-		return no(r), nil //nolint:nilerr // it is the answer
-	}
 	if mutates[o.cmd.Verb] && i.Now().Sub(o.comment.Created) > late {
-		return no(o.refused(report.Away)), nil
+		r := o.refused(report.Away)
+		r.Given = i.prefix() + " " + string(o.cmd.Verb)
+		return no(r), nil
 	}
 	switch o.cmd.Verb {
 	case command.Help:
-		return answer{text: report.Help(i.prefix())}, nil
+		return i.help(ctx, o)
+	case command.Import, command.State:
+		return i.block(ctx, o)
 	case command.Explain:
 		return i.explain(ctx, o)
 	case command.Plan:
@@ -177,19 +176,27 @@ func (i *Intake) carryOut(ctx context.Context, o order) (answer, error) {
 // mutates lists the verbs that start or end something.
 var mutates = map[command.Verb]bool{command.Plan: true, command.Apply: true, command.Approve: true, command.Cancel: true, command.Unlock: true}
 
-// may says whether the commenter may use the command on each of the projects; the answer to give if not.
+// may says whether the commenter may use the command on each of the projects; the answer to give if not. Without any it is about the
+// repository as such.
 func (i *Intake) may(ctx context.Context, o order, projects []run.Selected) (answer, bool, error) {
 	if len(projects) == 0 {
 		projects = []run.Selected{{Dir: ".", Workspace: "default"}}
 	}
+	who, err := i.subject(ctx, o.place, o.by.Login)
+	if err != nil {
+		return answer{}, false, err
+	}
 	for _, s := range projects {
-		d, err := i.permitted(ctx, o.place, o.by.Login, string(o.cmd.Verb), target(o.repo, s))
-		if err != nil {
-			return answer{}, false, err
+		d := i.Config.Permitted(string(o.cmd.Verb), target(o.repo, s), who)
+		if d.Err != nil {
+			i.Log.Warn("a team could not be looked up, which counts as no", "error", d.Err)
 		}
 		if !d.Allowed {
 			r := o.refused(report.Denied)
 			r.Detail = d.Reason
+			if s.Label != "" {
+				r.Projects = []string{s.Label}
+			}
 			return no(r), false, nil
 		}
 	}

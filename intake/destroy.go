@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/planlatch/planlatch/command"
 	"github.com/planlatch/planlatch/project"
 	"github.com/planlatch/planlatch/report"
 	"github.com/planlatch/planlatch/run"
@@ -48,6 +49,9 @@ func (i *Intake) destroy(ctx context.Context, o order) (answer, error) {
 		return a, err
 	}
 	for _, s := range chosen {
+		if refused := command.VarFilesInside(s.Dir, o.cmd.Flags); refused != nil {
+			return refuse("%v", refused)
+		}
 		if s.Kept != "" {
 			return refuse("the state of %s is in use by %s: there is nothing to destroy", s.Label, s.Kept)
 		}

@@ -20,7 +20,6 @@ import (
 	"github.com/planlatch/planlatch/facts"
 	"github.com/planlatch/planlatch/git"
 	"github.com/planlatch/planlatch/run"
-	"github.com/planlatch/planlatch/selector"
 	"github.com/planlatch/planlatch/vcs"
 	"github.com/planlatch/planlatch/views"
 )
@@ -223,16 +222,13 @@ func (i *Intake) push(ctx context.Context, p place, push *vcs.Push) (string, err
 // mostStale is how many pull requests a push to the base plans again; the others are when somebody asks.
 const mostStale = 20
 
-// permission asks the host what a person may do here, now. An error is the caller's to take as no.
-func (i *Intake) permitted(ctx context.Context, p place, who, verb string, t selector.Target) (config.Decision, error) {
+// subject asks the host what a person may do here, now. An error is the caller's to take as no.
+func (i *Intake) subject(ctx context.Context, p place, who string) (config.Subject, error) {
 	access, err := p.host.Permission(ctx, vcsRepo(p.repo), who)
 	if err != nil {
-		return config.Decision{}, fmt.Errorf("look up the permission of %s: %w", who, err)
+		return config.Subject{}, fmt.Errorf("look up the permission of %s: %w", who, err)
 	}
-	return i.Config.Permitted(verb, t, config.Subject{
-		Login: who, Access: access,
-		Member: func(team string) (bool, error) { return p.host.Member(ctx, team, who) },
-	}), nil
+	return config.Subject{Login: who, Access: access, Member: func(team string) (bool, error) { return p.host.Member(ctx, team, who) }}, nil
 }
 
 // trusted says whether a pull request's code may run without a maintainer's word: not from a fork, and by an author who can write.

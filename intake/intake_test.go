@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,14 +100,28 @@ func (o *office) hand(e vcs.Event) {
 	}
 }
 
-// says comments on a pull request and hands the comment over.
-func (o *office) says(login string, number int, body string) {
+// says comments on a pull request, as somebody who has read what stands there, and hands the comment over. It returns our answer.
+func (o *office) says(login string, number int, body string) string {
+	o.t.Helper()
+	return o.said(login, number, body, time.Now().Add(2*time.Second))
+}
+
+// said is says at another time.
+func (o *office) said(login string, number int, body string, at time.Time) string {
 	o.t.Helper()
 	id, err := o.host.Comment(repository, number, login, body)
 	check(o.t, err)
 	o.hand(vcs.Event{Kind: vcs.EventComment, Number: number, Comment: &vcs.Comment{
-		ID: strconv.FormatInt(id, 10), Author: vcs.User{Login: login}, Body: body, Created: time.Now().Add(2 * time.Second),
+		ID: strconv.FormatInt(id, 10), Author: vcs.User{Login: login}, Body: body, Created: at,
 	}})
+	due, err := o.store.Due(o.t.Context(), 1000)
+	check(o.t, err)
+	for _, p := range due {
+		if p.Kind == run.PostReply && strings.HasPrefix(p.Key, "reply:"+strconv.FormatInt(id, 10)+":") {
+			return p.Body
+		}
+	}
+	return ""
 }
 
 // runs lists the runs of a head.

@@ -24,6 +24,7 @@ type request struct {
 	waits bool                                             // nothing may execute before a maintainer says plan
 	pick  func(all []run.Selected) ([]run.Selected, error) // the projects a command named; nil: those the change touches
 	flags []string                                         // of the tool
+	check func(runs []run.Run) error                       // whether these may be planned at all; nil: they may
 }
 
 // revise looks at head on base and writes what it found: a revision with its problems, or with its projects and their runs.
@@ -132,6 +133,11 @@ func (i *Intake) chosen(ctx context.Context, p place, rev run.Revision, sel proj
 	}
 	if len(named) > 0 {
 		runs = only(runs, named, rev.ID != 0)
+	}
+	if q.check != nil {
+		if err := q.check(runs); err != nil {
+			return "", err
+		}
 	}
 	if q.waits && len(runs) > 0 {
 		rev.Notes = append(rev.Notes, views.WaitsNote)

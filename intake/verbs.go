@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,23 +36,16 @@ func (i *Intake) explain(ctx context.Context, o order) (answer, error) {
 	return answer{text: report.Explain(view, o.host.Limits().Comment)}, nil
 }
 
-// unknownProject ends a plan whose names match nothing, before anything is written.
-type unknownProject struct{ err error }
+// declined ends a plan with its answer, before anything is written: its names match nothing, or the commenter may not plan what it touches.
+type declined struct{ answer answer }
 
-func (e *unknownProject) Error() string { return e.err.Error() }
+func (e *declined) Error() string { return e.answer.text }
 
 // plan plans the pull request, or the named projects, again. On a pull request that nobody trusts yet it is the maintainer's word, for the
 // head they saw.
 func (i *Intake) plan(ctx context.Context, o order) (answer, error) {
-	if a, ok, err := i.may(ctx, o, nil); err != nil || !ok {
+	if a, ok, err := i.mayPlan(ctx, o); err != nil || !ok {
 		return a, err
-	}
-	if slices.ContainsFunc(o.cmd.Flags, func(f string) bool { return strings.HasPrefix(f, "-var=") }) { // a value is as good as a change
-		asked := o
-		asked.cmd.Verb = command.Apply
-		if a, ok, err := i.may(ctx, asked, nil); err != nil || !ok {
-			return a, err
-		}
 	}
 	if o.cmd.Destroy {
 		return i.destroy(ctx, o)
@@ -70,22 +64,76 @@ func (i *Intake) plan(ctx context.Context, o order) (answer, error) {
 		}
 	}
 	q := request{cause: o.cause, actor: o.by.Login, why: "planned again for " + o.by.Login, flags: o.cmd.Flags}
+	q.check = func(runs []run.Run) error {
+		if a, ok, err := i.mayPlanThese(ctx, o, selected(runs)); err != nil || !ok {
+			return cmp.Or(err, error(&declined{a}))
+		}
+		if why := i.flagsFit(o.cmd.Flags, runs); why != "" {
+			r := o.refused(report.BadArguments)
+			r.Detail = why
+			return &declined{no(r)}
+		}
+		return nil
+	}
 	if o.cmd.Targeted() {
 		q.pick = func(all []run.Selected) ([]run.Selected, error) {
 			picked, err := pick(all, o.cmd)
 			if err != nil {
-				return nil, &unknownProject{err}
+				r := o.refused(report.BadArguments)
+				r.Detail = err.Error()
+				return nil, &declined{no(r)} //nolint:nilerr // it is the answer
 			}
 			return picked, nil
 		}
 	}
 	_, err := i.revise(ctx, o.place, q)
-	if unknown, ok := errors.AsType[*unknownProject](err); ok {
-		r := o.refused(report.BadArguments)
-		r.Detail = unknown.Error()
-		return no(r), nil
+	if d, ok := errors.AsType[*declined](err); ok {
+		return d.answer, nil
 	}
 	return answer{}, err
+}
+
+// mayPlan says whether the commenter may plan what the pull request touched when it was last looked at, so that nobody else has anything
+// fetched. What it touches now is judged when it is known.
+func (i *Intake) mayPlan(ctx context.Context, o order) (answer, bool, error) {
+	rev, err := i.Store.LatestRevision(ctx, o.pull.ID, run.KindChange)
+	if err != nil && !errors.Is(err, run.ErrNotFound) {
+		return answer{}, false, err
+	}
+	known := rev.Selection
+	if o.cmd.Targeted() {
+		if known, err = pick(rev.Selection, o.cmd); err != nil { // it may be a project that is not touched
+			known = nil
+		}
+	}
+	return i.mayPlanThese(ctx, o, known)
+}
+
+// mayPlanThese says whether the commenter may plan projects with the flags of the command: giving a variable its value is as good as
+// changing the code, and takes the permission to apply.
+func (i *Intake) mayPlanThese(ctx context.Context, o order, projects []run.Selected) (answer, bool, error) {
+	if a, ok, err := i.may(ctx, o, projects); err != nil || !ok {
+		return a, ok, err
+	}
+	if !slices.ContainsFunc(o.cmd.Flags, func(f string) bool { return strings.HasPrefix(f, "-var=") }) {
+		return answer{}, true, nil
+	}
+	o.cmd.Verb = command.Apply
+	return i.may(ctx, o, projects)
+}
+
+// flagsFit says why the flags of a command do not fit the projects that they are for; empty if they do.
+func (i *Intake) flagsFit(flags []string, runs []run.Run) string {
+	for _, r := range runs {
+		if refused := command.VarFilesInside(r.Dir, flags); refused != nil {
+			return refused.Error()
+		}
+		excludes := slices.ContainsFunc(flags, func(f string) bool { return strings.HasPrefix(f, "-exclude=") })
+		if excludes && cmp.Or(r.Settings.Tool, i.Config.Tools.Default.Name) != "tofu" {
+			return "-exclude is a flag of OpenTofu, and " + r.Label + " is planned with Terraform: name what to plan with -target"
+		}
+	}
+	return ""
 }
 
 // sawHead binds the word of a maintainer on an untrusted pull request to the head they saw.
@@ -130,8 +178,16 @@ func (i *Intake) planMerged(ctx context.Context, o order) (answer, error) {
 		next.Actor = o.by.Login
 		again = append(again, next)
 	}
+	if len(o.cmd.Flags) > 0 {
+		r := o.refused(report.BadArguments)
+		r.Detail = "after the merge there are no partial plans, because what was merged is applied as a whole"
+		return no(r), nil
+	}
 	if len(again) == 0 {
 		return no(o.refused(report.Nothing)), nil
+	}
+	if a, ok, err := i.mayPlanThese(ctx, o, selected(again)); err != nil || !ok {
+		return a, err
 	}
 	_, err = i.Store.Advance(ctx, run.Scope{Pull: o.pull.ID}, func(s run.Snapshot) (run.Change, error) {
 		return run.Revise(s, rev, again, "planned again for "+o.by.Login)

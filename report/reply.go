@@ -172,25 +172,58 @@ func at(sha string) string {
 	return " (" + short(sha) + ")"
 }
 
-// Help lists the commands, with the first word that this server listens to.
-func Help(prefix string) string {
+// Leave is what a person may do with one verb.
+type Leave struct {
+	All bool     // with every project of the pull request
+	For []string // labels of some of them
+	Why string   // who may, where the person may not
+}
+
+func (l Leave) text() string {
+	switch {
+	case l.All:
+		return "yes"
+	case len(l.For) > 0:
+		return "for " + names(l.For)
+	case l.Why == "":
+		return "no"
+	}
+	return "no: " + prose(l.Why)
+}
+
+// Help lists the commands, with the first word that this server listens to, and what who asked may do. A verb that may lacks is everybody's.
+func Help(prefix string, may map[string]Leave) string {
 	v := View{Prefix: prefix}
-	rows := []struct{ command, what string }{
-		{"plan [-p project] [-- flags]", "plan again; flags: " + flagList},
-		{"apply [-p project] [--at SHA]", "apply the plans shown above, if every gate holds"},
-		{`approve -p project --reason "…"`, "as an owner, accept the soft policy findings of a plan"},
-		{"cancel [-p project]", "stop what is queued or running"},
-		{"unlock [-p project]", "give up this pull request's locks"},
-		{"explain", "which projects were selected, and why"},
-		{"help", "this"},
+	rows := []struct{ verb, options, what string }{
+		{"plan", " [-p project] [-- flags]", "plan again; flags: " + flagList + ", and what the server adds"},
+		{"apply", " [-p project] [--at SHA]", "apply the plans shown above, if every gate holds"},
+		{"approve", ` -p project --reason "…"`, "as an owner, accept the soft policy findings of a plan"},
+		{"cancel", " [-p project]", "stop what is queued or running"},
+		{"unlock", " [-p project]", "give up this pull request's locks"},
+		{"explain", "", "which projects were selected, and why"},
+		{"import", " ADDRESS ID", "the block to add to the code"},
+		{"state", " rm ADDRESS", "the block to add to the code"},
+		{"help", "", "this"},
 	}
 	var b strings.Builder
-	b.WriteString("| say | to |\n|---|---|\n")
+	b.WriteString("| say | to | may you? |\n|---|---|---|\n")
 	for _, row := range rows {
-		fmt.Fprintf(&b, "| %s | %s |\n", cell(v.command(row.command)), row.what)
+		leave, limited := may[row.verb]
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", cell(v.command(row.verb+row.options)), row.what, cell(Leave{All: !limited || leave.All, For: leave.For, Why: leave.Why}.text()))
 	}
 	b.WriteString("\nEach command stands alone on its line. " + code("-d dir") + " and " + code("-w workspace") + " select like " + code("-p") + ".\n")
 	return b.String()
+}
+
+// Block answers a command that would change a state with the code to paste instead. what names it, since says from which version on tools
+// know it, dir is the project's directory or empty.
+func Block(what, block, since, dir string) string {
+	where := "into a file of the project"
+	if dir != "" {
+		where = "into " + code(strings.TrimPrefix(dir+"/", "./")+strings.Fields(what)[0]+".tf")
+	}
+	return "A state changes only by a reviewed plan. Put this " + where + ", in this pull request; its plan shows what will happen. The " + what +
+		" needs " + since + ".\n\n" + fence("hcl", strings.Split(strings.TrimRight(block, "\n"), "\n"))
 }
 
 // Explain says which projects were selected and why, and why something did not run, in at most limit bytes.

@@ -36,7 +36,12 @@ func TestReplies(t *testing.T) {
 		fmt.Fprintf(&b, "== %s\n%s\n", r.Code, r.Text())
 	}
 	golden(t, "replies.md", b.String())
-	golden(t, "help.md", report.Help("planlatch"))
+	golden(t, "help.md", report.Help("planlatch", map[string]report.Leave{
+		"plan": {All: true}, "apply": {For: []string{"dev/network"}, Why: "apply of prod is for acme/prod-approvers"}, "explain": {All: true},
+		"unlock": {Why: "unlock needs write permission on the repository"}, "cancel": {},
+	}))
+	golden(t, "block.md", report.Block("import block", "import {\n  to = a.b\n  id = \"```\\n@here\"\n}\n", "OpenTofu 1.6", "infra/net")+
+		"== without a project, and at the root\n"+report.Block("removed block", "removed {}\n", "OpenTofu 1.7", "")+report.Block("removed block", "removed {}\n", "OpenTofu 1.7", "."))
 }
 
 func TestExplain(t *testing.T) {
