@@ -39,13 +39,14 @@ var engines = []engine{
 
 func (p place) start(t *testing.T) (world vcstest.World, dsn string) {
 	t.Helper()
-	if p.world == nil {
-		p.host = hosts[0]
+	h, e := p.host, p.engine
+	if h.world == nil {
+		h = hosts[0]
 	}
-	if p.dsn == nil {
-		p.engine = engines[0]
+	if e.dsn == nil {
+		e = engines[0]
 	}
-	return p.world(t), p.dsn(t)
+	return h.world(t), e.dsn(t)
 }
 
 // Where stories happen. Gitea comes first: it is the real one.
