@@ -55,9 +55,11 @@ func (s *Store) Revision(ctx context.Context, id run.RevisionID) (run.Revision, 
 // LatestRevision returns the newest revision of a pull request and kind.
 func (s *Store) LatestRevision(ctx context.Context, pull run.PullID, kind run.Kind) (run.Revision, error) {
 	var row revisionRow
-	err := s.read.NewSelect().Model(&row).Where("pull = ? AND kind = ?", int64(pull), string(kind)).Order("id DESC").Limit(1).Scan(ctx)
+	err := s.read.NewSelect().Model(&row).Where("pull = ? AND kind = ?", int64(pull), string(kind)).OrderExpr(newestRevision).Limit(1).Scan(ctx)
 	return row.domain(), domain("revision", err)
 }
+
+const newestRevision = "created DESC, id DESC"
 
 // insertRevision inserts the revision or returns the one that is there.
 func insertRevision(ctx context.Context, t *tx, r run.Revision, now int64) (run.Revision, error) {
@@ -65,10 +67,29 @@ func insertRevision(ctx context.Context, t *tx, r run.Revision, now int64) (run.
 	if row.Created == 0 {
 		row.Created = now
 	}
+	at := row.Created
 	// Updating nothing makes both engines return the row, and PostgreSQL lock it.
 	err := t.NewInsert().Model(row).On("CONFLICT (repo, origin, head, base, kind) DO UPDATE").Set("repo = excluded.repo").Returning("*").Scan(ctx)
 	if err != nil {
 		return run.Revision{}, domain("insert revision", err)
 	}
+	if row.Created != at && row.Pull != 0 {
+		if err := returnTo(ctx, t, row, r.Branch, now); err != nil {
+			return run.Revision{}, domain("return to revision", err)
+		}
+	}
 	return row.domain(), nil
+}
+
+// returnTo makes a revision that was there the newest of its pull request again, when a push or a change of the base branch went back to it.
+func returnTo(ctx context.Context, t *tx, row *revisionRow, branch string, now int64) error {
+	var newest int64
+	err := t.NewSelect().Model((*revisionRow)(nil)).Column("id").Where("pull = ? AND kind = ?", row.Pull, row.Kind).
+		OrderExpr(newestRevision).Limit(1).Scan(ctx, &newest)
+	if err != nil || newest == row.ID && row.Branch == branch {
+		return err
+	}
+	row.Created, row.Branch = now, branch
+	_, err = t.NewUpdate().Model(row).Column("created", "branch").WherePK().Exec(ctx)
+	return err
 }

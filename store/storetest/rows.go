@@ -172,10 +172,33 @@ func latestRevisionIsTheNewest(t *testing.T, db Database) {
 	for _, head := range []string{"c", "b", "a"} {
 		last = w.advance(run.Scope{Pull: w.pull.ID}, run.Change{Revision: w.newRevision(w.pull, head)}).Revision
 	}
-	got, err := w.LatestRevision(t.Context(), w.pull.ID, run.KindChange)
-	check(t, "LatestRevision", err)
-	if diff := cmp.Diff(last, got); diff != "" {
-		t.Errorf("LatestRevision() differs (-want +got):\n%s", diff)
+	expect := func(say string, want run.Revision) {
+		t.Helper()
+		got, err := w.LatestRevision(t.Context(), w.pull.ID, run.KindChange)
+		check(t, "LatestRevision", err)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: LatestRevision() differs (-want +got):\n%s", say, diff)
+		}
+	}
+	expect("inserted", last)
+	same := w.advance(run.Scope{Pull: w.pull.ID}, run.Change{Revision: w.newRevision(w.pull, "a")}).Revision
+	expect("again", last)
+	if diff := cmp.Diff(last, same); diff != "" {
+		t.Errorf("the same revision again differs (-want +got):\n%s", diff)
+	}
+
+	// What a push or a change of the base went back to is the newest again.
+	back := w.advance(run.Scope{Pull: w.pull.ID}, run.Change{Revision: w.newRevision(w.pull, "b")}).Revision
+	expect("back", back)
+	if back.ID == last.ID || !back.Created.After(last.Created) {
+		t.Errorf("back at %+v after %+v, want another, later", back, last)
+	}
+	elsewhere := w.newRevision(w.pull, "b")
+	elsewhere.Branch = "release"
+	moved := w.advance(run.Scope{Pull: w.pull.ID}, run.Change{Revision: elsewhere}).Revision
+	expect("retargeted", moved)
+	if moved.ID != back.ID || moved.Branch != "release" {
+		t.Errorf("retargeted to %+v, want %+v on release", moved, back)
 	}
 }
 
