@@ -131,6 +131,9 @@ func (s *Server) answer(c *call, h handler) (int, any, error) {
 	if err := s.count(c); err != nil {
 		return 0, nil, err
 	}
+	if err := s.countContent(c); err != nil {
+		return 0, nil, err
+	}
 	return h(c)
 }
 
@@ -170,6 +173,23 @@ func (s *Server) count(c *call) error {
 		return refuse(403, "API rate limit exceeded for user ID %d.", c.user.ID)
 	}
 	return nil
+}
+
+// countContent keeps the secondary limit on what notifies people.
+func (s *Server) countContent(c *call) error {
+	if s.options.ContentLimit <= 0 || c.Method == http.MethodGet || !strings.Contains(c.URL.Path, "/issues/") {
+		return nil
+	}
+	w := s.writing[c.user.Login]
+	if w == nil || !s.now().Before(w.ends) {
+		w = &window{ends: s.now().Add(time.Minute)}
+		s.writing[c.user.Login] = w
+	}
+	if w.used++; w.used <= s.options.ContentLimit {
+		return nil
+	}
+	c.head.Set("Retry-After", strconv.Itoa(int(w.ends.Sub(s.now()).Seconds())+1))
+	return refuse(403, "You have exceeded a secondary rate limit and have been temporarily blocked from content creation. Please retry your request again later.")
 }
 
 func (s *Server) refusal(err error) (int, any) {

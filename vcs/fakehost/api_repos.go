@@ -29,10 +29,15 @@ func (s *Server) listRepos(c *call) (int, any, error) {
 
 // GET /orgs/{org}/teams/{team}/memberships/{user}
 func (s *Server) getMembership(c *call) (int, any, error) {
-	if !s.teams[key(c.PathValue("org")+"/"+c.PathValue("team"))][key(c.PathValue("user"))] {
+	accepted, found := s.membership(c.PathValue("org")+"/"+c.PathValue("team"), c.PathValue("user"))
+	if !found {
 		return 0, nil, refuse(404, "Not Found")
 	}
-	return http.StatusOK, object{"state": "active", "role": "member", "url": s.api() + strings.TrimPrefix(c.URL.Path, "/api/v3")}, nil
+	state := "active"
+	if !accepted {
+		state = "pending"
+	}
+	return http.StatusOK, object{"state": state, "role": "member", "url": s.api() + strings.TrimPrefix(c.URL.Path, "/api/v3")}, nil
 }
 
 // GET /repos/{owner}/{repo}

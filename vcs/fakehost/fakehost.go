@@ -4,7 +4,7 @@
 // It promises what a program can see of GitHub: field names, status codes, pages with Link headers, limits, permissions, webhooks that are
 // signed, delivered in the background and never retried by themselves, real git repositories with refs/pull/N/head, and merges that git
 // really makes. State lives in memory and, for git, in one directory; [Server.Close] removes everything. Of GraphQL it has what
-// schema.graphql says. The web pages of GitHub, apps and secondary rate limits are left out.
+// schema.graphql says. The web pages of GitHub and apps are left out.
 //
 // People act through methods ([Server.Push], [Server.Comment], [Server.Merge], …), under the rules GitHub would hold them to; what they
 // would see on the page of a pull request is [Server.Timeline]. All methods are safe for concurrent use. They need git 2.38 or later.
@@ -32,6 +32,7 @@ type Options struct {
 	HookTimeout   time.Duration              // of one webhook delivery; 0: 10 s, as GitHub's
 	SlowMergeable int                        // how often "mergeable" is null after a change, before it is known
 	RateLimit     int                        // API calls per hour and account; 0: not counted
+	ContentLimit  int                        // comments and reactions per minute and account, GitHub's secondary limit; 0: not counted
 	FineGrained   bool                       // tokens are fine-grained ones, which cannot read check runs
 	Fault         func(*http.Request) *Fault // see SetFault
 	Judge         Judge                      // hears all that is said over the API and by webhooks, in tests; nil: nobody
@@ -83,12 +84,13 @@ type Server struct {
 	lastID  int64
 	users   map[string]*user // by lower-case login
 	tokens  map[string]*user
-	teams   map[string]map[string]bool // "org/team" → lower-case logins
-	repos   map[string]*repo           // by lower-case name, former names included
+	teams   map[string]*team // by "org/team"
+	repos   map[string]*repo // by lower-case name, former names included
 	hooks   []*hook
 	sent    []*delivery
 	calling map[string]*window   // API calls of an account
 	lines   map[string]*pipeline // of GitLab, by repository and commit
+	writing map[string]*window   // of those, comments and reactions
 	fault   func(*http.Request) *Fault
 }
 
@@ -123,8 +125,8 @@ func Start(o Options) (*Server, error) {
 	}
 	s := &Server{
 		URL: "http://" + listen.Addr().String(), options: o, dir: dir, git: git, done: make(chan struct{}), changed: make(chan struct{}),
-		lastID: 1000, users: map[string]*user{}, tokens: map[string]*user{}, teams: map[string]map[string]bool{}, repos: map[string]*repo{},
-		calling: map[string]*window{}, lines: map[string]*pipeline{}, fault: o.Fault,
+		lastID: 1000, users: map[string]*user{}, tokens: map[string]*user{}, teams: map[string]*team{}, repos: map[string]*repo{},
+		calling: map[string]*window{}, writing: map[string]*window{}, lines: map[string]*pipeline{}, fault: o.Fault,
 	}
 	s.web = &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	s.work.Go(func() {

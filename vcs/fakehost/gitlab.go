@@ -142,7 +142,7 @@ func (s *Server) gitlabGroupMember(c *call) (int, any, error) {
 	}
 	u := s.gitlabWho(c)
 	for u != nil && name != "" {
-		if s.teams[name][key(u.Login)] {
+		if t := s.teams[name]; t != nil && t.members[key(u.Login)] {
 			return s.gitlabMemberJSON(u, 30)
 		}
 		name = name[:max(0, strings.LastIndexByte(name, '/'))]

@@ -86,25 +86,68 @@ func (s *Server) SetPermission(repo, login string, p Permission) error {
 	return nil
 }
 
+// team is a group of people in an organisation. Whoever is in a team is in its parents too.
+type team struct {
+	parent  string          // "org/team", lower case; empty: none
+	members map[string]bool // lower-case login → accepted the invitation
+}
+
 // CreateTeam makes a team, written "org/team", or adds members to it.
-func (s *Server) CreateTeam(team string, logins ...string) error {
+func (s *Server) CreateTeam(name string, logins ...string) error { return s.join(name, true, logins) }
+
+// InviteToTeam invites people who have not accepted yet, which makes them no members.
+func (s *Server) InviteToTeam(name string, logins ...string) error {
+	return s.join(name, false, logins)
+}
+
+func (s *Server) join(name string, accepted bool, logins []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if strings.Count(team, "/") != 1 && !s.options.GitLab {
-		return refuse(422, "team %q is not written org/team", team)
+	if strings.Count(name, "/") != 1 && !s.options.GitLab {
+		return refuse(422, "team %q is not written org/team", name)
 	}
-	members := s.teams[key(team)]
-	if members == nil {
-		members = map[string]bool{}
-		s.teams[key(team)] = members
+	if s.teams[key(name)] == nil {
+		s.teams[key(name)] = &team{members: map[string]bool{}}
 	}
 	for _, l := range logins {
 		if s.users[key(l)] == nil {
 			return refuse(404, "no user %s", l)
 		}
-		members[key(l)] = true
+		s.teams[key(name)].members[key(l)] = accepted
 	}
 	return nil
+}
+
+// NestTeam puts a team below another.
+func (s *Server) NestTeam(child, parent string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.teams[key(child)] == nil || s.teams[key(parent)] == nil {
+		return refuse(404, "no team %s or %s", child, parent)
+	}
+	for up := key(parent); up != ""; up = s.teams[up].parent {
+		if up == key(child) {
+			return refuse(422, "%s is above %s", child, parent)
+		}
+	}
+	s.teams[key(child)].parent = key(parent)
+	return nil
+}
+
+// membership says whether somebody is in a team or one below it, and whether the invitation was accepted.
+func (s *Server) membership(name, login string) (accepted, found bool) {
+	for at, t := range s.teams {
+		state, in := t.members[key(login)]
+		if !in {
+			continue
+		}
+		for up := at; up != ""; up = s.teams[up].parent {
+			if up == key(name) {
+				accepted, found = accepted || state, true
+			}
+		}
+	}
+	return accepted, found
 }
 
 // permission is what u may do in r: their own grant, ownership, the grant everywhere, and reading what is public.

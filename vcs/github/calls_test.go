@@ -10,13 +10,16 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/planlatch/planlatch/testkit/githubapi"
 	"github.com/planlatch/planlatch/vcs"
 	"github.com/planlatch/planlatch/vcs/fakehost"
+	"github.com/planlatch/planlatch/vcs/github"
 )
 
 // listen serves on loopback until the test ends and returns the address.
@@ -183,16 +186,29 @@ func TestPermissionAndMembership(t *testing.T) {
 		t.Errorf("Permission() with a reader's token = %v, want ErrDenied", err)
 	}
 	ok(t, w.CreateTeam("acme/prod-approvers", "alice"))
+	ok(t, w.CreateTeam("acme/on-call", "carol"))
+	ok(t, w.NestTeam("acme/on-call", "acme/prod-approvers"))
+	ok(t, w.InviteToTeam("acme/prod-approvers", "mallory"))
 	for _, c := range []struct {
 		team, user string
 		want       bool
 	}{
-		{"acme/prod-approvers", "alice", true}, {"acme/prod-approvers", "bob", false}, {"acme/none", "alice", false}, {"acme", "alice", false},
+		{"acme/prod-approvers", "alice", true}, {"acme/prod-approvers", "bob", false}, {"ACME/Prod-Approvers", "Alice", true},
+		{"acme/prod-approvers", "carol", true}, {"acme/on-call", "alice", false}, {"acme/prod-approvers", "mallory", false}, {"acme/none", "alice", false}, {"acme", "alice", false},
 		{"acme/prod-approvers", "../alice", false}, {"../prod-approvers", "alice", false},
 	} {
 		if got, err := w.host.Member(ctx, c.team, c.user); got != c.want || err != nil {
 			t.Errorf("Member(%s, %s) = %v, %v; want %v", c.team, c.user, got, err, c.want)
 		}
+	}
+	w.SetFault(func(r *http.Request) *fakehost.Fault {
+		if strings.Contains(r.URL.Path, "/teams/") {
+			return &fakehost.Fault{Status: 403, Body: `{"message":"You must be a member of the organization"}`}
+		}
+		return nil
+	})
+	if got, err := w.host.Member(ctx, "acme/prod-approvers", "alice"); got || !errors.Is(err, vcs.ErrDenied) {
+		t.Errorf("Member() with a token that may not look = %v, %v; want ErrDenied", got, err)
 	}
 	if self := must(w.host.Self(ctx))(t); self.Login != "planlatch-bot" || self.Bot {
 		t.Errorf("Self() = %v, want planlatch-bot", self)
@@ -300,6 +316,45 @@ func TestTheLimitOfTheFakeIsUnderstood(t *testing.T) {
 	if !errors.As(err, &retry) || retry.After < 50*time.Minute {
 		t.Errorf("Repo() = %v, want to wait for most of an hour", err)
 	}
+}
+
+func TestTheSecondaryLimitIsObeyed(t *testing.T) {
+	t.Parallel()
+	w := setup(t, fakehost.Options{ContentLimit: 2})
+	n := w.open("one")
+	var called atomic.Int64
+	w.SetFault(func(*http.Request) *fakehost.Fault { called.Add(1); return nil })
+	say := func() error { _, err := w.host.Comment(t.Context(), w.repo, n, "", "", "hello"); return err }
+	ok(t, say())
+	ok(t, say())
+	for range 3 {
+		var retry *vcs.RetryError
+		if err := say(); !errors.As(err, &retry) || retry.After < 50*time.Second || retry.After > time.Minute {
+			t.Errorf("Comment() = %v, want to wait for most of a minute", err)
+		}
+	}
+	if got := called.Load(); got != 3 {
+		t.Errorf("GitHub was called %d times, want 3: once it asks us to wait it is left alone", got)
+	}
+}
+
+func TestOurOwnBudgetComesBeforeGitHubs(t *testing.T) {
+	t.Parallel()
+	w := setup(t, fakehost.Options{})
+	n := w.open("one")
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	h := must(github.New(github.Options{
+		URL: w.URL, Token: w.people["planlatch-bot"].Token, WebhookSecret: secret, Budget: &github.Budget{ContentPerMinute: 1},
+		HTTP: &http.Client{Transport: githubapi.New(t).Requests(transport)},
+	}))(t)
+	id := must(h.Comment(t.Context(), w.repo, n, "", "", "hello"))(t)
+	_, err := h.Comment(t.Context(), w.repo, n, id, "", "hello again")
+	var retry *vcs.RetryError
+	if !errors.As(err, &retry) || retry.After <= 0 || retry.After > time.Minute {
+		t.Errorf("Comment() = %v, want to wait within the minute", err)
+	}
+	ok(t, h.SetStatus(t.Context(), w.repo, must(w.Tip(name, "one"))(t), vcs.Status{Context: "planlatch/plan", State: vcs.StatusSuccess}))
 }
 
 func TestTheTokenStaysWithTheAPI(t *testing.T) {

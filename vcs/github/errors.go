@@ -27,10 +27,13 @@ func explain(ctx context.Context, err error) error {
 		secondary *gh.AbuseRateLimitError
 		otp       *gh.TwoFactorAuthError
 		answer    *gh.ErrorResponse
+		held      *vcs.RetryError // by ourselves
 	)
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &held):
+		return held
 	case errors.As(err, &primary):
 		return &vcs.RetryError{After: clamp(time.Until(primary.Rate.Reset.Time)), Err: err}
 	case errors.As(err, &secondary):

@@ -2,7 +2,8 @@
 //
 // It promises what [vcs.Host] asks for, in terms that fail closed: an answer that is missing, hidden or unexpected is "unknown" or "no",
 // never "yes". Every call has a time limit, every answer a size limit, and the token goes to the API's own address only, redirects
-// included. The package does not retry: it says with *vcs.RetryError when to come back. It keeps no state but who we are, and is safe for
+// included. The package does not retry: it says with *vcs.RetryError when to come back, and until then it does not
+// call either; it also holds back writes that GitHub would call too many. It keeps no other state but who we are, and is safe for
 // concurrent use.
 //
 // How branch protection counts. Of each check that reported, GitHub says over GraphQL whether it is required, to every token that reads
@@ -47,6 +48,7 @@ type Options struct {
 	APIURL        string       // API address; empty: https://api.github.com, or URL + /api/v3 elsewhere
 	Token         string       // required: personal access token, classic or fine-grained
 	WebhookSecret string       // required
+	Budget        *Budget      // nil: GitHub's published limits on github.com and ghe.com, none elsewhere
 	HTTP          *http.Client // nil: a client of our own. Transport (proxies, CAs) and Timeout are used, redirects are ours
 }
 
@@ -97,7 +99,11 @@ func New(o Options) (*Host, error) {
 		return nil, fmt.Errorf("vcs %s: webhook_secret: is empty: unsigned webhooks are never accepted", o.Name)
 	}
 	h := &Host{name: o.Name, web: web, secret: []byte(o.WebhookSecret), cred: staticToken(o.Token)}
-	h.api, h.graph = newClient(o.HTTP, api, h.cred), graphAddress(api)
+	budget := budgetOf(api.Hostname())
+	if o.Budget != nil {
+		budget = *o.Budget
+	}
+	h.api, h.graph = newClient(o.HTTP, api, h.cred, budget), graphAddress(api)
 	return h, nil
 }
 

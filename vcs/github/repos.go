@@ -61,6 +61,9 @@ func (h *Host) Branch(ctx context.Context, r vcs.Repo, name string) (string, err
 		return "", fmt.Errorf("%s: get branch %s of %s: %w", h.name, name, r.Name, err)
 	}
 	sha := ref.GetObject().GetSHA()
+	if ref.GetRef() == "" {
+		return "", fmt.Errorf("%s: get branch %s of %s: %w", h.name, name, r.Name, &vcs.RetryError{Err: errors.New("the answer names no ref")})
+	}
 	if ref.GetRef() != "refs/heads/"+name || !commitID.MatchString(sha) {
 		return "", fmt.Errorf("%s: branch %s of %s: %w", h.name, name, r.Name, vcs.ErrNotFound)
 	}

@@ -24,8 +24,10 @@ type staticToken string
 func (t staticToken) Token(context.Context) (string, error) { return string(t), nil }
 
 // newClient builds go-github's client on our transport. The caller's client is copied, not changed.
-func newClient(base *http.Client, api *url.URL, cred credential) *gh.Client {
-	t := &transport{base: http.DefaultTransport, timeout: callTimeout, scheme: api.Scheme, host: api.Host, cred: cred}
+func newClient(base *http.Client, api *url.URL, cred credential, b Budget) *gh.Client {
+	t := &transport{
+		base: http.DefaultTransport, timeout: callTimeout, scheme: api.Scheme, host: api.Host, cred: cred, meter: newMeter(b),
+	}
 	c := http.Client{Transport: t}
 	if base != nil {
 		c.Jar = base.Jar
@@ -50,7 +52,7 @@ func newClient(base *http.Client, api *url.URL, cred credential) *gh.Client {
 	return client
 }
 
-// transport signs requests to the API, refuses all others, and takes answers whole, within a time and a size. A renamed repository answers
+// transport signs requests to the API, refuses all others, holds back what would be too many (see budget.go), and takes answers whole, within a time and a size. A renamed repository answers
 // with a redirect, which the client follows; one that leads elsewhere must not get our token. The body is read here because go-github
 // does not close that of an error, which keeps the timer of an http.Client running until it fires.
 type transport struct {
@@ -58,12 +60,16 @@ type transport struct {
 	timeout      time.Duration // of one request, body included
 	scheme, host string
 	cred         credential
+	meter        *meter
 }
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Scheme != t.scheme || req.URL.Host != t.host {
 		return nil, fmt.Errorf("redirected from %s://%s to %s://%s: set url (and api_url) to the final address",
 			t.scheme, t.host, req.URL.Scheme, req.URL.Host)
+	}
+	if err := t.meter.take(time.Now(), req); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(req.Context(), t.timeout)
 	defer cancel()
@@ -87,6 +93,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	case len(body) > answerLimit:
 		return nil, fmt.Errorf("the answer is larger than %d bytes", answerLimit)
 	}
+	t.meter.heard(time.Now(), resp)
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
 }
