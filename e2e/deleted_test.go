@@ -63,7 +63,10 @@ func TestAnOrphanIsDestroyedAfterTheMergeByWhoDidNotWriteIt(t *testing.T) {
 	w.tells(w.bob, pull, "planlatch plan --destroy -p network")
 	w.shows(pull, "destroys what the deleted directory left", "terraform_data.vpc")
 	w.tells(w.bob, pull, "planlatch apply -p network")
-	w.eventually("the state to be empty", func() (string, bool) { s := w.state("network"); return w.said(pull) + w.summary(pull), !strings.Contains(s, `"v1"`) })
+	w.eventually("the state to be empty", func() (string, bool) {
+		s := w.state("network")
+		return w.said(pull) + w.summary(pull), !strings.Contains(s, `"v1"`)
+	})
 }
 
 // TestAMovedDirectoryIsNeverDestroyed moves a project, once in a way that git sees and once with all its text changed, so that only the

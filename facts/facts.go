@@ -98,8 +98,11 @@ func (g *Gatherer) Moments(ctx context.Context, now time.Time, pull run.Pull, sn
 			Unsaved: s.unsaved[r.Project], Known: snap != nil,
 			Merged: r.Kind == run.KindMerge || r.Kind == run.KindDestroy && pull.State == string(vcs.PullMerged),
 		}
-		if snap != nil {
+		switch {
+		case snap != nil:
 			m.Pull = *snap
+		case pull.ID == 0 && r.Kind == run.KindMerge: // a push: there is nothing to review, and who pushed it wrote it
+			m.Known, m.Pull = true, vcs.Pull{State: vcs.PullMerged, Author: vcs.User{Login: r.Actor}}
 		}
 		if by, held := s.holds[r.Project]; held && by != pull.ID {
 			m.HeldBy = g.name(ctx, by)

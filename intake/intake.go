@@ -29,6 +29,7 @@ const (
 	JobDelivery  = "intake"    // key: host/delivery id
 	JobStale     = "stale"     // key: pull id: its base branch moved
 	JobReconcile = "reconcile" // key: host name
+	JobPushed    = "pushed"    // key: repository id/branch/before/after/who pushed
 )
 
 // Intake does the work.
@@ -121,7 +122,9 @@ func (i *Intake) event(ctx context.Context, name string, d run.Delivery, e vcs.E
 		}
 		return i.comment(ctx, p, e)
 	case vcs.EventPush:
-		return i.push(ctx, p, e.Push)
+		return i.push(ctx, p, e)
+	case vcs.EventQueue:
+		return i.queue(ctx, p, e)
 	case vcs.EventStatus:
 		return i.status(ctx, p, e.SHA)
 	}
@@ -196,7 +199,8 @@ func (i *Intake) refresh(ctx context.Context, pull run.Pull) error {
 }
 
 // push looks at the open pull requests into a branch that moved, the most recently active first (semantics 19).
-func (i *Intake) push(ctx context.Context, p place, push *vcs.Push) (string, error) {
+func (i *Intake) push(ctx context.Context, p place, e vcs.Event) (string, error) {
+	push := e.Push
 	if push == nil || !p.rules.Branch(push.Branch, p.repo.DefaultBranch) {
 		return "ignored: branch does not plan", nil
 	}
@@ -216,7 +220,7 @@ func (i *Intake) push(ctx context.Context, p place, push *vcs.Push) (string, err
 			return "", err
 		}
 	}
-	return fmt.Sprintf("%d open pull requests looked at", min(n, mostStale)), nil
+	return fmt.Sprintf("%d open pull requests looked at", min(n, mostStale)), i.Store.Enqueue(ctx, pushed(p.repo, e, i.Now()))
 }
 
 // mostStale is how many pull requests a push to the base plans again; the others are when somebody asks.

@@ -263,14 +263,10 @@ func some(all []string, most int) []string {
 
 // reviseMerge plans the merge commit: the projects that the pull request's own change touches, but those that were applied before the merge.
 func (i *Intake) reviseMerge(ctx context.Context, p place) (string, error) {
-	mirror := i.Git.Repo(p.repo.Host, p.repo.HostID)
-	remote, err := p.host.Remote(ctx, vcsRepo(p.repo))
-	if err != nil {
-		return "", fmt.Errorf("ask for access: %w", err)
-	}
 	commit := p.snap.MergeCommit
-	if err := mirror.Fetch(ctx, remote, "refs/heads/"+p.snap.Base.Branch, p.host.HeadRef(p.snap.Number)); err != nil {
-		return "", fmt.Errorf("fetch: %w", err)
+	mirror, err := i.fetchRefs(ctx, p, "refs/heads/"+p.snap.Base.Branch, p.host.HeadRef(p.snap.Number))
+	if err != nil {
+		return "", err
 	}
 	last, runs, err := i.lastChange(ctx, p)
 	if err != nil {

@@ -15,9 +15,6 @@ import (
 
 // statuses sets what differs of a commit's statuses. A commit that is no longer looked at keeps none pending.
 func (n *Notifier) statuses(ctx context.Context, p run.Posting, to address) (run.Posting, []run.ID, error) {
-	if p.Pull == 0 {
-		return p, nil, nil
-	}
 	set := map[string]vcs.Status{} // what the host shows, by context
 	if p.External != "" {
 		if err := json.Unmarshal([]byte(p.External), &set); err != nil {
@@ -47,7 +44,15 @@ func (n *Notifier) statuses(ctx context.Context, p run.Posting, to address) (run
 
 // wanted lists the statuses that a commit should have now: the worst of every pull request that it is the head of (semantics 42).
 func (n *Notifier) wanted(ctx context.Context, p run.Posting, to address, set map[string]vcs.Status) ([]vcs.Status, error) {
-	pulls := []run.Pull{to.pull}
+	var pulls []run.Pull
+	var lists [][]vcs.Status
+	if to.pull.ID != 0 {
+		pulls = append(pulls, to.pull)
+	} else if view, err := n.Views.Commit(ctx, p.Repo, p.Key); err == nil {
+		lists = append(lists, report.Statuses(view, n.Views.Look(view.Repo.Host, view.Repo.Name).Statuses))
+	} else if !errors.Is(err, views.ErrNothing) {
+		return nil, err
+	}
 	at, err := n.Store.PullsAt(ctx, p.Repo, p.Key)
 	if err != nil {
 		return nil, err
@@ -57,7 +62,6 @@ func (n *Notifier) wanted(ctx context.Context, p run.Posting, to address, set ma
 			pulls = append(pulls, other)
 		}
 	}
-	var lists [][]vcs.Status
 	for _, pull := range pulls {
 		statuses, err := n.of(ctx, p, pull, set)
 		if err != nil {

@@ -49,7 +49,7 @@ func (v View) needs(ps []Project) (out []need, waiting int) {
 }
 
 // untold are gates that nobody needs to hear of while they hold.
-var untold = []run.GateName{run.GatePlanned, run.GateBackend, run.GateHold, run.GateSaved, run.GatePaused}
+var untold = []run.GateName{run.GatePlanned, run.GateBackend, run.GateHold, run.GateSaved, run.GatePaused, run.GateBranch}
 
 func (v View) openGates(ps []Project) int {
 	needs, _ := v.needs(ps)

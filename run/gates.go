@@ -112,6 +112,9 @@ func planned(m Moment) Gate {
 }
 
 func mode(m Moment) Gate {
+	if m.Run.Kind == KindQueue {
+		return Gate{GateMode, false, "a plan of the merge queue is never applied"}
+	}
 	switch m.Run.Settings.Apply {
 	case ApplyBeforeMerge, ApplyManual:
 		return Gate{GateMode, true, "applies when told"}

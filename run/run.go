@@ -60,6 +60,7 @@ const (
 	KindChange  Kind = "change"  // a pull request
 	KindMerge   Kind = "merge"   // a merge or push to the branch
 	KindDestroy Kind = "destroy" // what a deleted directory left behind
+	KindQueue   Kind = "queue"   // a commit that a merge queue would make the branch's tip: planned, never applied
 	KindDrift   Kind = "drift"
 	KindManual  Kind = "manual"
 )
@@ -101,6 +102,7 @@ type Selected struct {
 	Deleted   bool      `json:",omitempty"` // its directory is gone from the head
 	Kept      string    `json:",omitempty"` // of a deleted one: the directory or project that has its state now, so that there is nothing to destroy
 	Skipped   string    `json:",omitempty"` // why it is listed but not planned: library module, moved to …
+	Stands    ID        `json:",omitempty"` // the run of a pull request whose plan was made from the same inputs and counts for this revision
 	After     []string  `json:",omitempty"` // labels of the selected projects that it depends on, directly or not
 	Settings  Settings
 }

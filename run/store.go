@@ -123,6 +123,8 @@ type Rows interface {
 	// Twins lists the other projects, of any repository, that have the state of a project; none while it is not known.
 	Twins(ctx context.Context, id ProjectID) ([]Project, error)
 	Revision(ctx context.Context, id RevisionID) (Revision, error)
+	// BranchRevision returns the newest revision of a commit that belongs to no pull request: a direct push, or a merge queue's. Error: ErrNotFound.
+	BranchRevision(ctx context.Context, repo RepoID, head string) (Revision, error)
 	// LatestRevision returns the newest revision of a pull and kind. Error: ErrNotFound.
 	LatestRevision(ctx context.Context, pull PullID, kind Kind) (Revision, error)
 	Run(ctx context.Context, id ID) (Run, error)

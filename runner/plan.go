@@ -298,6 +298,9 @@ func (r *Runner) judge(ctx context.Context, g ground, planJSON []byte) (policy.J
 
 // standsForMerge decides whether a merged plan applies by itself (semantics 21), and who stands for it; else why it waits.
 func (r *Runner) standsForMerge(ctx context.Context, g ground, planned run.Run, effect run.Effect, findings []run.Finding) (confirm, waits string, err error) {
+	if g.run.Pull == 0 {
+		return "", "it was pushed without a pull request", nil
+	}
 	if planned.Settings.Apply != run.ApplyAfterMerge {
 		return "", fmt.Sprintf("merged before it was applied; apply: %s waits for a person", planned.Settings.Apply), nil
 	}
@@ -336,7 +339,7 @@ func (r *Runner) standsForMerge(ctx context.Context, g ground, planned run.Run, 
 	}
 	m := moments[0]
 	m.Merged, m.HeldBy, m.Pending, m.Pause = true, "", nil, nil // a pause holds the apply back in its claim
-	m.Run.State = run.Planned // as it was at the merge; it was superseded by it
+	m.Run.State = run.Planned                                   // as it was at the merge; it was superseded by it
 	for _, gate := range run.Gates(m) {
 		if !gate.Holds {
 			return "", "a gate was shut when it was merged: " + gate.Text, nil

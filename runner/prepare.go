@@ -184,7 +184,7 @@ func (r *Runner) refetch(ctx context.Context, repo run.Repo, rev run.Revision) e
 	if err := m.Fetch(ctx, remote, refs...); err != nil {
 		return fmt.Errorf("fetch %s: %w", repo.Name, err)
 	}
-	if rev.Kind != run.KindChange {
+	if rev.Kind != run.KindChange { // the tree of a commit as it is
 		return nil
 	}
 	merged, err := m.Merge(ctx, rev.Base, rev.Head)

@@ -23,6 +23,7 @@ import (
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/selector"
 	"github.com/planlatch/planlatch/tool"
+	"github.com/planlatch/planlatch/vcs"
 	"github.com/planlatch/planlatch/views"
 )
 
@@ -365,11 +366,15 @@ func (r *Runner) moment(ctx context.Context, of run.Run) (run.Moment, error) {
 	if err != nil {
 		return run.Moment{}, err
 	}
-	snap, err := r.Facts.Settled(ctx, repo, pull)
-	if err != nil {
-		return run.Moment{}, err
+	var snap *vcs.Pull // a push has none
+	if of.Pull != 0 {
+		settled, err := r.Facts.Settled(ctx, repo, pull)
+		if err != nil {
+			return run.Moment{}, err
+		}
+		snap = &settled
 	}
-	moments, err := r.Facts.Moments(ctx, time.Now(), pull, &snap, []run.Run{of})
+	moments, err := r.Facts.Moments(ctx, time.Now(), pull, snap, []run.Run{of})
 	if err != nil {
 		return run.Moment{}, err
 	}

@@ -52,6 +52,13 @@ func (s *Store) Revision(ctx context.Context, id run.RevisionID) (run.Revision, 
 	return row.domain(), domain("revision", err)
 }
 
+// BranchRevision returns the newest revision of a commit without a pull request.
+func (s *Store) BranchRevision(ctx context.Context, repo run.RepoID, head string) (run.Revision, error) {
+	var row revisionRow
+	err := s.read.NewSelect().Model(&row).Where("repo = ? AND head = ? AND pull = 0", int64(repo), head).Order("id DESC").Limit(1).Scan(ctx)
+	return row.domain(), domain("revision of commit "+head, err)
+}
+
 // LatestRevision returns the newest revision of a pull request and kind.
 func (s *Store) LatestRevision(ctx context.Context, pull run.PullID, kind run.Kind) (run.Revision, error) {
 	var row revisionRow

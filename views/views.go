@@ -114,6 +114,58 @@ func (v *Viewer) Pull(ctx context.Context, id run.PullID) (report.View, *vcs.Pul
 	return view, snap, err
 }
 
+// Commit returns the view of a commit that belongs to no pull request: one that was pushed to the branch, or that a merge queue made, whose
+// projects may stand on the plans of pull requests. Error: ErrNothing.
+func (v *Viewer) Commit(ctx context.Context, repo run.RepoID, sha string) (report.View, error) {
+	rev, err := v.Store.BranchRevision(ctx, repo, sha)
+	if errors.Is(err, run.ErrNotFound) {
+		return report.View{}, ErrNothing
+	}
+	if err != nil {
+		return report.View{}, err
+	}
+	of, err := v.Store.Repo(ctx, repo)
+	if err != nil {
+		return report.View{}, err
+	}
+	runs, err := v.latest(ctx, rev.ID)
+	if err != nil {
+		return report.View{}, err
+	}
+	view, err := v.of(ctx, of, run.Pull{}, rev, runs, nil)
+	if err != nil {
+		return view, err
+	}
+	for _, s := range rev.Selection {
+		if s.Stands == "" || slices.ContainsFunc(runs, func(r run.Run) bool { return r.Project == s.Project }) {
+			continue
+		}
+		p, err := v.standing(ctx, of, s.Stands)
+		if err != nil {
+			return view, err
+		}
+		view.Projects = append(view.Projects, p)
+	}
+	return view, nil
+}
+
+// standing is a pull request's project as it is now.
+func (v *Viewer) standing(ctx context.Context, repo run.Repo, id run.ID) (report.Project, error) {
+	r, err := v.Store.Run(ctx, id)
+	if err != nil {
+		return report.Project{}, err
+	}
+	pull, err := v.Store.Pull(ctx, r.Pull)
+	if err != nil {
+		return report.Project{}, err
+	}
+	moments, err := v.Facts.Moments(ctx, time.Now(), pull, nil, []run.Run{r})
+	if err != nil {
+		return report.Project{}, err
+	}
+	return v.project(ctx, repo, moments[0])
+}
+
 // Current returns the revision that counts for a pull request and the latest run of each of its projects: before the merge the newest
 // change, after it the merge, with what had been applied before. Error: ErrNothing.
 func (v *Viewer) Current(ctx context.Context, pull run.Pull) (run.Revision, []run.Run, error) {

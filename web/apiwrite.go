@@ -122,6 +122,22 @@ func (h *Handler) apiResume(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// POST /api/v1/runs/{id}/apply: confirms the plan of a push, which has no pull request where anybody could.
+func (h *Handler) apiApply(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	rn, err := h.Store.Run(ctx, run.ID(r.PathValue("id")))
+	if err != nil {
+		return err
+	}
+	if err := operator.Apply(ctx, h.Store, h.Facts, rn, admin); err != nil {
+		return err
+	}
+	if rn, err = h.Store.Run(ctx, rn.ID); err != nil {
+		return err
+	}
+	return h.sendRun(w, r, rn)
+}
+
 // POST /api/v1/runs/{id}/cancel
 func (h *Handler) apiCancel(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()

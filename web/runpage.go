@@ -150,7 +150,7 @@ func (h *Handler) newRunView(view report.View, r run.Run, who visitor) runView {
 		v.Plan = &plan
 	}
 	v.Timeline = timeline(v.Now, p)
-	v.Facts, v.Digests = facts(view, p, who)
+	v.Facts, v.Digests = factsOf(view, p, who)
 	return v
 }
 
@@ -223,8 +223,8 @@ func again(r run.Run) string {
 	return ""
 }
 
-// facts are what a run was made of.
-func facts(view report.View, p report.Project, who visitor) (out, digests []fact) {
+// factsOf are what a run was made of.
+func factsOf(view report.View, p report.Project, who visitor) (out, digests []fact) {
 	r := p.Run
 	add := func(name, value string, code bool) {
 		if value != "" {

@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/planlatch/planlatch/facts"
 	"github.com/planlatch/planlatch/report"
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/views"
@@ -30,6 +31,7 @@ import (
 type Options struct {
 	Store      run.Store
 	Views      Viewer
+	Facts      *facts.Gatherer              // on which the gates of an apply through the API are judged; nil: there are none
 	AdminToken func(token string) bool      // in constant time
 	Key        []byte                       // 32 bytes, for cookies and links
 	URL        string                       // how people reach the server; a path in it is taken off by the proxy before us
@@ -148,6 +150,7 @@ func (h *Handler) routes() []route {
 		{"GET", "/api/v1/pauses", program, h.apiPauses},
 		{"POST", "/api/v1/pauses", token, h.written(run.ActPause, h.apiPause)},
 		{"DELETE", "/api/v1/pauses", token, h.written(run.ActResume, h.apiResume)},
+		{"POST", "/api/v1/runs/{id}/apply", token, h.written(run.ActConfirm, h.apiApply)},
 		{"POST", "/api/v1/runs/{id}/cancel", token, h.written(run.ActCancel, h.apiCancel)},
 		{"POST", "/api/v1/runs/{id}/acknowledge", token, h.written(run.ActAcknowledge, h.apiAcknowledge)},
 		{"GET", "/api/v1/audit", program, h.apiAudit},
