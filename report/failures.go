@@ -291,6 +291,9 @@ func (v View) findingBlock(f mergedFinding) string {
 		if need := max(1, f.Owners.Approvals); need > 1 {
 			text += fmt.Sprintf(" %d of %d have accepted.", given, need)
 		}
+		if v.local {
+			return strings.Join(append(lines, text+" They can override it on the pull request."), "  \n")
+		}
 		lines = append(lines, text+" Override: "+v.command("approve -p", f.labels[0], `--reason "…"`))
 	}
 	return strings.Join(lines, "  \n")

@@ -229,6 +229,11 @@ func Block(what, block, since, dir string) string {
 // Explain says which projects were selected and why, and why something did not run, in at most limit bytes.
 func Explain(v View, limit int) string {
 	p := &page{limit: limit, more: v.whole(v.sorted())}
+	v.explain(p)
+	return p.String()
+}
+
+func (v View) explain(p *page) {
 	v.addProblems(p)
 	var lines []string
 	for _, s := range v.Selection {
@@ -257,11 +262,22 @@ func Explain(v View, limit int) string {
 	if len(lines) == 0 {
 		lines = []string{"No project is touched by the changed files."}
 	} else {
-		p.text(fmt.Sprintf("%s selected for %s on %s:", count(len(lines), "project", "projects"), short(v.Head), short(v.Base)))
+		head := short(v.Head)
+		if v.local {
+			head = "this work tree"
+		}
+		p.text(fmt.Sprintf("%s selected for %s on %s:", count(len(lines), "project", "projects"), head, short(v.Base)))
 	}
 	p.list(lines)
 	p.list(v.notes())
-	return p.String()
+	var asides []string
+	for _, a := range v.Asides {
+		asides = append(asides, "- "+code(a.Dir)+": "+prose(a.Why))
+	}
+	if len(asides) > 0 {
+		p.text("Not selected:")
+		p.list(asides)
+	}
 }
 
 func (v View) notes() []string {

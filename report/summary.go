@@ -219,7 +219,7 @@ func (v View) headlinePlan(ps []Project, say func(string, ...any)) {
 	if len(gone) > 0 && len(changed) > 1 {
 		say("%s replace%s or destroy%s resources", number(len(gone)), verbS(len(gone)), verbS(len(gone)))
 	}
-	if len(going) > 0 || len(changed) == 0 {
+	if len(going) > 0 || len(changed) == 0 || v.local {
 		return
 	}
 	switch open := v.openGates(ps); {

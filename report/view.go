@@ -35,7 +35,13 @@ type View struct {
 	Pause      *run.Pause     // that keeps a project of it from applying; nil when nothing is paused
 	URL        string         // of the server; empty: no links
 	Mention    string         // who MergeWaits and Interrupted call, "@alice @acme/ops"; anything else in it is dropped
+	Asides     []Aside        // what explain says of directories that are not selected
+
+	local bool // nobody has posted it: no command can be said, no gate is judged
 }
+
+// Aside is a directory that is not selected, and why.
+type Aside struct{ Dir, Why string }
 
 // Style is how much of a plan leaves through a comment.
 type Style string
