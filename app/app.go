@@ -56,6 +56,8 @@ type commands struct {
 	Serve   serveCmd   `cmd:"" help:"Run the server."`
 	Demo    demoCmd    `cmd:"" help:"Show the whole story on this machine: no account, no configuration."`
 	Doctor  doctorCmd  `cmd:"" help:"Check configuration, tools, sandbox, database, hosts and webhooks; name each fix."`
+	Plan    planCmd    `cmd:"" help:"Plan what your work tree changes, judge it, and print what the pull request would say."`
+	Explain explainCmd `cmd:"" help:"Say which projects your work tree changes and why, and why others are left out."`
 	Policy  policyCmd  `cmd:"" help:"Test policies, and judge a plan with them."`
 	Pause   pauseCmd   `cmd:"" help:"Freeze applies on a server: none starts any more."`
 	Resume  resumeCmd  `cmd:"" help:"End a freeze: what waited goes on."`

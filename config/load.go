@@ -25,10 +25,21 @@ type Options struct {
 	Dir string
 	// Lookup returns an environment variable. Nil: none is set.
 	Lookup func(name string) (value string, ok bool)
+	// NoHosts says that vcs may be missing, because nothing is served.
+	NoHosts bool
 }
 
 // Load reads a configuration file. Relative paths in it begin at its directory. Errors: *Error.
 func Load(path string, lookup func(name string) (string, bool)) (*Config, error) {
+	return load(path, Options{Lookup: lookup})
+}
+
+// LoadLocal is Load for commands that serve nothing: vcs may be missing. Errors: *Error.
+func LoadLocal(path string, lookup func(name string) (string, bool)) (*Config, error) {
+	return load(path, Options{Lookup: lookup, NoHosts: true})
+}
+
+func load(path string, o Options) (*Config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		why := err
@@ -41,7 +52,8 @@ func Load(path string, lookup func(name string) (string, bool)) (*Config, error)
 	if err != nil {
 		return nil, fmt.Errorf("find the directory of %s: %w", path, err)
 	}
-	return Parse(text, Options{File: path, Dir: dir, Lookup: lookup})
+	o.File, o.Dir = path, dir
+	return Parse(text, o)
 }
 
 // Parse reads the text of a configuration file. Errors: *Error.
@@ -63,7 +75,7 @@ func Parse(text []byte, o Options) (*Config, error) {
 	c.fill(d.written)
 	c.anchor(d.refs.absolute)
 	problems := d.problems
-	if len(c.VCS) == 0 && !d.faulty("") {
+	if len(c.VCS) == 0 && !o.NoHosts && !d.faulty("") {
 		problems = append(problems, d.locate(run.Problem{Key: "vcs", Message: "is missing", Fix: "list at least one VCS host"}))
 	}
 	for _, p := range c.faults() {

@@ -95,6 +95,15 @@ func (w *WorkTree) Commit(ctx context.Context, name string) (string, error) {
 	return id, err
 }
 
+// Branch is the name of what is checked out: a branch, or HEAD.
+func (w *WorkTree) Branch(ctx context.Context) string {
+	name, err := w.output(ctx, "symbolic-ref", "--quiet", "--short", "HEAD")
+	if err != nil {
+		return "HEAD"
+	}
+	return name
+}
+
 // Remote is the name and address of the remote that this clone came from: origin, else the only one. Both are empty if there is none.
 func (w *WorkTree) Remote(ctx context.Context) (name, address string, err error) {
 	list, err := w.output(ctx, "remote")

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/planlatch/planlatch/config"
 	"github.com/planlatch/planlatch/git"
 	"github.com/planlatch/planlatch/project"
 	"github.com/planlatch/planlatch/run"
@@ -88,23 +89,23 @@ func (i *Intake) selection(ctx context.Context, p place, mirror *git.Mirror, rev
 		return project.Selection{}, err
 	}
 	defer base.Close()
-	sel := project.Select(project.Input{Head: head, Base: base, Changed: changed, Rules: p.projectRules(i)})
+	sel := project.Select(project.Input{Head: head, Base: base, Changed: changed, Rules: ProjectRules(i.Config, p.rules)})
 	if sel.Err != nil {
 		return sel, fmt.Errorf("select projects: %w", sel.Err)
 	}
 	return sel, nil
 }
 
-// projectRules are the server's rules as project wants them.
-func (p place) projectRules(i *Intake) project.Rules {
+// ProjectRules are the server's rules about a repository as project wants them.
+func ProjectRules(cfg *config.Config, rules config.Rules) project.Rules {
 	return project.Rules{
 		Settings: run.Settings{
-			Apply: p.rules.Apply, Requirements: p.rules.Requirements.Apply, Lock: p.rules.Lock, OnFailure: p.rules.OnFailure,
-			EffectIgnore: p.rules.EffectIgnore, Steps: run.Steps(p.rules.Steps),
+			Apply: rules.Apply, Requirements: rules.Requirements.Apply, Lock: rules.Lock, OnFailure: rules.OnFailure,
+			EffectIgnore: rules.EffectIgnore, Steps: run.Steps(rules.Steps),
 		},
-		AllowRepoConfig: p.rules.AllowRepoConfig,
-		ToolsAllow:      i.Config.Tools.Allow,
-		DefaultTool:     i.Config.Tools.Default.Name,
+		AllowRepoConfig: rules.AllowRepoConfig,
+		ToolsAllow:      cfg.Tools.Allow,
+		DefaultTool:     cfg.Tools.Default.Name,
 	}
 }
 

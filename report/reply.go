@@ -262,11 +262,11 @@ func (v View) explain(p *page) {
 	if len(lines) == 0 {
 		lines = []string{"No project is touched by the changed files."}
 	} else {
-		head := short(v.Head)
+		of := short(v.Head) + " on " + short(v.Base)
 		if v.local {
-			head = "this work tree"
+			of = "this work tree on " + code(v.BaseBranch) + " at " + short(v.Base)
 		}
-		p.text(fmt.Sprintf("%s selected for %s on %s:", count(len(lines), "project", "projects"), head, short(v.Base)))
+		p.text(fmt.Sprintf("%s selected for %s:", count(len(lines), "project", "projects"), of))
 	}
 	p.list(lines)
 	p.list(v.notes())

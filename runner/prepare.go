@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -201,7 +202,7 @@ func (r *Runner) refetch(ctx context.Context, repo run.Repo, rev run.Revision) e
 func (r *Runner) base(g ground, phase string) executor.Spec {
 	target := facts.Target(g.repo, g.run)
 	env := []string{
-		"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "TMPDIR=/tmp", "TF_IN_AUTOMATION=1", "TF_INPUT=0", "CHECKPOINT_DISABLE=1",
+		"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + cmp.Or(r.o.Home, "/tmp"), "TMPDIR=/tmp", "TF_IN_AUTOMATION=1", "TF_INPUT=0", "CHECKPOINT_DISABLE=1",
 		"TF_CLI_CONFIG_FILE=" + g.providers.Config,
 	}
 	if g.run.Work != "default" {

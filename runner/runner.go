@@ -64,6 +64,7 @@ type Options struct {
 	Limits       executor.Limits
 	Network      executor.Network
 	Environment  []string // NAME=value, passed through from the server
+	Home         string   // of the runs, inside the sandbox; empty: /tmp
 	EffectKey    []byte   // under which sensitive values enter effect digests
 	Secrets      []string // of the server itself, withheld from every log
 

@@ -132,6 +132,9 @@ func Harden() error {
 	return nil
 }
 
+// Visible says whether every run sees a path without a bind, because it is part of this machine's system.
+func Visible(path string) bool { return inSystem(path) != "" }
+
 // inSystem names the system directory that dir lies in, or "".
 func inSystem(dir string) string {
 	for _, system := range shim.SystemDirs() {
