@@ -131,3 +131,32 @@ func TestALaterMergeContainsAnEarlierOneThatWaits(t *testing.T) {
 		t.Errorf("state = %s, want what both merged", s)
 	}
 }
+
+// TestWhatWasAppliedAndNeverMergedIsToldToEveryLaterPlan closes a pull request after its apply.
+func TestWhatWasAppliedAndNeverMergedIsToldToEveryLaterPlan(t *testing.T) {
+	t.Parallel()
+	w := begin(t, network("network", "v0"), rules{requires: "[mergeable]"})
+	first, head := w.propose("one", network("network", "v1"))
+	w.status(head, "planlatch/plan", "success")
+	w.tells(w.alice, first, "planlatch apply")
+	w.status(head, "planlatch/apply", "success")
+	w.alice.Close(t, w.repo, first)
+	w.shows(first, "live differs from `main`")
+	second, _ := w.propose("two", map[string]string{"network/extra.tf": `resource "terraform_data" "extra" {}`})
+	w.shows(second, "live differs from `main`", "terraform_data.extra")
+}
+
+// TestPlansSayWhatMainHasNotAppliedYet plans on top of a merge that waits for a person.
+func TestPlansSayWhatMainHasNotAppliedYet(t *testing.T) {
+	t.Parallel()
+	w := begin(t, network("network", "v0"), rules{apply: "manual", requires: "[mergeable]"})
+	first, head := w.propose("one", network("network", "v1"))
+	w.status(head, "planlatch/plan", "success")
+	w.later()
+	one := w.merge(w.bob, first, vcstest.MergeCommit)
+	w.status(one, "planlatch/apply", "pending")
+	second, _ := w.propose("two", map[string]string{"network/extra.tf": `resource "terraform_data" "extra" {}`})
+	w.shows(second, "includes unapplied changes of", "terraform_data.extra")
+	w.tells(w.bob, first, "planlatch apply")
+	w.status(one, "planlatch/apply", "success")
+}

@@ -313,6 +313,9 @@ func (v View) remarks(ps []Project) []string {
 		if p.Run.NoBackend && p.changes() {
 			bare = append(bare, p.Run.Label)
 		}
+		if p.Unmerged != "" {
+			out = append(out, "- ⚠️ "+code(p.Run.Label)+": live differs from "+code(v.BaseBranch)+" since "+prose(p.Unmerged)+", which was applied and not merged")
+		}
 		if len(p.PRs) > 0 {
 			out = append(out, "- the plan of "+code(p.Run.Label)+" includes unapplied changes of "+names(p.PRs))
 		}

@@ -313,7 +313,7 @@ func (v *Viewer) of(ctx context.Context, repo run.Repo, pull run.Pull, rev run.R
 		}
 		view.Projects = append(view.Projects, p)
 	}
-	return view, nil
+	return view, v.elsewhere(ctx, &view)
 }
 
 // WaitsNote is what the revision of a pull request that nobody may run yet tells people.
