@@ -44,7 +44,7 @@ func noted(e *Entry) string {
 		return "marked this merge request as **ready**"
 	case EntryBase:
 		return fmt.Sprintf("changed target branch from `%s` to `%s`", e.From, e.To)
-	case EntryOpened, EntryComment, EntryStatus, EntryTitle, EntryClosed, EntryReopened, EntryMerged:
+	case EntryOpened, EntryComment, EntryStatus, EntryTitle, EntryClosed, EntryReopened, EntryMerged, EntryQueued, EntryDequeued:
 	}
 	return ""
 }

@@ -99,7 +99,7 @@ type approvals struct {
 	Left     int `json:"approvals_left"`
 	By       []struct {
 		User *account  `json:"user"`
-		At   time.Time `json:"approved_at"` // since GitLab 18
+		At   time.Time `json:"approved_at"` // only of later versions
 	} `json:"approved_by"`
 	Rules []struct {
 		Name string `json:"name"`
