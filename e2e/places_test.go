@@ -5,6 +5,7 @@ import (
 
 	"github.com/planlatch/planlatch/testkit/gitea"
 	"github.com/planlatch/planlatch/testkit/github"
+	"github.com/planlatch/planlatch/testkit/gitlab"
 	"github.com/planlatch/planlatch/testkit/postgres"
 	"github.com/planlatch/planlatch/vcs/vcstest"
 )
@@ -24,6 +25,7 @@ type host struct {
 var hosts = []host{
 	{"gitea", func(t *testing.T) vcstest.World { return gitea.NewWorld(t) }},
 	{"github", func(t *testing.T) vcstest.World { return github.NewWorld(t) }},
+	{"gitlab", func(t *testing.T) vcstest.World { return gitlab.NewWorld(t) }},
 }
 
 // engine is a database to run a story on.

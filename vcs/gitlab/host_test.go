@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -440,11 +441,7 @@ func TestRolesOfGitLab(t *testing.T) {
 		{map[string]any{"access_level": 50, "state": "blocked"}, vcs.PermissionNone},
 		{map[string]any{"access_level": 50, "membership_state": "awaiting"}, vcs.PermissionNone},
 	} {
-		s.edit("/members/all/"+bob.User().ID, func(a map[string]any) {
-			for name, value := range c.change {
-				a[name] = value
-			}
-		})
+		s.edit("/members/all/"+bob.User().ID, func(a map[string]any) { maps.Copy(a, c.change) })
 		if got, err := s.host.Permission(t.Context(), s.repo, bob.User().Login); err != nil || got != c.want {
 			t.Errorf("Permission(%v) = %d, %v, want %d", c.change, got, err, c.want)
 		}
