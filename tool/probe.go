@@ -85,6 +85,7 @@ type probeKey struct {
 	path    string
 	size    int64
 	changed time.Time
+	touched time.Time // when anything of it changed last, which nobody can set back
 }
 
 type answer struct {
@@ -104,7 +105,7 @@ func (p *probes) version(ctx context.Context, of product.Product, path string) (
 	if !executable(path) {
 		return nil, &fs.PathError{Op: "run", Path: path, Err: errors.New("not an executable file")}
 	}
-	key := probeKey{of.Name, path, info.Size(), info.ModTime()}
+	key := probeKey{of.Name, path, info.Size(), info.ModTime(), touched(info)}
 	p.mu.Lock()
 	a, ok := p.known[key]
 	p.mu.Unlock()
@@ -113,6 +114,9 @@ func (p *probes) version(ctx context.Context, of product.Product, path string) (
 	}
 	// The one who runs it must not fail the others when only its own context ends.
 	ch := p.flight.DoChan(fmt.Sprint(key), func() (any, error) {
+		if err := unaltered(path); err != nil {
+			return nil, err
+		}
 		v, err := of.GetVersion(context.WithoutCancel(ctx), path)
 		if err == nil || errors.Is(err, errSays) {
 			p.mu.Lock()

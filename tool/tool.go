@@ -2,11 +2,12 @@
 //
 // It promises that the binary it names is the product and the version asked for, told by the binary itself and never by its file name, so
 // that the two products are not mixed up; that what a server does not allow is not found; and that an error says what was looked for, what
-// was there instead, and how to get it. Sources are asked in a fixed order (a fixed path, the machine, our cache), and within the first
-// that has a match the newest wins: filling the cache never changes what a machine with its own tool runs.
+// was there instead, and how to get it. Sources are asked in a fixed order (a fixed path, the machine, our cache, and last the publisher or
+// its mirror), and within the first that has a match the newest wins: filling the cache never changes what a machine with its own tool
+// runs. What is downloaded enters the cache whole, and only after the publisher's signature over its checksum was found right.
 //
 // A binary is run once to learn its version, without the server's environment; after that its path, size and time of change stand for
-// it. A Finder is safe for concurrent use.
+// it. A Finder is safe for concurrent use, and several processes may share a cache.
 package tool
 
 import (
@@ -28,13 +29,15 @@ var (
 	ErrNotFound = errors.New("no such tool")
 	// ErrNotAllowed says that what is asked for is outside of what the server allows.
 	ErrNotAllowed = errors.New("tool is not allowed")
+	// ErrDownload says that a version that fits is published and could not be had.
+	ErrDownload = errors.New("tool cannot be downloaded")
 	// ErrInvalid says that the name or a version constraint cannot be read.
 	ErrInvalid = errors.New("invalid tool")
 )
 
 // Want is what a project asks for. Empty fields leave the choice to the server's default.
 type Want struct {
-	Name     string   // tofu or terraform
+	Name     string   // tofu or terraform; empty: the server's default, or the other one where only that has a version that the code requires
 	Version  string   // exact, or a constraint such as "~> 1.12"; from the project's pin
 	Required []string // required_version constraints found in the code; they hold beside Version
 }
@@ -51,11 +54,12 @@ func (t Tool) String() string { return t.Name + " " + t.Version }
 
 // Options say where to look and what is allowed.
 type Options struct {
-	Path    []string          // directories of the machine, as in PATH; relative ones are passed over
-	Cache   string            // our own: <cache>/<name>/<version>/<name>; empty: none
-	Fixed   map[string]string // name → a binary that is asked first
-	Default Want              // for projects that ask for nothing. Name defaults to tofu
-	Allow   string            // constraint on every version; empty: all
+	Path     []string          // directories of the machine, as in PATH; relative ones are passed over
+	Cache    string            // our own: <cache>/<name>/<version>/<name>; empty: none
+	Fixed    map[string]string // name → a binary that is asked first
+	Default  Want              // for projects that ask for nothing. Name defaults to tofu
+	Allow    string            // constraint on every version; empty: all
+	Download *Download         // fills the cache; nil: nothing is downloaded
 }
 
 // Finder finds binaries.
@@ -64,6 +68,7 @@ type Finder struct {
 	allow   version.Constraints
 	sources []source
 	probes  *probes
+	from    *downloads // nil: nothing is downloaded
 }
 
 // source is one place where binaries are. list returns every candidate for a product; those whose version can be told from where they lie
@@ -93,12 +98,32 @@ func New(o Options) (*Finder, error) {
 	if o.Cache != "" {
 		f.sources = append(f.sources, cache(o.Cache))
 	}
+	if o.Download != nil && o.Cache != "" {
+		if f.from, err = newDownloads(*o.Download, cache(o.Cache), f.probes); err != nil {
+			return nil, err
+		}
+	}
 	return f, nil
 }
 
-// Resolve finds the binary for what a project asks for. Errors: ErrNotFound, ErrNotAllowed, ErrInvalid, or the context's.
+// Resolve finds the binary for what a project asks for. Errors: ErrNotFound, ErrNotAllowed, ErrDownload, ErrInvalid, or the context's.
 func (f *Finder) Resolve(ctx context.Context, w Want) (Tool, error) {
-	w = f.complete(w)
+	t, err := f.resolve(ctx, f.complete(w))
+	if w.Name != "" || len(f.complete(w).Required) == 0 || (!errors.Is(err, ErrNotFound) && !errors.Is(err, ErrDownload)) {
+		return t, err
+	}
+	// Nobody said which tool, and the code requires a version that only the other one may have: 1.5 was never OpenTofu.
+	w.Name = "terraform"
+	if f.o.Default.Name == w.Name {
+		w.Name = "tofu"
+	}
+	if other, otherErr := f.resolve(ctx, f.complete(w)); otherErr == nil {
+		return other, nil
+	}
+	return t, err
+}
+
+func (f *Finder) resolve(ctx context.Context, w Want) (Tool, error) {
 	p, ok := products[w.Name]
 	if !ok {
 		return Tool{}, fmt.Errorf("%w: %q; write tofu or terraform", ErrInvalid, w.Name)
@@ -110,23 +135,50 @@ func (f *Finder) Resolve(ctx context.Context, w Want) (Tool, error) {
 	if v, err := version.NewVersion(w.Version); err == nil && !f.allow.Check(v) {
 		return Tool{}, fmt.Errorf("%w: %s %s is pinned, but this server allows %s; pin another version or change tools.allow", ErrNotAllowed, w.Name, v, f.o.Allow)
 	}
+	fits := func(v *version.Version) bool { return wanted.Check(v) && f.allow.Check(v) }
 	var seen []found
 	for _, s := range f.sources {
-		var fit []found
-		for _, c := range f.candidates(ctx, s, p, func(v *version.Version) bool { return wanted.Check(v) && f.allow.Check(v) }) {
-			if c.err == nil && wanted.Check(c.version) && f.allow.Check(c.version) {
-				fit = append(fit, c)
-			}
-			seen = append(seen, c)
+		best, all, err := f.best(ctx, s, p, fits)
+		if err != nil || best != nil {
+			return best.tool(), err
 		}
-		if err := ctx.Err(); err != nil {
-			return Tool{}, fmt.Errorf("look for %s: %w", w.Name, err)
-		}
-		if len(fit) > 0 {
-			return slices.MaxFunc(fit, func(a, b found) int { return a.version.Compare(b.version) }).tool(), nil
+		seen = append(seen, all...)
+	}
+	if f.from == nil {
+		return Tool{}, f.nothing(w, wanted, seen)
+	}
+	v, ok := exact(w.Version)
+	if !ok {
+		if v, ok, err = f.from.newest(ctx, w.Name, fits); err != nil {
+			return Tool{}, f.undelivered(w, wanted, seen, err)
 		}
 	}
-	return Tool{}, f.nothing(w, wanted, seen)
+	if !ok || !fits(v) {
+		return Tool{}, f.nothing(w, wanted, seen)
+	}
+	path, err := f.from.install(ctx, p, v)
+	if err != nil {
+		return Tool{}, f.undelivered(w, wanted, seen, err)
+	}
+	return Tool{Name: w.Name, Version: v.String(), Path: path}, nil
+}
+
+// best is the newest candidate of a source that fits, nil if none does, and all that were looked at.
+func (f *Finder) best(ctx context.Context, s source, p product.Product, fits func(*version.Version) bool) (*found, []found, error) {
+	all := f.candidates(ctx, s, p, fits)
+	if err := ctx.Err(); err != nil {
+		return nil, nil, fmt.Errorf("look for %s: %w", p.Name, err)
+	}
+	var best *found
+	for _, c := range all {
+		if errors.Is(c.err, errAltered) {
+			return nil, nil, fmt.Errorf("%w: %s %w", ErrDownload, c.path, c.err)
+		}
+		if c.err == nil && fits(c.version) && (best == nil || c.version.GreaterThan(best.version)) {
+			best = &c
+		}
+	}
+	return best, all, nil
 }
 
 // Available lists every binary of every source, in the order of the sources, for people who look into what a server has.
@@ -164,7 +216,12 @@ type found struct {
 	err     error
 }
 
-func (f found) tool() Tool { return Tool{Name: f.name, Version: f.version.String(), Path: f.path} }
+func (f *found) tool() Tool {
+	if f == nil {
+		return Tool{}
+	}
+	return Tool{Name: f.name, Version: f.version.String(), Path: f.path}
+}
 
 // candidates asks each binary of a source for its version. Another product under this name is an error of that candidate.
 func (f *Finder) candidates(ctx context.Context, s source, p product.Product, fits func(*version.Version) bool) []found {
@@ -182,41 +239,6 @@ func (f *Finder) candidates(ctx context.Context, s source, p product.Product, fi
 		out = append(out, c)
 	}
 	return out
-}
-
-// nothing says what was looked for, what was there instead, and how to get it.
-func (f *Finder) nothing(w Want, wanted version.Constraints, seen []found) error {
-	ask := w.Name
-	if len(wanted) > 0 {
-		ask += " " + wanted.String()
-	}
-	var have []string
-	sentinel, allowed := ErrNotFound, ""
-	for _, c := range seen {
-		switch {
-		case c.err != nil:
-			have = append(have, fmt.Sprintf("%s (%v)", c.path, c.err))
-		case wanted.Check(c.version) && !f.allow.Check(c.version):
-			sentinel, allowed = ErrNotAllowed, f.o.Allow
-			have = append(have, fmt.Sprintf("%s (%s)", c.path, c.version))
-		default:
-			have = append(have, fmt.Sprintf("%s (%s)", c.path, c.version))
-		}
-	}
-	there := "none of its versions is here"
-	if len(have) > 0 {
-		there = "found only " + strings.Join(slices.Compact(have), ", ")
-	}
-	if allowed != "" {
-		return fmt.Errorf("%w: %s is asked for and %s, but this server allows %s; ask for an allowed version or change tools.allow", sentinel, ask, there, allowed)
-	}
-	var places []string
-	for _, s := range f.sources {
-		if p := s.String(); p != "" {
-			places = append(places, p)
-		}
-	}
-	return fmt.Errorf("%w: %s is asked for, %s; looked in %s; install it there or ask for a version that is", sentinel, ask, there, strings.Join(places, ", "))
 }
 
 // constraints reads several constraints that hold together; empty ones say nothing.
