@@ -15,7 +15,6 @@ import (
 	"github.com/planlatch/planlatch/executor/local"
 	"github.com/planlatch/planlatch/git"
 	"github.com/planlatch/planlatch/store"
-	"github.com/planlatch/planlatch/tool"
 	"github.com/planlatch/planlatch/vcs"
 )
 
@@ -32,7 +31,7 @@ func (c *doctorCmd) Run(ctx context.Context, t *terminal) error {
 	}
 	d.good("configuration", "%s", c.Config)
 	for _, check := range []func(context.Context, *config.Config){
-		d.unused, d.data, d.port, d.database, d.blobs, d.git, d.tools, d.policies, d.sandbox, d.hosts, d.credentials,
+		d.unused, d.data, d.port, d.database, d.blobs, d.git, d.tools, d.providers, d.policies, d.sandbox, d.hosts, d.credentials,
 	} {
 		check(ctx, cfg)
 	}
@@ -144,20 +143,6 @@ func (d *doctor) git(ctx context.Context, cfg *config.Config) {
 		return
 	}
 	d.good("git", "%s", version)
-}
-
-func (d *doctor) tools(ctx context.Context, cfg *config.Config) {
-	finder, err := openTools(cfg, d.t.env)
-	if err != nil {
-		d.bad("tools", err, "")
-		return
-	}
-	found, err := finder.Resolve(ctx, tool.Want{})
-	if err != nil {
-		d.bad("tools", err, "")
-		return
-	}
-	d.good("tools", "%s %s at %s is what a project that asks for nothing gets", found.Name, found.Version, found.Path)
 }
 
 func (d *doctor) policies(ctx context.Context, cfg *config.Config) {

@@ -80,7 +80,7 @@ func loadPolicies(ctx context.Context, cfg *config.Config) (*policy.Engine, erro
 	return engine, nil
 }
 
-// openTools finds the tools of this machine and our cache.
+// openTools finds the tools of this machine and our cache, and downloads others if that is allowed.
 func openTools(cfg *config.Config, env map[string]string) (*tool.Finder, error) {
 	fixed := map[string]string{}
 	for name, variable := range map[string]string{"tofu": "PLANLATCH_TOFU", "terraform": "PLANLATCH_TERRAFORM"} {
@@ -88,10 +88,14 @@ func openTools(cfg *config.Config, env map[string]string) (*tool.Finder, error) 
 			fixed[name] = path
 		}
 	}
-	return tool.New(tool.Options{
+	o := tool.Options{
 		Path: filepath.SplitList(env["PATH"]), Cache: filepath.Join(cfg.Data, "tools"), Allow: cfg.Tools.Allow, Fixed: fixed,
 		Default: tool.Want{Name: cfg.Tools.Default.Name, Version: cfg.Tools.Default.Version},
-	})
+	}
+	if cfg.Tools.Download {
+		o.Download = &tool.Download{Mirror: cfg.Tools.Mirror}
+	}
+	return tool.New(o)
 }
 
 // openProviders opens the store of providers. Fetches are walled and connected like any run.
@@ -132,7 +136,6 @@ func withoutEffect(cfg *config.Config) []string {
 	}
 	say(len(cfg.Notify) > 0, "notify: chat and webhooks are not built yet, so it")
 	say(cfg.Telemetry.OTLPEndpoint != "", "telemetry.otlp_endpoint")
-	say(cfg.Tools.Mirror != "", "tools.mirror")
 	parallel := cfg.Defaults.Parallel > 0
 	for _, r := range cfg.Repos {
 		parallel = parallel || r.Rules.Parallel > 0

@@ -150,9 +150,10 @@ type Tools struct {
 	Allow string `yaml:"allow"`
 	// Download says whether versions that neither machine nor cache have may be fetched. Default true.
 	Download bool `yaml:"download"`
-	// Mirror is the base URL of a release mirror.
+	// Mirror is the base URL of a release mirror: <mirror>/tofu as tofudl makes it, <mirror>/terraform as releases.hashicorp.com.
 	Mirror string `yaml:"mirror"`
-	// ProviderMirror is a directory or URL given to init as filesystem_mirror or network_mirror.
+	// ProviderMirror is a directory, for the providers that it has, or an https URL, for all, given to init as filesystem_mirror or
+	// network_mirror.
 	ProviderMirror string `yaml:"provider_mirror"`
 }
 

@@ -36,7 +36,7 @@ func (c *Config) faults() []run.Problem {
 	j.server(c)
 	j.vcs(c.VCS)
 	j.execution(c)
-	j.tools(c.Tools)
+	j.tools(c)
 	j.rules("defaults", c.Defaults)
 	for i, r := range c.Repos {
 		key := fmt.Sprintf("repos[%d]", i)
@@ -181,7 +181,8 @@ func within(path, dir string) bool {
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
 }
 
-func (j *judge) tools(t Tools) {
+func (j *judge) tools(c *Config) {
+	t := c.Tools
 	for key, constraint := range map[string]string{"tools.default.version": t.Default.Version, "tools.allow": t.Allow} {
 		if constraint == "" {
 			continue
@@ -193,8 +194,15 @@ func (j *judge) tools(t Tools) {
 	if t.Mirror != "" {
 		j.webURL("tools.mirror", t.Mirror)
 	}
-	if strings.Contains(t.ProviderMirror, "://") {
-		j.webURL("tools.provider_mirror", t.ProviderMirror)
+	const key = "tools.provider_mirror"
+	switch dir := t.ProviderMirror; {
+	case dir == "":
+	case strings.HasPrefix(dir, "http://"):
+		j.add(key, "is not encrypted, and the tools take providers from https alone", "write https://…, or a directory")
+	case strings.Contains(dir, "://"):
+		j.webURL(key, dir)
+	case dir == "/" || within(dir, c.Data) || within(c.Data, dir):
+		j.add(key, "would show the data directory, with other runs and secrets, to runs", "use a directory beside "+c.Data)
 	}
 }
 

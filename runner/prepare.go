@@ -122,11 +122,8 @@ func lockFile(g ground) ([]byte, error) {
 
 const maxLockFile = 1 << 20
 
-// noTool tells the pull request which tool is missing and who can help.
+// noTool tells the pull request which tool is missing, what it could ask for instead, and who can help.
 func noTool(want tool.Want, err error) error {
-	if !errors.Is(err, tool.ErrNotFound) {
-		return refuse("%v", err)
-	}
 	name := want.Name
 	if name == "" {
 		name = "OpenTofu"
@@ -135,7 +132,19 @@ func noTool(want tool.Want, err error) error {
 	if asked != "" {
 		asked = " that fits " + asked
 	}
-	return refuse("the server has no %s%s: ask for a version that it has, or its operator to install one", name, asked)
+	instead := "ask for a version that it has"
+	if have := tool.Have(err); len(have) > 0 {
+		instead = "it has " + strings.Join(have, ", ") + ": ask for one of these"
+	}
+	switch {
+	case errors.Is(err, tool.ErrNotFound):
+		return refuse("the server has no %s%s; %s, or its operator to install one", name, asked, instead)
+	case errors.Is(err, tool.ErrDownload):
+		return refuse("the server has no %s%s and could not download one, as its log says; plan again later, or %s", name, asked, instead)
+	case errors.Is(err, tool.ErrNotAllowed), errors.Is(err, tool.ErrInvalid):
+		return refuse("%v", err)
+	}
+	return err
 }
 
 // exactly reads back the tool a plan was made with: "tofu 1.12.6".

@@ -10,7 +10,7 @@ import (
 	"github.com/hashicorp/go-version"
 )
 
-// missing is an error about a tool that is not there. Its text has paths of this machine.
+// missing is an error about a tool that is not there. Its text has paths of this machine, but for ErrNotAllowed.
 type missing struct {
 	kind error // ErrNotFound, ErrNotAllowed, ErrDownload
 	text string
@@ -73,7 +73,7 @@ func (f *Finder) nothing(w Want, wanted version.Constraints, seen []found) error
 		has = "found only " + strings.Join(slices.Compact(there), ", ")
 	}
 	if m.kind == ErrNotAllowed { //nolint:errorlint // it was set above
-		m.text = fmt.Sprintf("%s is asked for and %s, but this server allows %s; ask for an allowed version or change tools.allow", asked(w, wanted), has, f.o.Allow)
+		m.text = fmt.Sprintf("%s is asked for, but this server allows %s; ask for an allowed version or change tools.allow", asked(w, wanted), f.o.Allow)
 		return m
 	}
 	var places []string

@@ -196,6 +196,22 @@ func (f *Finder) Available(ctx context.Context) ([]Tool, error) {
 	return out, ctx.Err()
 }
 
+// Published finds the newest allowed version that is published where downloads come from. Error: ErrNotFound if there is none or nothing is
+// downloaded; ErrDownload.
+func (f *Finder) Published(ctx context.Context, name string) (string, error) {
+	if f.from == nil {
+		return "", fmt.Errorf("%w: nothing is downloaded", ErrNotFound)
+	}
+	v, ok, err := f.from.newest(ctx, name, func(v *version.Version) bool { return f.allow.Check(v) })
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%w: %w", ErrDownload, err)
+	case !ok:
+		return "", fmt.Errorf("%w: no version of %s that is allowed here is published", ErrNotFound, name)
+	}
+	return name + " " + v.String(), nil
+}
+
 // complete fills in the server's default: its version only for its own product, and only when the project says nothing about versions.
 func (f *Finder) complete(w Want) Want {
 	if w.Name == "" {
