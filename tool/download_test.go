@@ -237,7 +237,7 @@ func TestRealToolsFromAMirror(t *testing.T) {
 	t.Parallel()
 	m := newMirror(t)
 	for name, version := range map[string]string{"tofu": "1.12.6", "terraform": "1.5.7"} {
-		program, err := os.ReadFile(real(t, name))
+		program, err := os.ReadFile(built(t, name))
 		if err != nil {
 			t.Fatal(err)
 		}

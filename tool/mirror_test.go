@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -176,11 +177,7 @@ func (m *mirror) terraform(version string, program []byte) {
 			"url": "https://releases.hashicorp.com" + dir + file,
 		}},
 	}
-	m.list(dir+"index.json", func(index map[string]any) {
-		for k, v := range release {
-			index[k] = v
-		}
-	})
+	m.list(dir+"index.json", func(index map[string]any) { maps.Copy(index, release) })
 	m.list("/terraform/index.json", func(index map[string]any) {
 		all, ok := index["versions"].(map[string]any)
 		if !ok {
@@ -250,8 +247,8 @@ func left(t *testing.T, keep string) []string {
 	return all
 }
 
-// real is the path of a real tool.
-func real(t *testing.T, name string) string {
+// built is the path of a real tool.
+func built(t *testing.T, name string) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "sh", "../tools/build.sh", name).Output()
 	if err != nil {

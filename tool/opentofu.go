@@ -114,7 +114,7 @@ func untar(archive []byte, name, path string) error {
 		if h.Size > maxBody {
 			return fmt.Errorf("%s is larger than %d bytes", name, maxBody)
 		}
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o700)
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o700) //nolint:gosec // a program
 		if err != nil {
 			return err
 		}
