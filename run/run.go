@@ -324,7 +324,13 @@ const (
 	PostMergeWaits  PostingKind = "merge_waits" // a merge needs a person
 	PostInterrupted PostingKind = "interrupted"
 	PostReply       PostingKind = "reply" // an answer to a command; Body is the text
+
+	PostChat  PostingKind = "chat"       // state-like: where a pull request or push stands, for one chat channel. Key: channel/subject
+	PostEvent PostingKind = "chat_event" // what happened, for one channel of chat or hook. Key: channel/subject/scope
 )
+
+// Comment says whether postings of this kind are comments on the VCS host, whose ids tell our own words from those of people.
+func (k PostingKind) Comment() bool { return k != PostStatuses && k != PostChat && k != PostEvent }
 
 // Posting is one thing that people should read, wanted and perhaps posted. Unique by (Kind, Repo, Key).
 type Posting struct {

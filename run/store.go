@@ -217,8 +217,19 @@ type Outbox interface {
 	Posted(ctx context.Context, p Posting, stamp ...ID) error
 	// Unposted records a failed attempt: Attempts, NextAt, Dead, Error of p.
 	Unposted(ctx context.Context, p Posting) error
+	// Postings lists postings, whether they are due or not, newest first.
+	Postings(ctx context.Context, f PostingFilter) ([]Posting, error)
 	// OwnComment says whether a comment id is one that we posted in a repository.
 	OwnComment(ctx context.Context, repo RepoID, comment string) (bool, error)
+}
+
+// PostingFilter narrows a listing of postings; zero fields match all. Limit 0 means 1,000.
+type PostingFilter struct {
+	Kind  PostingKind
+	Repo  RepoID
+	Key   string
+	Dead  bool // only those that were given up on
+	Limit int
 }
 
 // Operator is the operator's hand and the process's own life.

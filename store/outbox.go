@@ -125,6 +125,32 @@ func (s *Store) Due(ctx context.Context, limit int) ([]run.Posting, error) {
 	return all, nil
 }
 
+// Postings lists postings, newest first.
+func (s *Store) Postings(ctx context.Context, f run.PostingFilter) ([]run.Posting, error) {
+	var rows []postingRow
+	q := s.read.NewSelect().Model(&rows).Order("id DESC").Limit(limitOf(f.Limit))
+	if f.Kind != "" {
+		q = q.Where("kind = ?", string(f.Kind))
+	}
+	if f.Repo != 0 {
+		q = q.Where("repo = ?", int64(f.Repo))
+	}
+	if f.Key != "" {
+		q = q.Where("subject = ?", f.Key)
+	}
+	if f.Dead {
+		q = q.Where("wanted > posted AND dead") // the first half is that of an index
+	}
+	if err := q.Scan(ctx); err != nil {
+		return nil, domain("list postings", err)
+	}
+	all := make([]run.Posting, len(rows))
+	for i := range rows {
+		all[i] = rows[i].domain()
+	}
+	return all, nil
+}
+
 // Posted records success for the Wanted that p carries.
 func (s *Store) Posted(ctx context.Context, p run.Posting, stamp ...run.ID) error {
 	return s.write(ctx, "record posting", "", func(ctx context.Context, t *tx) error {
@@ -138,7 +164,7 @@ func (s *Store) Posted(ctx context.Context, p run.Posting, stamp ...run.ID) erro
 			Set("next_at = ?", now).Where("id = ?", p.ID).Returning("*").Scan(ctx); err != nil {
 			return err
 		}
-		if row.External != "" && run.PostingKind(row.Kind) != run.PostStatuses {
+		if row.External != "" && run.PostingKind(row.Kind).Comment() {
 			if _, err := t.NewInsert().Model(&commentRow{Repo: row.Repo, Comment: row.External}).On("CONFLICT DO NOTHING").Exec(ctx); err != nil {
 				return err
 			}

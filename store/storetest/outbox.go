@@ -18,6 +18,7 @@ func outboxTests() map[string]func(*testing.T, Database) {
 		"WhatGrewMeanwhileStaysDue":        whatGrewMeanwhileStaysDue,
 		"ADeadPostingLivesAgainWhenWanted": aDeadPostingLivesAgainWhenWanted,
 		"OwnCommentsAreRemembered":         ownCommentsAreRemembered,
+		"PostingsAreFoundByWhatTheyAre":    postingsAreFoundByWhatTheyAre,
 		"PostedStampsRunsOnce":             postedStampsRunsOnce,
 		"EightWantsAreEight":               eightWantsAreEight,
 	}
@@ -187,6 +188,42 @@ func ownCommentsAreRemembered(t *testing.T, db Database) {
 	}
 	if own(w.repo.ID, "102") || own(w.repo.ID+1, "100") || own(w.repo.ID, `{"planlatch/plan":"d"}`) {
 		t.Error("OwnComment() of what is no comment of ours here = true, want false")
+	}
+}
+
+func postingsAreFoundByWhatTheyAre(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 0)
+	ctx := t.Context()
+	chat := run.Posting{Kind: run.PostChat, Repo: w.repo.ID, Pull: w.pull.ID, Key: "ops/1"}
+	w.want(w.reply("a", "x"), chat)
+	find := func(f run.PostingFilter) []run.Posting {
+		t.Helper()
+		all, err := w.Postings(ctx, f)
+		check(t, "Postings", err)
+		return all
+	}
+	got := find(run.PostingFilter{Kind: run.PostChat, Repo: w.repo.ID, Key: "ops/1"})
+	if len(got) != 1 || got[0].Kind != run.PostChat || got[0].Pull != w.pull.ID {
+		t.Fatalf("Postings() = %+v, want the one of the channel", got)
+	}
+	if n := len(find(run.PostingFilter{Key: "ops/2"})) + len(find(run.PostingFilter{Dead: true})); n != 0 {
+		t.Errorf("Postings() of what there is not = %d", n)
+	}
+	p := got[0]
+	p.External = "C1:17.5"
+	check(t, "Posted", w.Posted(ctx, p))
+	if got := find(run.PostingFilter{Kind: run.PostChat}); got[0].External != "C1:17.5" || got[0].Posted != 1 {
+		t.Errorf("Postings() after Posted = %+v, want what was posted", got)
+	}
+	if own, err := w.OwnComment(ctx, w.repo.ID, "C1:17.5"); err != nil || own {
+		t.Errorf("OwnComment() of a chat message = %v, %v, want false", own, err)
+	}
+	w.want(chat)
+	p = find(run.PostingFilter{Kind: run.PostChat})[0]
+	p.Dead, p.Error = true, "gone"
+	check(t, "Unposted", w.Unposted(ctx, p))
+	if got := find(run.PostingFilter{Dead: true, Limit: 5}); len(got) != 1 || got[0].Error != "gone" {
+		t.Errorf("Postings() of the dead = %+v, want the one that died", got)
 	}
 }
 
