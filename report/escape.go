@@ -126,13 +126,42 @@ func words(s string) string {
 	}
 	s = b.String()
 	s = tracker.ReplaceAllStringFunc(s, func(m string) string { return m[:len(m)-1] + gap + m[len(m)-1:] })
+	return inert.Replace(unlinked(s))
+}
+
+// unlinked keeps what looks like an address from becoming a link.
+func unlinked(s string) string {
 	s = schemes.ReplaceAllStringFunc(s, func(m string) string {
 		colon := strings.LastIndexByte(m, ':')
 		return m[:colon+1] + gap + m[colon+1:]
 	})
-	s = www.ReplaceAllStringFunc(s, func(m string) string { return m[:3] + gap + m[3:] })
-	return inert.Replace(s)
+	return www.ReplaceAllStringFunc(s, func(m string) string { return m[:3] + gap + m[3:] })
 }
+
+// Plain is data in running text for chat, whose markup has no escapes to rely on: signs that would begin formatting are shown as others that
+// look alike; mentions, addresses, links in brackets and templates in braces are broken up. What the channel's own encoding needs (& < >
+// for Slack) is left to it.
+func Plain(s string) string {
+	runes := []rune(alike.Replace(unlinked(line(s))))
+	letter := func(i int) bool {
+		return i >= 0 && i < len(runes) && (unicode.IsLetter(runes[i]) || unicode.IsDigit(runes[i]))
+	}
+	for i, r := range runes {
+		if r == '_' && !(letter(i-1) && letter(i+1)) { // within words it formats nothing
+			runes[i] = 'ˍ'
+		}
+	}
+	return string(runes)
+}
+
+var alike = strings.NewReplacer("*", "∗", "~", "∼", "`", "ˋ", "@", "@"+gap, "](", "]"+gap+"(", "][", "]"+gap+"[", "]:", "]"+gap+":",
+	"{{", "{"+gap+"{", "${", "$"+gap+"{")
+
+// Literal is data as it is, on one line, for a place in chat where no markup counts but a backtick would end it.
+func Literal(s string) string { return strings.ReplaceAll(line(s), "`", "ˋ") }
+
+// Text is lines of data for a place in chat where no markup counts but a fence of backticks would end it. Terminal sequences are gone.
+func Text(s string) string { return strings.ReplaceAll(visible(Clean(s)), "```", "ˋˋˋ") }
 
 // fence is a code block. The fence is longer than any run of backticks inside. Lines that would look like the end of a block, or like a
 // command to the host, are kept from beginning as such: some hosts look for both with simpler rules than Markdown's.

@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"github.com/planlatch/planlatch/report"
+	"github.com/planlatch/planlatch/report/reporttest"
 	"github.com/planlatch/planlatch/run"
 )
 
@@ -46,8 +47,8 @@ var sgr = regexp.MustCompile("\x1b\\[[0-9]*m")
 func TestNothingHostileReachesTheTerminal(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(400) {
-		v := hostileView(rand.New(rand.NewPCG(seed, 1)))
-		v.Asides = []report.Aside{{Dir: hostile[seed%uint64(len(hostile))], Why: hostile[(seed+7)%uint64(len(hostile))]}}
+		v := reporttest.View(rand.New(rand.NewPCG(seed, 1)))
+		v.Asides = []report.Aside{{Dir: reporttest.Hostile[seed%uint64(len(reporttest.Hostile))], Why: reporttest.Hostile[(seed+7)%uint64(len(reporttest.Hostile))]}}
 		for _, painted := range []string{report.Terminal(v, true), report.ExplainTerminal(v, true)} {
 			for _, r := range sgr.ReplaceAllString(painted, "") {
 				if r != '\n' && r != '\t' && r != '\ufe0f' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Zl, unicode.Zp) {
