@@ -29,18 +29,26 @@ type Notifier struct {
 	Views *views.Viewer
 	Hosts map[string]vcs.Host
 	Log   *slog.Logger
+	// Channels are told what happens, beside the host itself.
+	Channels []Channel
 
-	mu     sync.Mutex
-	active map[int64]bool
-	sent   map[int64]time.Time // when a posting was last sent
+	mu       sync.Mutex
+	active   map[int64]bool
+	sent     map[int64]time.Time  // when a posting was last sent
+	speaking map[string]bool      // channels that are sending
+	quiet    map[string]time.Time // until when a channel is
+	failed   map[string]int       // how often in a row a channel did not take what it was told
+	sights   map[run.PullID]sight
 }
 
 const (
-	abreast    = 4                // postings sent at once
+	abreast    = 4                // postings sent to VCS hosts at once; each chat channel has one more
+	atOnce     = 400              // postings looked at in a round
 	tick       = time.Second      // covers kicks that got lost
 	firstTry   = 2 * time.Second  // wait after the first failure; doubled after each
 	longest    = 10 * time.Minute // between two tries
 	most       = 40               // tries before a posting is dead: about five hours
+	writing    = 5 * time.Second  // to write down what was sent, at the end of the process
 	remembered = 10 * time.Minute // when a posting was sent; longer than a round of the loop takes
 	calm       = time.Second      // between two edits while runs are still going: a hundred projects must not make a hundred edits
 )
@@ -50,18 +58,33 @@ func (n *Notifier) Run(ctx context.Context, kicks <-chan struct{}) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	n.active, n.sent = map[int64]bool{}, map[int64]time.Time{}
+	n.speaking, n.quiet, n.sights = map[string]bool{}, map[string]time.Time{}, map[run.PullID]sight{}
+	n.failed = map[string]int{}
 	free := make(chan struct{}, abreast)
 	every := time.NewTicker(tick)
 	defer every.Stop()
 	again := make(chan struct{}, 1)
+	wake := func() {
+		select {
+		case again <- struct{}{}:
+		default:
+		}
+	}
 	for {
 		listed := time.Now()
-		due, err := n.Store.Due(ctx, 10*abreast)
+		due, err := n.Store.Due(ctx, atOnce)
 		if err != nil && ctx.Err() == nil {
 			n.Log.Error("look for postings", "error", err)
 		}
 		for _, p := range due {
-			if n.early(ctx, p) || !n.take(p.ID, listed) {
+			if n.early(ctx, p) {
+				continue
+			}
+			if chatKind(p.Kind) {
+				n.aside(ctx, &wg, p, listed, wake)
+				continue
+			}
+			if !n.take(p.ID, listed) {
 				continue
 			}
 			select {
@@ -73,10 +96,7 @@ func (n *Notifier) Run(ctx context.Context, kicks <-chan struct{}) error {
 				defer func() {
 					n.let(p.ID)
 					<-free
-					select {
-					case again <- struct{}{}:
-					default:
-					}
+					wake()
 				}()
 				n.post(ctx, p)
 			})
@@ -89,6 +109,36 @@ func (n *Notifier) Run(ctx context.Context, kicks <-chan struct{}) error {
 		case <-every.C:
 		}
 	}
+}
+
+// aside sends a posting of a chat channel, which never keeps the others waiting. One whose channel is quiet for long is put off, so that a
+// channel that is down does not fill the list of what is due.
+func (n *Notifier) aside(ctx context.Context, wg *sync.WaitGroup, p run.Posting, listed time.Time, wake func()) {
+	ok, until := n.speak(p)
+	if !ok && time.Until(until) > putOff {
+		p.NextAt = until
+		if err := n.Store.Unposted(ctx, p); err != nil && ctx.Err() == nil {
+			n.Log.Error("put off a posting", "kind", p.Kind, "key", p.Key, "error", err)
+		}
+	}
+	if !ok {
+		return
+	}
+	if !n.take(p.ID, listed) {
+		n.spoken(p)
+		return
+	}
+	wg.Go(func() {
+		n.post(ctx, p)
+		n.let(p.ID)
+		if quiet := n.spoken(p); quiet > 0 {
+			select {
+			case <-ctx.Done():
+			case <-time.After(quiet):
+			}
+		}
+		wake()
+	})
 }
 
 // early says whether a posting that shows a state had better wait: it was sent a moment ago, and more will change soon. What is final is
@@ -134,7 +184,10 @@ func (n *Notifier) let(id int64) {
 func (n *Notifier) post(ctx context.Context, p run.Posting) {
 	sent, stamp, err := n.send(ctx, p)
 	if err == nil {
-		if err = n.Store.Posted(ctx, sent, stamp...); err != nil && ctx.Err() == nil {
+		// What is out there is written down even if we are told to stop now: else the next start would say it again.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writing)
+		defer cancel()
+		if err = n.Store.Posted(ctx, sent, stamp...); err != nil {
 			n.Log.Error("record a posting", "kind", p.Kind, "key", p.Key, "error", err)
 		}
 		return
@@ -152,7 +205,7 @@ func (n *Notifier) post(ctx context.Context, p run.Posting) {
 	p.Attempts++
 	p.Error = err.Error()
 	p.NextAt = time.Now().Add(delay(p.Attempts, err))
-	p.Dead = p.Attempts >= most || (errors.Is(err, vcs.ErrNotFound) || errors.Is(err, vcs.ErrDenied)) && p.Attempts >= 5
+	p.Dead = p.Attempts >= most || (errors.Is(err, vcs.ErrNotFound) || errors.Is(err, vcs.ErrDenied) || errors.Is(err, ErrRefused)) && p.Attempts >= 5
 	n.Log.Warn("a posting was not taken", "kind", p.Kind, "key", p.Key, "attempt", p.Attempts, "dead", p.Dead, "error", err)
 	if err := n.Store.Unposted(ctx, p); err != nil {
 		n.Log.Error("record a failed posting", "kind", p.Kind, "key", p.Key, "error", err)
@@ -177,6 +230,10 @@ func delay(attempts int, err error) time.Duration {
 // send renders a posting as things stand and sends what differs from what was posted. It returns the posting as posted, and the runs whose
 // plans people can see from now on.
 func (n *Notifier) send(ctx context.Context, p run.Posting) (run.Posting, []run.ID, error) {
+	if chatKind(p.Kind) {
+		sent, err := n.chat(ctx, p)
+		return sent, nil, err
+	}
 	repo, err := n.Store.Repo(ctx, p.Repo)
 	if err != nil {
 		return p, nil, err
@@ -213,11 +270,15 @@ type address struct {
 
 // summary edits the one comment of a pull request. A pull request that touches no project has none.
 func (n *Notifier) summary(ctx context.Context, p run.Posting, to address) (run.Posting, []run.ID, error) {
-	view, _, err := n.Views.Pull(ctx, p.Pull)
+	view, snap, err := n.Views.Pull(ctx, p.Pull)
 	if errors.Is(err, views.ErrNothing) {
 		return p, nil, nil
 	}
 	if err != nil {
+		return p, nil, err
+	}
+	n.seen(p.Pull, view, snap != nil)
+	if err := n.tell(ctx, subject{repo: p.Repo, pull: p.Pull}, run.PostSummary, planScope(view), view, snap != nil); err != nil {
 		return p, nil, err
 	}
 	var stamp []run.ID
@@ -258,18 +319,7 @@ func (n *Notifier) notice(ctx context.Context, p run.Posting, to address) (run.P
 	if err != nil {
 		return p, nil, err
 	}
-	if to.pull.ID == 0 {
-		return p, nil, nil // nobody to tell here; the statuses do
-	}
-	runs, whole := []run.Run{r}, true
-	switch p.Kind {
-	case run.PostResult:
-		runs, whole, err = n.Views.Batch(ctx, r)
-	case run.PostMergeWaits:
-		runs, whole, err = n.Views.Waiting(ctx, r)
-		runs = slices.DeleteFunc(runs, func(r run.Run) bool { return r.State != run.Planned }) // moved on meanwhile
-	case run.PostInterrupted, run.PostSummary, run.PostStatuses, run.PostReply: // the first is about its run alone, the others do not come here
-	}
+	runs, whole, err := n.concerned(ctx, r, p.Kind)
 	switch {
 	case err != nil:
 		return p, nil, err
@@ -281,6 +331,13 @@ func (n *Notifier) notice(ctx context.Context, p run.Posting, to address) (run.P
 	view, err := n.Views.Runs(ctx, runs)
 	if err != nil {
 		return p, nil, err
+	}
+	about := subject{repo: r.Repo, pull: r.Pull, head: view.Head, run: r.ID}
+	if err := n.tell(ctx, about, p.Kind, p.Key, view, true); err != nil {
+		return p, nil, err
+	}
+	if to.pull.ID == 0 {
+		return p, nil, nil // nobody to tell here; the statuses and the channels do
 	}
 	if view.Style == styleOff {
 		if p.Kind == run.PostResult {
@@ -303,6 +360,19 @@ func (n *Notifier) notice(ctx context.Context, p run.Posting, to address) (run.P
 	}
 	sent, err := n.say(ctx, p, to, body)
 	return sent, nil, err
+}
+
+// concerned lists the runs that a notice about r tells of, and whether all that belongs to it has come to its end.
+func (n *Notifier) concerned(ctx context.Context, r run.Run, kind run.PostingKind) (runs []run.Run, whole bool, err error) {
+	switch kind {
+	case run.PostResult:
+		return n.Views.Batch(ctx, r)
+	case run.PostMergeWaits:
+		runs, whole, err = n.Views.Waiting(ctx, r)
+		return slices.DeleteFunc(runs, func(r run.Run) bool { return r.State != run.Planned }), whole, err // moved on meanwhile
+	default:
+		return []run.Run{r}, true, nil
+	}
 }
 
 // say posts a new comment once: the hidden key finds it again if we died between posting it and writing that down.

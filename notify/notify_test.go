@@ -40,6 +40,10 @@ func (h *host) Pull(context.Context, vcs.Repo, int) (vcs.Pull, error) {
 
 func (h *host) Branch(context.Context, vcs.Repo, string) (string, error) { return base, nil }
 
+func (h *host) Remote(context.Context, vcs.Repo) (vcs.Remote, error) {
+	return vcs.Remote{}, errors.New("there is no repository here")
+}
+
 func (h *host) write(f func()) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

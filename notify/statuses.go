@@ -15,6 +15,11 @@ import (
 
 // statuses sets what differs of a commit's statuses. A commit that is no longer looked at keeps none pending.
 func (n *Notifier) statuses(ctx context.Context, p run.Posting, to address) (run.Posting, []run.ID, error) {
+	if p.Pull == 0 {
+		if err := n.tellPush(ctx, p); err != nil {
+			return p, nil, err
+		}
+	}
 	set := map[string]vcs.Status{} // what the host shows, by context
 	if p.External != "" {
 		if err := json.Unmarshal([]byte(p.External), &set); err != nil {
