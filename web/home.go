@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,7 +26,13 @@ type homeView struct {
 	Pauses   []pauseView
 	Lists    []runList
 	Locks    []lockRow
+	Unsaid   []unsaidRow // what could not be posted
 	Ignored  []ignoredRow
+}
+
+// unsaidRow is a posting that was given up on. Error is what the other side said; no address or token is in it.
+type unsaidRow struct {
+	What, Where, Error string
 }
 
 type runList struct {
@@ -126,6 +133,9 @@ func (h *Handler) home(w http.ResponseWriter, r *http.Request) error {
 			Project: l.Project.Label, Repo: l.repo.Name, Pull: l.pull.Number, PullURL: outside(l.pull.URL), Title: l.pull.Title, Author: l.pull.Author,
 		})
 	}
+	if v.Unsaid, err = h.unsaid(ctx); err != nil {
+		return err
+	}
 	for i, d := range h.Ignored() {
 		if i == listMax {
 			break
@@ -140,6 +150,36 @@ func (h *Handler) home(w http.ResponseWriter, r *http.Request) error {
 		v.Webhooks = append(v.Webhooks, strings.TrimRight(h.URL, "/")+"/webhooks/"+name)
 	}
 	return h.render(w, r, http.StatusOK, "home", "Runs", v)
+}
+
+// unsaid lists what was given up on: nobody was told of it.
+func (h *Handler) unsaid(ctx context.Context) ([]unsaidRow, error) {
+	dead, err := h.Store.Postings(ctx, run.PostingFilter{Dead: true, Limit: recentMax})
+	if err != nil {
+		return nil, err
+	}
+	var rows []unsaidRow
+	for _, p := range dead {
+		row := unsaidRow{What: strings.ReplaceAll(string(p.Kind), "_", " "), Error: p.Error}
+		if p.Kind == run.PostChat || p.Kind == run.PostEvent {
+			channel, _, _ := strings.Cut(p.Key, "/")
+			row.What = "notify " + channel
+		}
+		repo, err := h.Store.Repo(ctx, p.Repo)
+		if err != nil {
+			return nil, err
+		}
+		row.Where = repo.Name
+		if p.Pull != 0 {
+			pull, err := h.Store.Pull(ctx, p.Pull)
+			if err != nil {
+				return nil, err
+			}
+			row.Where += " #" + strconv.Itoa(pull.Number)
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
 }
 
 // homeRuns fills the lists of runs, what runs now first.

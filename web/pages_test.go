@@ -93,6 +93,28 @@ func TestStartPageListsWhatRunsFirst(t *testing.T) {
 	}
 }
 
+func TestStartPageListsWhatNobodyWasTold(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	r := s.queued(seed{label: "prod/database"})
+	want := run.Posting{Kind: run.PostEvent, Repo: r.Repo, Pull: r.Pull, Key: "infra-slack/pull:1/plan:abc"}
+	if err := s.store.Want(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	all, err := s.store.Postings(t.Context(), run.PostingFilter{Kind: run.PostEvent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := all[0]
+	dead.Dead, dead.Error = true, "tell infra-slack: Slack says not_in_channel"
+	if err := s.store.Unposted(t.Context(), dead); err != nil {
+		t.Fatal(err)
+	}
+	if got := text(section(t, s.page(s.member(), "/"), "Could not be posted")); !strings.Contains(got, "notify infra-slack: tell infra-slack: Slack says not_in_channel acme/infra #214") {
+		t.Errorf("what could not be posted = %q", got)
+	}
+}
+
 func TestRunPageAnswersFirstAndShowsThePlan(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
