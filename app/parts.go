@@ -134,7 +134,9 @@ func withoutEffect(cfg *config.Config) []string {
 			out = append(out, text+" has no effect in this version")
 		}
 	}
-	say(len(cfg.Notify) > 0, "notify: chat and webhooks are not built yet, so it")
+	for _, text := range eventsWithoutEffect(cfg) {
+		say(true, text)
+	}
 	say(cfg.Telemetry.OTLPEndpoint != "", "telemetry.otlp_endpoint")
 	parallel := cfg.Defaults.Parallel > 0
 	for _, r := range cfg.Repos {
@@ -201,6 +203,9 @@ func secretsOf(cfg *config.Config) []string {
 	secrets := []string{cfg.AdminToken.Reveal(), cfg.EncryptionKey.Reveal(), cfg.Database.Reveal()}
 	for _, h := range cfg.VCS {
 		secrets = append(secrets, h.Token.Reveal(), h.WebhookSecret.Reveal(), h.App.PrivateKey.Reveal())
+	}
+	for _, n := range cfg.Notify {
+		secrets = append(secrets, n.Token.Reveal(), n.URL.Reveal(), n.Secret.Reveal())
 	}
 	return slices.DeleteFunc(secrets, func(s string) bool { return s == "" })
 }

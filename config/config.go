@@ -304,6 +304,8 @@ type Notify struct {
 	Token   Secret `yaml:"token"`
 	Channel string `yaml:"channel"`
 	URL     Secret `yaml:"url"`
+	// APIURL is for servers that speak Slack's Web API elsewhere, as https://slack-gov.com/api/. Empty: Slack.
+	APIURL string `yaml:"api_url"`
 	// Secret signs what a generic webhook gets.
 	Secret Secret `yaml:"secret"`
 	// Events defaults to all.

@@ -355,6 +355,18 @@ func (j *judge) notify(ns []Notify) {
 		if !n.URL.IsZero() {
 			j.scheme(key+".url", n.URL.Reveal(), "https", "http")
 		}
+		if n.APIURL != "" {
+			j.webURL(key+".api_url", n.APIURL)
+			if n.Kind != "slack" || n.Token.IsZero() {
+				j.add(key+".api_url", "is only for slack with a token", "remove it")
+			}
+		}
+		if !n.Secret.IsZero() && n.Kind != "webhook" {
+			j.add(key+".secret", "is only for webhook", "remove it")
+		}
+		if u, err := url.Parse(n.URL.Reveal()); n.Kind == "teams" && err == nil && retired(u.Hostname()) {
+			j.add(key+".url", "is a connector of Microsoft 365, which Microsoft has retired", "make a workflow in the channel instead, see docs/notify.md")
+		}
 		switch slack := n.Kind == "slack"; {
 		case n.Kind != "slack" && n.Kind != "teams" && n.Kind != "webhook":
 		case slack && !n.Token.IsZero() && !n.URL.IsZero():
@@ -369,6 +381,12 @@ func (j *judge) notify(ns []Notify) {
 			j.add(key+".token", "is only for slack", "remove it")
 		}
 	}
+}
+
+// retired says whether a host was one of Office connectors, which no longer post anything.
+func retired(host string) bool {
+	host = strings.ToLower(host)
+	return strings.HasSuffix(host, ".webhook.office.com") || host == "outlook.office.com" || host == "outlook.office365.com"
 }
 
 // duplicates refuses two entries of one name.

@@ -23,7 +23,11 @@ func TestServerConfigurationsLoad(t *testing.T) {
 			}
 			for word := range strings.FieldsSeq(string(text)) {
 				if name, ok := strings.CutPrefix(word, "file:/run/secrets/"); ok {
-					if err := os.WriteFile(filepath.Join(secrets, name), []byte("base64key://secret\n"), 0o600); err != nil {
+					content := "base64key://secret\n"
+					if strings.HasSuffix(name, "_url") {
+						content = "https://secret.example.com/x\n"
+					}
+					if err := os.WriteFile(filepath.Join(secrets, name), []byte(content), 0o600); err != nil {
 						t.Fatal(err)
 					}
 				}
