@@ -146,6 +146,7 @@ func Supersede(s Snapshot, id ID, why, cause string) (Change, error) {
 
 // Successor is a new run of the same project at the same revision for another cause.
 func Successor(r Run, cause string) Run {
+	r.Settings.Unlock = ""
 	return Run{
 		Repo: r.Repo, Revision: r.Revision, Pull: r.Pull, Project: r.Project, Label: r.Label, Dir: r.Dir, Work: r.Work, Kind: r.Kind,
 		Cause: cause, Ordinal: r.Ordinal, Turn: r.Turn, Settings: r.Settings, Reviewed: r.Reviewed, State: Queued,

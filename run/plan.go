@@ -36,6 +36,7 @@ func ClaimPlan(s Snapshot, id ID, o Owner) (Change, error) {
 type PlanOutcome struct {
 	Failed    string // one sentence; empty: it planned
 	Lost      bool   // the execution vanished: plan again
+	Unlock    string // it failed because an earlier plan of ours left this lock in the backend: free it and plan again, once
 	Unchanged bool
 	Planned   Run // the fields a plan fills in: Tool, digests, Blobs, Counts, NoBackend, Settings.Backend
 	Findings  []Finding
@@ -76,6 +77,12 @@ func SettlePlan(s Snapshot, id ID, o PlanOutcome) (Change, error) {
 	}
 	if r.State.Final() {
 		r.Finished = s.Now
+	}
+	if by == ActFail && o.Unlock != "" && r.Settings.Unlock == "" {
+		next := Successor(r, "unlock:"+o.Unlock)
+		next.Settings.Unlock = o.Unlock
+		c.New = []Run{next}
+		r.Reason += "; planned again without the lock that an earlier plan left"
 	}
 	_, continues := Continues(r)
 	switch {

@@ -156,6 +156,7 @@ type Settings struct {
 	Destroy       bool
 	Steps         Steps    `json:",omitzero"` // commands besides the tool's own, or in their place
 	Inputs        []string // directories and files whose trees make up the inputs digest
+	Unlock        string   `json:",omitempty"` // id of a lock of the backend that an earlier plan of ours left, to be freed before this one
 	// After are the projects of the same revision that this one depends on, directly or not: it is planned once none of them is being
 	// planned or about to apply, and again after one has applied (semantics 22).
 	After []ProjectID `json:",omitempty"`

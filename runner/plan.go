@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/planlatch/planlatch/executor"
@@ -109,7 +110,30 @@ func (r *Runner) failedPlan(ctx context.Context, p phase, e ending) (run.PlanOut
 	if err != nil {
 		return run.PlanOutcome{}, err
 	}
-	return run.PlanOutcome{Failed: why(e, len(r.sequence(ground{run: p.run}, "plan"))), Planned: run.Run{Blobs: map[string]string{views.KeptPlan: key}}}, nil
+	o := run.PlanOutcome{Failed: why(e, len(r.sequence(ground{run: p.run}, "plan"))), Planned: run.Run{Blobs: map[string]string{views.KeptPlan: key}}}
+	if kept.Lock != nil && r.leftByOurPlan(ctx, p.run, *kept.Lock) {
+		o.Unlock = kept.Lock.ID
+	}
+	return o, nil
+}
+
+// leftByOurPlan says whether a lock of the backend is one that a plan of ours on the same state took and can no longer give back, because
+// its execution has ended (semantics 28). A lock of an apply is a person's to free.
+func (r *Runner) leftByOurPlan(ctx context.Context, of run.Run, lock report.LockInfo) bool {
+	_, host, _ := strings.Cut(lock.Who, "@")
+	id, ours := strings.CutPrefix(host, "planlatch-")
+	if !ours || lock.ID == "" || lock.Operation != "OperationTypePlan" {
+		return false
+	}
+	holder, err := r.Store.Run(ctx, run.ID(id))
+	if err != nil || holder.State.Running() || holder.State == run.Interrupted || !holder.ApplyStarted.IsZero() {
+		return false
+	}
+	if holder.Project == of.Project {
+		return true
+	}
+	twins, err := r.Store.Twins(ctx, of.Project)
+	return err == nil && slices.ContainsFunc(twins, func(t run.Project) bool { return t.ID == holder.Project })
 }
 
 // left is what a finished plan execution left behind.

@@ -41,6 +41,9 @@ func (r *Runner) sequence(g ground, phase string) []executor.Step {
 		list.around("after_apply")
 		return list.out
 	}
+	if id := g.run.Settings.Unlock; id != "" { // if it is gone already so much the better, and if it cannot be freed the plan will say so
+		list.out = append(list.out, executor.Step{Label: "unlock", Argv: []string{g.tool.Path, "force-unlock", "-force", id}, OK: []int{0, 1}})
+	}
 	list.around("before_plan")
 	list.own(r.planStep(g, planfile))
 	list.around("after_plan")

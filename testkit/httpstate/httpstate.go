@@ -91,7 +91,22 @@ func (s *Server) Hold(t testing.TB, who string, since time.Time) string {
 	if s.lock != nil {
 		t.Fatalf("Hold(%s): it is locked by %s", who, s.lock.Who)
 	}
-	s.lock = &Lock{ID: strings.ToLower(rand.Text()), Operation: "OperationTypeApply", Who: who, Version: "1.12.6", Created: since.UTC()}
+	return s.hold("OperationTypeApply", who, since)
+}
+
+// HoldAsPlan is Hold by somebody who plans.
+func (s *Server) HoldAsPlan(t testing.TB, who string, since time.Time) string {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lock != nil {
+		t.Fatalf("HoldAsPlan(%s): it is locked by %s", who, s.lock.Who)
+	}
+	return s.hold("OperationTypePlan", who, since)
+}
+
+func (s *Server) hold(operation, who string, since time.Time) string {
+	s.lock = &Lock{ID: strings.ToLower(rand.Text()), Operation: operation, Who: who, Version: "1.12.6", Created: since.UTC()}
 	return s.lock.ID
 }
 
