@@ -39,6 +39,7 @@ func (s *Server) routes(hosts map[string]vcs.Host, viewer *views.Viewer, k keys)
 		Store: s.store, Views: viewer, Facts: viewer.Facts, AdminToken: s.admin, Key: k.web, URL: cfg.URL, Version: Version, Log: s.log, Now: time.Now,
 		LinksLogin: func(host, repo string) bool { return cfg.Rules(host, repo).Links == "login" },
 		Hosts:      slices.Sorted(maps.Keys(hosts)),
+		PushState:  s.runner.PushState,
 		Ignored:    func() []web.Ignored { return ignored(door) },
 	})
 	if err != nil {

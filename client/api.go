@@ -166,6 +166,14 @@ func (c *Client) Acknowledge(ctx context.Context, id, project string) (r Run, ra
 	return r, raw, err
 }
 
+// PushState writes the state that a run's apply could not save to its backend and settles the run. project repeats its project's name.
+func (c *Client) PushState(ctx context.Context, id, project string) (r Run, raw []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, forTheTools)
+	defer cancel()
+	raw, err = c.ask(ctx, http.MethodPost, "/api/v1/runs/"+url.PathEscape(id)+"/state", nil, map[string]string{"project": project}, &r)
+	return r, raw, err
+}
+
 // Lock is a project that a pull request holds, or a run works on.
 type Lock struct {
 	Host       string     `json:"host"`

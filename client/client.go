@@ -60,13 +60,19 @@ func New(address, token string) (*Client, error) {
 	}}, nil
 }
 
-// patience is how long an answer may take to begin and end, but for exports.
-const patience = time.Minute
+// patience is how long an answer may take to begin and end, but for exports, and pushes, which the server bounds by itself.
+const (
+	patience    = time.Minute
+	forTheTools = 15 * time.Minute
+)
 
 // ask sends one request and decodes the answer; into may be nil. raw is the answer as it came.
 func (c *Client) ask(ctx context.Context, method, path string, query url.Values, body, into any) (raw []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	if _, set := ctx.Deadline(); !set {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
 	res, err := c.send(ctx, method, path, query, body)
 	if err != nil {
 		return nil, err

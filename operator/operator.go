@@ -170,6 +170,17 @@ func Acknowledge(ctx context.Context, s run.Store, r run.Run, actor string) (run
 	return res.Runs[0], nil
 }
 
+// Repaired settles a run whose state has been pushed to its backend. Errors: run.ErrMoved, run.ErrIllegal.
+func Repaired(ctx context.Context, s run.Store, r run.Run, actor string) (run.Run, error) {
+	res, err := s.Advance(ctx, run.Scope{Runs: []run.At{{ID: r.ID}}}, func(snap run.Snapshot) (run.Change, error) {
+		return run.Repaired(snap, r.ID, actor)
+	})
+	if err != nil {
+		return run.Run{}, err
+	}
+	return res.Runs[0], nil
+}
+
 // Unlock frees the holds of a pull request, or of some of its projects, but for those that an apply is using. It returns the projects freed.
 func Unlock(ctx context.Context, s run.Store, pull run.PullID, actor string, projects ...run.ProjectID) ([]run.ProjectID, error) {
 	var freed []run.ProjectID

@@ -104,8 +104,9 @@ func (r Reply) Text() string {
 	case Paused:
 		text = "Not applied: applies are paused." + detail(r.Detail)
 	case Unsaved:
-		text = "Not done: an earlier apply of " + who + " could not save its state. Push the kept copy back first: " + code("planlatch state pull RUN > errored.tfstate") + ", " +
-			code("tofu state push errored.tfstate") + ", then " + v.command("unlock", "-p", first(r.Projects)) + "." + detail(r.Detail)
+		text = "Not done: an earlier apply of " + who + " could not save its state. Have the kept copy pushed back first: " + code("planlatch state push RUN") + "; or by hand: " +
+			code("planlatch state pull RUN > errored.tfstate") + ", " + code("tofu state push errored.tfstate") + ", then " +
+			v.command("unlock", "-p", first(r.Projects)) + "." + detail(r.Detail)
 	case ShadowMode:
 		text = "Not applied: " + who + " is in shadow mode (" + code("apply: off") + "), so nothing ever applies."
 	case Untrusted:

@@ -256,8 +256,8 @@ func (v View) unsaved(ps []Project) []string {
 	for _, p := range ps {
 		if p.phase() == phaseUnsaved && len(out) < listMax {
 			out = append(out, fmt.Sprintf("> [!CAUTION]\n> The state of %s was **not saved** after its apply. The only copy is kept with the run%s; "+
-				"until it is pushed back, this project applies nothing.\n> Repair: %s, in the project %s, then %s.", code(p.Run.Label), here(p),
-				code("planlatch state pull "+string(p.Run.ID)+" > errored.tfstate"), code("tofu state push errored.tfstate"), v.command("unlock", "-p", p.Run.Label)))
+				"until it is pushed back, this project applies nothing.\n> Repair: %s. By hand: %s, in the project %s, then %s.", code(p.Run.Label), here(p),
+				code("planlatch state push "+string(p.Run.ID)+" -p "+p.Run.Label), code("planlatch state pull "+string(p.Run.ID)+" > errored.tfstate"), code("tofu state push errored.tfstate"), v.command("unlock", "-p", p.Run.Label)))
 		}
 	}
 	return out

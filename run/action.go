@@ -29,4 +29,5 @@ const (
 	ActRejudge     Action = "rejudge" // policy changed: the stored plan was judged again
 	ActPause       Action = "pause"   // an operator froze applies
 	ActResume      Action = "resume"
+	ActStatePush   Action = "state_push" // the state that an apply could not save was written to its backend
 )

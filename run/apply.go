@@ -242,3 +242,20 @@ func Acknowledge(s Snapshot, id ID, actor string) (Change, error) {
 	c.Audit = []Audit{audit(r, actor, ActAcknowledge, "done", r.Label)}
 	return c, nil
 }
+
+// Repaired settles a run whose state could not be saved and now is in its backend: its slot is freed, and the project can be planned again.
+func Repaired(s Snapshot, id ID, actor string) (Change, error) {
+	r, err := s.find(id)
+	if err != nil {
+		return Change{}, err
+	}
+	if r.State != Failed || !r.Unsaved {
+		return Change{}, fmt.Errorf("%s of a run that is %s: %w", ActStatePush, r.State, ErrIllegal)
+	}
+	r.Unsaved, r.Reason = false, r.Reason+"; its state was pushed by "+actor
+	c := Change{Action: ActStatePush, Runs: []Run{r}, Audit: []Audit{audit(r, actor, ActStatePush, "done", r.Label)}}
+	if s.Slots[r.Project] == r.ID {
+		c.Free = []ProjectID{r.Project}
+	}
+	return c, nil
+}

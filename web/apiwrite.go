@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -167,6 +168,17 @@ func (h *Handler) apiAcknowledge(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := confirmed(r, rn); err != nil {
+		return err
+	}
+	if rn, err = operator.Acknowledge(ctx, h.Store, rn, admin); err != nil {
+		return err
+	}
+	return h.sendRun(w, r, rn)
+}
+
+// confirmed says whether the body repeats the name of the run's project.
+func confirmed(r *http.Request, rn run.Run) error {
 	var in struct{ Project string }
 	if err := body(r, &in); err != nil {
 		return err
@@ -174,7 +186,34 @@ func (h *Handler) apiAcknowledge(w http.ResponseWriter, r *http.Request) error {
 	if in.Project != label(rn) {
 		return &refusal{http.StatusBadRequest, fmt.Sprintf("Repeat the name of the project to confirm: it is %q, not %q.", label(rn), in.Project)}
 	}
-	if rn, err = operator.Acknowledge(ctx, h.Store, rn, admin); err != nil {
+	return nil
+}
+
+// POST /api/v1/runs/{id}/state: writes the state that the run's apply could not save to its backend, and settles the run. The body repeats the
+// project's name. It answers when the tool has ended, and goes on if whoever asked does not wait.
+func (h *Handler) apiPushState(w http.ResponseWriter, r *http.Request) error {
+	ctx := context.WithoutCancel(r.Context())
+	rn, err := h.Store.Run(ctx, run.ID(r.PathValue("id")))
+	if err != nil {
+		return err
+	}
+	if h.PushState == nil {
+		return &refusal{http.StatusNotImplemented, "This server pushes no states: get it with planlatch state pull, push it with the tool, then acknowledge the run."}
+	}
+	if err := confirmed(r, rn); err != nil {
+		return err
+	}
+	if !rn.Unsaved {
+		return &refusal{http.StatusConflict, "The state of this run was saved: there is nothing to push."}
+	}
+	failed, err := h.PushState(ctx, rn)
+	if err != nil {
+		return err
+	}
+	if failed != "" {
+		return &refusal{http.StatusConflict, "The state was not pushed, and is still kept here: " + failed}
+	}
+	if rn, err = operator.Repaired(ctx, h.Store, rn, admin); err != nil {
 		return err
 	}
 	return h.sendRun(w, r, rn)

@@ -37,6 +37,7 @@ type Options struct {
 	URL        string                       // how people reach the server; a path in it is taken off by the proxy before us
 	LinksLogin func(host, repo string) bool // true: runs of the repository need a login, whatever links say; nil: none do
 	Hosts      []string                     // names of the VCS hosts, to tell people the addresses of webhooks
+	PushState  StatePusher                  // nil: states are pushed by hand
 	Ignored    func() []Ignored             // deliveries that started nothing, newest first; nil: not known
 	Version    string                       // shown to those who are logged in
 	Log        *slog.Logger                 // nil: discards
@@ -51,6 +52,9 @@ type Viewer interface {
 	Run(ctx context.Context, id run.ID) (report.View, error)
 	Read(ctx context.Context, r run.Run, name string) (views.Kept, error)
 }
+
+// StatePusher writes the state that a run's apply could not save to its backend, and returns why not if it was not written.
+type StatePusher func(ctx context.Context, r run.Run) (failed string, err error)
 
 // Ignored is a delivery that was verified and started nothing, or was refused.
 type Ignored struct {
@@ -153,6 +157,7 @@ func (h *Handler) routes() []route {
 		{"POST", "/api/v1/runs/{id}/apply", token, h.written(run.ActConfirm, h.apiApply)},
 		{"POST", "/api/v1/runs/{id}/cancel", token, h.written(run.ActCancel, h.apiCancel)},
 		{"POST", "/api/v1/runs/{id}/acknowledge", token, h.written(run.ActAcknowledge, h.apiAcknowledge)},
+		{"POST", "/api/v1/runs/{id}/state", token, h.written(run.ActStatePush, h.apiPushState)},
 		{"GET", "/api/v1/audit", program, h.apiAudit},
 		{"GET", "/api/v1/deliveries/ignored", program, h.apiIgnored},
 	}
