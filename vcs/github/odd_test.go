@@ -67,8 +67,7 @@ var calls = map[string]func(context.Context, *github.Host, vcs.Repo) (granted bo
 func TestOddAnswersGrantNothing(t *testing.T) {
 	t.Parallel()
 	var (
-		retry   *vcs.RetryError
-		retries = func(err error) bool { return errors.As(err, &retry) }
+		retries = func(err error) bool { _, is := errors.AsType[*vcs.RetryError](err); return is }
 		is      = func(want error) func(error) bool { return func(err error) bool { return errors.Is(err, want) } }
 		anyhow  = func(error) bool { return true }
 	)
