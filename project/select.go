@@ -194,7 +194,7 @@ func (s *selector) finish() {
 		if settings.Inputs = s.index.inputs(m); makeCode(settings.Steps) {
 			settings.Inputs = madeFrom(settings.Inputs, m.entry)
 		}
-		sel := run.Selected{Dir: m.dir, Workspace: m.workspace, Label: m.label, Reasons: m.why(), Skipped: m.skipped, Settings: settings}
+		sel := run.Selected{Dir: m.dir, Workspace: m.workspace, Label: m.label, Reasons: m.why(), Skipped: m.skipped, From: s.moved[m.key()].dir, Settings: settings}
 		s.out.All = append(s.out.All, sel)
 		if len(m.reasons) == 0 {
 			continue

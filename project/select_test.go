@@ -271,6 +271,9 @@ func TestSelectTellsDeletedFromMoved(t *testing.T) {
 		if diff := cmp.Diff(want, reasons(s.Projects)); diff != "" {
 			t.Errorf("Select() (-want +got):\n%s", diff)
 		}
+		if p := s.Projects[slices.IndexFunc(s.Projects, func(p run.Selected) bool { return p.Dir == "new" })]; p.From != "old" {
+			t.Errorf("new comes from %q, want old", p.From)
+		}
 	})
 	t.Run("deleted", func(t *testing.T) {
 		t.Parallel()

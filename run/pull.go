@@ -67,7 +67,7 @@ func Close(s Snapshot, p Pull, why string) (Change, error) {
 // Merge freezes the review of a merged pull request, ends its waiting runs, frees the holds of projects that no merge run will apply, and
 // adds the merge revision with its runs. Runs that are superseded already, by a later merge that has them in it, are only written down.
 func Merge(s Snapshot, p Pull, rev Revision, runs []Run) (Change, error) {
-	c := Change{Action: ActMerge, Pull: &p, Revision: &rev}
+	c := Change{Action: ActMerge, Pull: &p, Revision: &rev, Moved: moved(rev.Selection)}
 	keep := map[ProjectID]bool{}
 	for _, r := range runs {
 		if r.State.Final() {
@@ -95,6 +95,19 @@ func Merge(s Snapshot, p Pull, rev Revision, runs []Run) (Change, error) {
 		}
 	}
 	return c, nil
+}
+
+// moved tells which projects of a selection have the history of which: the new directory has the state of the deleted one.
+func moved(selection []Selected) map[ProjectID]ProjectID {
+	moved := map[ProjectID]ProjectID{}
+	for _, to := range selection {
+		for _, from := range selection {
+			if to.From != "" && from.Deleted && from.Dir == to.From && from.Workspace == to.Workspace {
+				moved[from.Project] = to.Project
+			}
+		}
+	}
+	return moved
 }
 
 // Unlock frees every hold of a pull request that no apply is using, or, if projects are named, those of them.

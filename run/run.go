@@ -100,6 +100,7 @@ type Selected struct {
 	Label     string    // its name: the directory, plus ":workspace" when not default, unless configured
 	Reasons   []string  // "infra/network/main.tf changed", "uses modules/vpc, where main.tf changed"
 	Deleted   bool      `json:",omitempty"` // its directory is gone from the head
+	From      string    `json:",omitempty"` // the directory that it was moved from
 	Kept      string    `json:",omitempty"` // of a deleted one: the directory or project that has its state now, so that there is nothing to destroy
 	Skipped   string    `json:",omitempty"` // why it is listed but not planned: library module, moved to …
 	Stands    ID        `json:",omitempty"` // the run of a pull request whose plan was made from the same inputs and counts for this revision

@@ -44,14 +44,15 @@ type Snapshot struct {
 
 // Change is what a decision wants written, all of it or nothing. Nil and empty parts change nothing.
 type Change struct {
-	Action    Action               // names the kill points before and after the commit
-	Pull      *Pull                // updated
-	Revision  *Revision            // inserted; when the same revision exists already that one is used and its fields are left alone
-	Runs      []Run                // rows to write; the store adds 1 to each Epoch
-	New       []Run                // inserted after Revision; a zero Revision field gets its id. ErrExists if (Revision, Project, Cause) exists
-	Take      map[ProjectID]ID     // slots to take; ErrMoved if one is taken by another run
-	Free      []ProjectID          // slots to free
-	Hold      map[ProjectID]PullID // holds to take; ErrMoved if one is held by another pull
+	Action    Action                  // names the kill points before and after the commit
+	Pull      *Pull                   // updated
+	Moved     map[ProjectID]ProjectID // projects whose ended runs become another's, because it has their state now
+	Revision  *Revision               // inserted; when the same revision exists already that one is used and its fields are left alone
+	Runs      []Run                   // rows to write; the store adds 1 to each Epoch
+	New       []Run                   // inserted after Revision; a zero Revision field gets its id. ErrExists if (Revision, Project, Cause) exists
+	Take      map[ProjectID]ID        // slots to take; ErrMoved if one is taken by another run
+	Free      []ProjectID             // slots to free
+	Hold      map[ProjectID]PullID    // holds to take; ErrMoved if one is held by another pull
 	Unhold    []ProjectID
 	Findings  map[ID][]Finding // replaces those of a run
 	Overrides []Override       // added

@@ -46,7 +46,7 @@ func (w *changeWriter) write(ctx context.Context) (run.Result, error) {
 		return result, err
 	}
 	result.Runs = slices.Concat(updated, inserted)
-	for _, step := range []func(context.Context) error{w.owners, w.findings, w.overrides, w.pauses, w.audit, w.jobs} {
+	for _, step := range []func(context.Context) error{w.moved, w.owners, w.findings, w.overrides, w.pauses, w.audit, w.jobs} {
 		if err := step(ctx); err != nil {
 			return result, err
 		}
@@ -170,6 +170,19 @@ func (w *changeWriter) after(ctx context.Context, runs []run.Run) error {
 	for batch := range slices.Chunk(rows, 200) {
 		if _, err := w.t.NewInsert().Model(&batch).Exec(ctx); err != nil {
 			return domain("insert dependencies", err)
+		}
+	}
+	return nil
+}
+
+// moved gives the ended runs of a project to another one. A run that the other has of the same cause stays where it is.
+func (w *changeWriter) moved(ctx context.Context) error {
+	for _, from := range slices.Sorted(maps.Keys(w.change.Moved)) {
+		to := int64(w.change.Moved[from])
+		_, err := w.t.NewUpdate().Model((*runRow)(nil)).Set("project = ?", to).Where("project = ? AND NOT live", int64(from)).
+			Where("NOT EXISTS (SELECT 1 FROM runs AS o WHERE o.revision = r.revision AND o.project = ? AND o.cause = r.cause)", to).Exec(ctx)
+		if err != nil {
+			return domain("move the history of a project", err)
 		}
 	}
 	return nil

@@ -21,6 +21,7 @@ func queueTests() map[string]func(*testing.T, Database) {
 		"NextKeepsMergesInBranchOrder":          nextKeepsMergesInBranchOrder,
 		"NewestIsPerProject":                    newestIsPerProject,
 		"OneStateHasOneSlot":                    oneStateHasOneSlot,
+		"HistoryMovesWithTheState":              historyMovesWithTheState,
 		"PositionCountsThoseAhead":              positionCountsThoseAhead,
 		"OwnedAreTheRunningRunsOfANode":         ownedAreTheRunningRunsOfANode,
 		"OrphansAreThoseOfSilentNodes":          orphansAreThoseOfSilentNodes,
@@ -142,6 +143,20 @@ func oneStateHasOneSlot(t *testing.T, db Database) {
 	w.move(added[0].ID, run.Planned, run.Change{Free: []run.ProjectID{w.projects[0].ID}})
 	if got := w.next(0); !slices.Contains(got, added[1].ID) {
 		t.Errorf("Next() = %v once the slot is free, want %s among them", got, added[1].ID)
+	}
+}
+
+func historyMovesWithTheState(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 2)
+	added := w.add(w.newRun(0, "a"), w.newRun(0, "b"))
+	w.move(added[0].ID, run.Failed, run.Change{})
+	w.advance(run.Scope{Pull: w.pull.ID}, run.Change{Moved: map[run.ProjectID]run.ProjectID{w.projects[0].ID: w.projects[1].ID}})
+	for i, want := range [][]run.ID{{added[1].ID}, {added[0].ID}} { // what still runs stays where it runs
+		runs, err := w.Runs(t.Context(), run.Filter{Project: w.projects[i].ID})
+		check(t, "Runs", err)
+		if diff := cmp.Diff(want, ids(runs)); diff != "" {
+			t.Errorf("runs of project %d differ (-want +got):\n%s", i, diff)
+		}
 	}
 }
 
