@@ -126,7 +126,7 @@ func (m *mirror) publish(name, version string, program []byte) {
 func (m *mirror) tofu(version string, program []byte) {
 	m.t.Helper()
 	var archive bytes.Buffer
-	zipped, err := gzip.NewWriterLevel(&archive, gzip.BestSpeed)
+	zipped, err := gzip.NewWriterLevel(&archive, gzip.NoCompression)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -216,7 +216,7 @@ func (m *mirror) finder(change func(*tool.Options)) (*tool.Finder, string) {
 	key := public(m.t, m.key)
 	o := tool.Options{
 		Cache: keep, Allow: ">= 1.5",
-		Download: &tool.Download{Mirror: m.URL + "/", Keys: map[string]string{"tofu": key, "terraform": key}, Timeout: 30 * time.Second},
+		Download: &tool.Download{Mirror: m.URL + "/", Keys: map[string]string{"tofu": key, "terraform": key}, Timeout: 5 * time.Minute},
 	}
 	if change != nil {
 		change(&o)

@@ -95,6 +95,13 @@ type answer struct {
 
 func newProbes() *probes { return &probes{known: map[probeKey]answer{}} }
 
+func (p *probes) recall(key probeKey) (answer, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a, ok := p.known[key]
+	return a, ok
+}
+
 // version returns what a binary says, running it at most once however many ask. What may pass, such as a busy file or an ended context, is
 // not remembered.
 func (p *probes) version(ctx context.Context, of product.Product, path string) (*version.Version, error) {
@@ -106,14 +113,14 @@ func (p *probes) version(ctx context.Context, of product.Product, path string) (
 		return nil, &fs.PathError{Op: "run", Path: path, Err: errors.New("not an executable file")}
 	}
 	key := probeKey{of.Name, path, info.Size(), info.ModTime(), touched(info)}
-	p.mu.Lock()
-	a, ok := p.known[key]
-	p.mu.Unlock()
-	if ok {
+	if a, ok := p.recall(key); ok {
 		return a.version, a.err
 	}
 	// The one who runs it must not fail the others when only its own context ends.
 	ch := p.flight.DoChan(fmt.Sprint(key), func() (any, error) {
+		if a, ok := p.recall(key); ok { // it was run between our look and our turn
+			return a.version, a.err
+		}
 		if err := unaltered(path); err != nil {
 			return nil, err
 		}
