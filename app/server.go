@@ -193,6 +193,7 @@ func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
 	s.runner = runner.New(runner.Parts{
 		Store: s.store, Exec: exec, Git: mirrors, Facts: gatherer, Tools: tools, Providers: providers, Policy: engine, Blobs: s.blobs, Log: s.log,
 	}, s.runnerOptions(node, keys, hosts, passed(cfg, o.Env)))
+	s.store.Handle(operator.JobForceUnlock, s.runner.ForceUnlock)
 	s.notifier = &notify.Notifier{Store: s.store, Views: viewer, Hosts: hosts, Log: s.log, Channels: openChannels(cfg)}
 	return s.routes(hosts, viewer, keys)
 }

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/planlatch/planlatch/app"
 	"github.com/planlatch/planlatch/testkit/httpstate"
@@ -161,4 +162,30 @@ func (w *world) pulled(pull int) string {
 		w.t.Fatalf("state pull = %d %s, want 0", code, words)
 	}
 	return state
+}
+
+func TestABackendsLockIsFreedWhenToldByItsIDAndNoOther(t *testing.T) {
+	t.Parallel()
+	s := httpstate.New(t)
+	b := backend{block: httpBlock(s), grants: httpGrants(s), allow: s.Address}
+	r := b.rules()
+	r.waits = "1s"
+	w := begin(t, nil, r)
+	id := s.Hold(t, "carol@laptop", time.Now().Add(-time.Hour))
+	pull, head := w.propose("vpc", map[string]string{"network/main.tf": code(b.block, "v1")})
+	w.status(head, "planlatch/plan", "failure")
+	w.shows(pull, "`planlatch unlock --state "+id+" -p network`")
+
+	w.refuses(w.alice, pull, "planlatch unlock --state "+id, "name the one project")
+	w.refuses(w.alice, pull, "planlatch unlock --state another-id -p network", "was not stopped by a lock with this id")
+	if held, ok := s.Held(); !ok || held.ID != id {
+		t.Fatalf("the lock is %+v, want it held", held)
+	}
+	w.tells(w.alice, pull, "planlatch unlock --state "+id+" -p network")
+	w.says(pull, "The backend's lock `"+id+"` of `network` is free.")
+	if held, ok := s.Held(); ok {
+		t.Errorf("the lock is still held by %+v", held)
+	}
+	w.tells(w.alice, pull, "planlatch plan -p network")
+	w.status(head, "planlatch/plan", "success")
 }

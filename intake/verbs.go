@@ -446,9 +446,7 @@ func (i *Intake) cancel(ctx context.Context, o order) (answer, error) {
 // unlock frees the holds of the pull request; a run that was interrupted, or could not save its state, is acknowledged when it is named.
 func (i *Intake) unlock(ctx context.Context, o order) (answer, error) {
 	if o.cmd.State != "" {
-		r := o.refused(report.BadArguments)
-		r.Detail = "a backend's own lock is freed with the tool: run `tofu force-unlock " + o.cmd.State + "` in the project's directory"
-		return no(r), nil
+		return i.forceUnlock(ctx, o)
 	}
 	_, runs, err := i.Views.Current(ctx, o.pull)
 	if err != nil && !errors.Is(err, views.ErrNothing) {

@@ -56,7 +56,9 @@ type address struct {
 
 // parseAddress reads module.a["x"].aws_instance.web[0].
 func parseAddress(text string) (address, error) {
-	bad := func(why string) (address, error) { return address{}, fmt.Errorf("%s is no address: %s", quote(text), why) }
+	bad := func(why string) (address, error) {
+		return address{}, fmt.Errorf("%s is no address: %s", quote(text), why)
+	}
 	if len(text) > maxText {
 		return bad("it is too long")
 	}

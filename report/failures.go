@@ -32,7 +32,7 @@ func (v View) addFailure(p *page, g group) {
 		what = "the apply of "
 	}
 	title := "**" + strings.ToUpper(what[:1]) + what[1:] + names(g.names) + " failed**"
-	if lock, ok := g.lock(); ok {
+	if lock, ok := g.BackendLock(); ok {
 		p.text(title + ": " + v.lockWords(lock, g.Project))
 		return
 	}
@@ -52,8 +52,8 @@ func (v View) addFailure(p *page, g group) {
 	p.add(block{text: title, language: "text", lines: lines, after: links})
 }
 
-// lock is the backend lock that stopped a run.
-func (p Project) lock() (LockInfo, bool) {
+// BackendLock is the backend lock that stopped a run.
+func (p Project) BackendLock() (LockInfo, bool) {
 	if p.Lock != nil {
 		return *p.Lock, true
 	}
@@ -92,8 +92,12 @@ func (v View) lockWords(l LockInfo, p Project) string {
 	if !lockID(l.ID) {
 		return text + " The backend names no id: wait until its holder is done, or free it with the backend's own means."
 	}
+	free := code(p.tool()+" force-unlock "+l.ID) + " in the project"
+	if !v.local { // only where there is a pull request to say it on
+		free = v.command("unlock --state", l.ID, "-p", p.Run.Label) + ", or " + free
+	}
 	return text + " If its holder is still at work, wait and say " + v.command("plan -p", p.Run.Label) + ". If nothing of it runs any more: " +
-		code(p.tool()+" force-unlock "+l.ID) + " in the project, then " + v.command("plan -p", p.Run.Label)
+		free + ", then " + v.command("plan -p", p.Run.Label)
 }
 
 // tool is the program a project runs: tofu or terraform.

@@ -216,6 +216,20 @@ func Help(prefix string, may map[string]Leave) string {
 	return b.String()
 }
 
+// Freed tells what came of freeing a backend's lock that stopped a run; failure is empty if it went well.
+func Freed(stopped run.Run, lock, failure string) string {
+	v := View{}
+	if failure == "" {
+		return "The backend's lock " + code(lock) + " of " + code(stopped.Label) + " is free. Say " + v.command("plan -p", stopped.Label) + " to go on.\n"
+	}
+	why, said, _ := strings.Cut(failure, "\n")
+	text := "The backend's lock " + code(lock) + " of " + code(stopped.Label) + " could not be freed: " + prose(why) + ".\n"
+	if said != "" {
+		text += "\n" + fence("text", strings.Split(clip(said, replyMax/2), "\n"))
+	}
+	return text
+}
+
 // Block answers a command that would change a state with the code to paste instead. what names it, since says from which version on tools
 // know it, dir is the project's directory or empty.
 func Block(what, block, since, dir string) string {

@@ -116,7 +116,7 @@ func (v View) standing(p Project) (symbol, text string) {
 	case phaseApplyFailed:
 		return "❌", "apply failed"
 	case phasePlanFailed:
-		if _, ok := p.lock(); ok {
+		if _, ok := p.BackendLock(); ok {
 			return "🔒", "**plan failed**: state is locked"
 		}
 		return "❌", "**plan failed**"

@@ -122,7 +122,7 @@ func (r *Runner) failedPlan(ctx context.Context, p phase, e ending) (run.PlanOut
 func (r *Runner) leftByOurPlan(ctx context.Context, of run.Run, lock report.LockInfo) bool {
 	_, host, _ := strings.Cut(lock.Who, "@")
 	id, ours := strings.CutPrefix(host, "planlatch-")
-	if !ours || lock.ID == "" || lock.Operation != "OperationTypePlan" {
+	if !ours || lock.ID == "" || lock.ID[0] == '-' || lock.Operation != "OperationTypePlan" {
 		return false
 	}
 	holder, err := r.Store.Run(ctx, run.ID(id))

@@ -1,0 +1,94 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/operator"
+	"github.com/planlatch/planlatch/report"
+	"github.com/planlatch/planlatch/run"
+)
+
+// unlockTime bounds an execution that frees a lock.
+const unlockTime = 5 * time.Minute
+
+// ForceUnlock frees a backend's own lock and tells what came of it: the job operator.JobForceUnlock. It can be repeated: a lock has an id,
+// so that another one, which somebody took since, is never freed.
+func (r *Runner) ForceUnlock(ctx context.Context, key string) error {
+	var f operator.Forced
+	if err := json.Unmarshal([]byte(key), &f); err != nil {
+		return nil //nolint:nilerr // a job of another release; the person will ask again
+	}
+	stopped, err := r.Store.Run(ctx, f.Run)
+	if errors.Is(err, run.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	failure, err := r.freeLock(ctx, stopped, f.Lock)
+	if err != nil {
+		return fmt.Errorf("free the lock of %s: %w", stopped.Label, err)
+	}
+	row := run.Audit{Actor: f.Actor, Action: operator.JobForceUnlock, Repo: stopped.Repo, Pull: stopped.Pull, Run: stopped.ID, Outcome: "done", Detail: "freed " + f.Lock}
+	if failure != "" {
+		row.Outcome, row.Detail = "refused", "could not free "+f.Lock
+	}
+	_, err = r.Store.Advance(ctx, run.Scope{}, func(run.Snapshot) (run.Change, error) {
+		return run.Change{Action: run.ActUnlock, Audit: []run.Audit{row}, Postings: []run.Posting{{
+			Kind: run.PostReply, Repo: stopped.Repo, Pull: stopped.Pull, Key: f.Reply, Body: report.Freed(stopped, f.Lock, failure),
+		}}}, nil
+	})
+	return err
+}
+
+// freeLock runs force-unlock with what an apply of the project may do. failure is what stopped it, for people.
+func (r *Runner) freeLock(ctx context.Context, stopped run.Run, lock string) (failure string, err error) {
+	if wraps(stopped.Settings.Steps) {
+		return "a wrapper stands in the place of the tool: free the lock with the wrapper's own command", nil
+	}
+	stopped.Execution = fmt.Sprintf("%s-unlock-%x", stopped.ID, time.Now().UnixNano())
+	g, err := r.prepareGround(ctx, stopped, "apply")
+	if err == nil {
+		var ready prepared
+		if ready, err = r.preparePlan(ctx, g); err == nil { // for what init needs
+			defer ready.done()
+			spec := r.base(g, "apply")
+			spec.Inputs, spec.Steps = ready.spec.Inputs, unlockSteps(g, lock)
+			spec.Limits.Wall, spec.Grace, spec.Unattended = unlockTime, r.o.PlanGrace, unattended
+			return r.freeing(ctx, spec, g.grant)
+		}
+	}
+	if no, ok := errors.AsType[*refusal](err); ok {
+		return no.text, nil
+	}
+	return "", err
+}
+
+func (r *Runner) freeing(ctx context.Context, spec executor.Spec, grant Grant) (failure string, err error) {
+	e, _, err := r.once(ctx, spec, grant)
+	switch {
+	case err != nil:
+		return "", err
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case e.lost == nil && e.result.OK(len(spec.Steps)):
+		return "", nil
+	}
+	failure = why(e, len(spec.Steps))
+	if said := report.Excerpt(e.log); said != "" {
+		failure += "\n" + said
+	}
+	return failure, nil
+}
+
+func unlockSteps(g ground, lock string) []executor.Step {
+	list := assembly{facts: stepFacts(g, "apply"), steps: g.run.Settings.Steps}
+	list.around("before_init")
+	list.own(initStep(g))
+	return append(list.out, executor.Step{Label: "force-unlock", Argv: []string{g.tool.Path, "force-unlock", "-force", lock}})
+}
