@@ -122,9 +122,11 @@ func (w *world) start() {
 }
 
 func (w *world) keep(ready chan struct{}) {
+	runtime.LockOSThread() // a child dies with the thread that started it, and so with a test that was killed
 	for {
 		cmd := exec.Command(os.Args[0]) //nolint:noctx // ended by stop
 		cmd.Env, cmd.Stderr, cmd.Stdout = w.env, w.log, w.log
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		if err := cmd.Start(); err != nil {
 			w.ended <- err
 			return
