@@ -260,6 +260,8 @@ func (v View) explain(p *page) {
 			text += ", workspace " + code(s.Workspace)
 		}
 		switch {
+		case s.Deleted && s.Skipped != "":
+			text += ", deleted: " + prose(s.Skipped)
 		case s.Deleted:
 			text += ", deleted"
 		case s.Skipped != "":
