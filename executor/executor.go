@@ -77,10 +77,11 @@ type File struct {
 
 // Step is one command.
 type Step struct {
-	Label  string
-	Argv   []string // Argv[0] is an absolute path inside the sandbox, or a name without a slash that is looked for along PATH of Env there
-	Stdout string   // a file in the work directory that takes stdout instead of the log; empty: the log
-	OK     []int    // exit codes that are no failure; empty: 0 alone
+	Label   string
+	Argv    []string // Argv[0] is an absolute path inside the sandbox, or a name without a slash that is looked for along PATH of Env there
+	Without []string // names of variables that the command does not get, whatever Env and secrets say
+	Stdout  string   // a file in the work directory that takes stdout instead of the log; empty: the log
+	OK      []int    // exit codes that are no failure; empty: 0 alone
 }
 
 // Bind makes a path of this machine visible at the same path.

@@ -237,12 +237,18 @@ func (r *Runner) base(g ground, phase string) executor.Spec {
 	}
 }
 
+// initStep is the tool's own init. It does not hear of the workspace: it would refuse one that the backend does not have yet beside others,
+// and plan and apply make it. In remote and cloud the workspace is part of what is initialised.
 func initStep(g ground) executor.Step {
 	argv := []string{g.tool.Path, "init", "-input=false", "-no-color"}
 	for _, c := range g.run.Settings.BackendConfig {
 		argv = append(argv, "-backend-config="+c)
 	}
-	return executor.Step{Label: "init", Argv: argv}
+	s := executor.Step{Label: "init", Argv: argv}
+	if kind := g.run.Settings.Backend; kind != "remote" && kind != "cloud" {
+		s.Without = []string{"TF_WORKSPACE"}
+	}
+	return s
 }
 
 // lockTimeout is how long a step waits for the backend's own lock.

@@ -41,6 +41,7 @@ func Run(t *testing.T, setup func(t *testing.T) executor.Executor) {
 		{"Outputs/SymbolicLinksLeadNowhere", outputLink},
 		{"Outputs/AreFoundBelow", outputBelow},
 		{"Environment/IsTheSpecAndTheSecretsAlone", environment},
+		{"Environment/OfAStepLacksWhatItIsWithout", without},
 		{"Log/IsWholeFromAnyOffset", logOffset},
 		{"Log/IsSeenWhileItGrows", logLive},
 		{"Log/KeepsWhatWasWrittenWhenStderrIsOpenedAgain", logReopened},

@@ -222,9 +222,20 @@ func (in *inner) start(s executor.Step, output *output) (int, error) {
 		return 0, err
 	}
 	return syscall.ForkExec(program, s.Argv, &syscall.ProcAttr{
-		Env:   in.brief.Env,
+		Env:   without(in.brief.Env, s.Without),
 		Files: []uintptr{null.Fd(), out, log, fdLock},
 		Sys:   &syscall.SysProcAttr{Setpgid: true},
+	})
+}
+
+// without is an environment but for some variables.
+func without(env, names []string) []string {
+	if len(names) == 0 {
+		return env
+	}
+	return slices.DeleteFunc(slices.Clone(env), func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		return slices.Contains(names, name)
 	})
 }
 
