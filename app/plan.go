@@ -292,8 +292,10 @@ func (p *preview) runner(ctx context.Context, work []run.Selected) (*runner.Runn
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	for _, note := range p.handed.unseen(p.binds) {
-		p.say("note: %s", note)
+	if p.c.Sandbox != string(local.SandboxOff) {
+		for _, note := range p.handed.unseen(p.binds) {
+			p.say("note: %s", note)
+		}
 	}
 	return runner.New(runner.Parts{Exec: executions, Tools: finder, Providers: providers, Policy: engine, Log: log}, p.options()), nil
 }

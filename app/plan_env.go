@@ -96,7 +96,7 @@ func (h handed) unseen(binds []executor.Bind) []string {
 	var out []string
 	for _, pair := range slices.Concat(h.values, h.secrets) {
 		name, path, _ := strings.Cut(pair, "=")
-		if !filepath.IsAbs(path) || local.Visible(path) {
+		if !filepath.IsAbs(path) || local.Visible(filepath.Clean(path)) {
 			continue
 		}
 		if _, err := os.Stat(path); err != nil || slices.ContainsFunc(binds, func(b executor.Bind) bool { return below(path, b.Path) }) {

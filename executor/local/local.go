@@ -26,6 +26,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -132,8 +133,10 @@ func Harden() error {
 	return nil
 }
 
-// Visible says whether every run sees a path without a bind, because it is part of this machine's system.
-func Visible(path string) bool { return inSystem(path) != "" }
+// Visible says whether every run sees a path without a bind, because it is part of this machine's system. The path is clean and absolute.
+func Visible(path string) bool {
+	return slices.ContainsFunc(shim.Shown(), func(shown string) bool { return within(path, shown) })
+}
 
 // inSystem names the system directory that dir lies in, or "".
 func inSystem(dir string) string {

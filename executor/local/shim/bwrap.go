@@ -28,6 +28,9 @@ func etcFiles() []string {
 	}
 }
 
+// Shown are the paths of this machine's system that every execution sees, directories with all that is in them.
+func Shown() []string { return append(SystemDirs(), etcFiles()...) }
+
 // EtcNames are the files of /etc that are made for each execution.
 func EtcNames() []string { return []string{"hosts", "resolv.conf", "passwd", "group", "nsswitch.conf"} }
 
