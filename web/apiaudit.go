@@ -45,7 +45,7 @@ func (h *Handler) apiAudit(w http.ResponseWriter, r *http.Request) error {
 		Audit []auditJSON `json:"audit"`
 		Next  int64       `json:"next"`
 	}{Audit: []auditJSON{}}
-	rows, next, err := h.auditPage(ctx, f)
+	rows, next, err := h.auditRows(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (h *Handler) auditLines(ctx context.Context, w http.ResponseWriter, n *name
 		f.Limit = limitMax
 	}
 	for first := true; ; first = false {
-		rows, next, err := h.auditPage(ctx, f)
+		rows, next, err := h.auditRows(ctx, f)
 		if err != nil {
 			if first {
 				return err
@@ -94,8 +94,8 @@ func (h *Handler) auditLines(ctx context.Context, w http.ResponseWriter, n *name
 	}
 }
 
-// auditPage returns a page of rows and where the next one begins; 0 when there is none.
-func (h *Handler) auditPage(ctx context.Context, f run.AuditFilter) (rows []run.Audit, next int64, err error) {
+// auditRows returns a page of rows and where the next one begins; 0 when there is none.
+func (h *Handler) auditRows(ctx context.Context, f run.AuditFilter) (rows []run.Audit, next int64, err error) {
 	limit := f.Limit
 	f.Limit++
 	if rows, err = h.Store.AuditRows(ctx, f); err != nil {

@@ -143,6 +143,7 @@ func (h *Handler) routes() []route {
 		{"POST", "/logout", open, h.logout},
 		{"GET", "/assets/{name}", open, h.asset},
 		{"GET", "/{$}", member, h.home},
+		{"GET", "/audit", member, h.auditPage},
 		{"GET", "/runs/{id}", reader, h.runPage},
 		{"GET", "/runs/{id}/log", reader, h.logText},
 		{"GET", "/runs/{id}/log/live", reader, h.logLive},
