@@ -4,6 +4,7 @@ package examples_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -58,25 +59,38 @@ func TestRepositoryConfigurationsLoad(t *testing.T) {
 	}
 }
 
-func TestStepsInTheDocumentsLoad(t *testing.T) {
+var (
+	block   = regexp.MustCompile("(?ms)^```yaml\n(# (server|planlatch)\\.yaml.*?)^```")
+	secret  = regexp.MustCompile(`file:[^\s,}"]+`)
+	laptops = config.Options{NoHosts: true, Lookup: func(name string) (string, bool) { return "https://example.com/" + name, true }}
+)
+
+// Blocks of YAML in the documents that begin with the name of a file load as that file.
+func TestConfigurationsInTheDocumentsLoad(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("../docs/steps.md")
-	if err != nil {
+	value := filepath.Join(t.TempDir(), "value")
+	if err := os.WriteFile(value, []byte("https://secret.example.com/x\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	found := 0
-	for block := range strings.SplitSeq(string(page), "```yaml\n") {
-		text, _, _ := strings.Cut(block, "```")
-		if !strings.HasPrefix(text, "# planlatch.yaml") {
-			continue
+	found := map[string]int{}
+	for _, page := range append(glob(t, "../docs/*.md"), "../README.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
 		}
-		found++
-		if c, problems := project.ParseConfig("steps.md", []byte(text)); len(problems) > 0 || c.Projects[0].Steps.Empty() {
-			t.Errorf("ParseConfig() = %+v, %+v", c, problems)
+		for _, m := range block.FindAllStringSubmatch(string(text), -1) {
+			found[m[2]]++
+			if m[2] == "planlatch" {
+				if _, problems := project.ParseConfig(page, []byte(m[1])); len(problems) > 0 {
+					t.Errorf("%s: ParseConfig() = %+v of\n%s", page, problems, m[1])
+				}
+			} else if _, err := config.Parse([]byte(secret.ReplaceAllString(m[1], "file:"+value)), laptops); err != nil {
+				t.Errorf("%s: Parse() = %v of\n%s", page, err, m[1])
+			}
 		}
 	}
-	if found < 2 {
-		t.Errorf("%d blocks of planlatch.yaml were found", found)
+	if found["planlatch"] < 4 || found["server"] < 6 {
+		t.Errorf("only %v blocks were found", found)
 	}
 }
 

@@ -276,9 +276,11 @@ func (v View) explain(p *page) {
 		}
 		lines = append(lines, text)
 	}
-	if len(lines) == 0 {
+	switch {
+	case len(lines) == 0 && len(v.Problems) > 0: // what it touches is not known
+	case len(lines) == 0:
 		lines = []string{"No project is touched by the changed files."}
-	} else {
+	default:
 		of := short(v.Head) + " on " + short(v.Base)
 		if v.local {
 			of = "this work tree on " + code(v.BaseBranch) + " at " + short(v.Base)
