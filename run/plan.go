@@ -50,19 +50,7 @@ func SettlePlan(s Snapshot, id ID, o PlanOutcome) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	by, reason := ActPlanned, o.Waits
-	switch {
-	case r.Stop == Canceled:
-		by, reason = ActCancel, r.StopWhy
-	case r.Stop == Superseded:
-		by, reason = ActSupersede, r.StopWhy
-	case o.Lost:
-		by, reason = ActRequeue, "planned again: its execution was lost"
-	case o.Failed != "":
-		by, reason = ActFail, o.Failed
-	case o.Unchanged:
-		by, reason = ActUnchanged, ""
-	}
+	by, reason := o.action(r)
 	if r, err = step(r, by, reason); err != nil {
 		return Change{}, err
 	}
@@ -84,26 +72,54 @@ func SettlePlan(s Snapshot, id ID, o PlanOutcome) (Change, error) {
 		c.New = []Run{next}
 		r.Reason += "; planned again without the lock that an earlier plan left"
 	}
+	if r.State == Planned {
+		if r, err = goesOn(s, r, o, &c); err != nil {
+			return Change{}, err
+		}
+	}
+	c.Runs = []Run{r}
+	if r.Turn > 0 && (r.State == Planned || r.State == Confirmed || r.State == Unchanged) {
+		err = contained(s, r, &c)
+	}
+	return c, err
+}
+
+// action is what the end of a planning run comes to, and why.
+func (o PlanOutcome) action(r Run) (Action, string) {
+	switch {
+	case r.Stop == Canceled:
+		return ActCancel, r.StopWhy
+	case r.Stop == Superseded:
+		return ActSupersede, r.StopWhy
+	case o.Lost:
+		return ActRequeue, "planned again: its execution was lost"
+	case o.Failed != "":
+		return ActFail, o.Failed
+	case o.Unchanged:
+		return ActUnchanged, ""
+	}
+	return ActPlanned, o.Waits
+}
+
+// goesOn confirms a plan for which somebody stands, or calls for a person if it is a merge's.
+func goesOn(s Snapshot, r Run, o PlanOutcome, c *Change) (Run, error) {
 	_, continues := Continues(r)
 	switch {
-	case r.State != Planned:
 	case o.Confirm != "" && (continues || r.Kind == KindMerge):
-		if r, err = confirmed(r, o.Confirm, s.Now); err != nil {
-			return Change{}, err
+		r, err := confirmed(r, o.Confirm, s.Now)
+		if err != nil {
+			return r, err
 		}
 		c.Audit = append(c.Audit, audit(r, o.Confirm, ActConfirm, "done", r.Label+": it has the effect that was reviewed, and its gates held"))
 		if !s.held(r) {
 			c.Hold = hold(r)
 		}
+		return r, nil
 	case r.Kind == KindMerge:
 		c.Postings = append(c.Postings, posting(PostMergeWaits, r))
 		c.Audit = append(c.Audit, audit(r, "", ActConfirm, "refused", r.Label+": "+o.Waits))
 	}
-	c.Runs = []Run{r}
-	if r.State == Planned || r.State == Unchanged {
-		err = contained(s, r, &c)
-	}
-	return c, err
+	return r, nil
 }
 
 // contained ends the merges of the same project that a later one's plan has in it: what they wait for, it does (semantics 2).
