@@ -156,12 +156,12 @@ func (v View) plannedHeadline(ps []Project, worst Project) (symbol, text string)
 	return symbol, "planned"
 }
 
-// needsApproval says whether a plan waits for somebody's approval, and for nothing that its author should do first.
+// needsApproval says whether a plan waits for somebody's approval or override, and for nothing that its author must do first.
 func (p Project) needsApproval() bool {
 	if !p.waiting() || p.Run.Partial || p.verdict() == run.VerdictHard {
 		return false
 	}
-	return slices.ContainsFunc(p.Gates, func(g run.Gate) bool { return g.Name == run.GateApproved && !g.Holds })
+	return p.verdict() == run.VerdictSoft || slices.ContainsFunc(p.Gates, func(g run.Gate) bool { return g.Name == run.GateApproved && !g.Holds })
 }
 
 func (v View) cardProblems(c *Card) {
