@@ -135,6 +135,7 @@ func demoConfig(dir, states, url, token string) *config.Config {
 	}}
 	cfg.Execution.Sandbox = "auto"
 	cfg.Execution.Network = config.Network{Mode: "none"}
+	cfg.Tools.Download = false // it needs no network
 	all := selector.List{mustSelect("//**")}
 	cfg.Execution.Binds = []config.Bind{{Path: states, Write: true, Projects: all, Phases: []config.Phase{config.PhasePlan, config.PhaseApply}}}
 	cfg.Policies = []config.Policy{{

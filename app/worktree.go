@@ -88,7 +88,7 @@ func (f *treeFlags) look(ctx context.Context, t *terminal, dir string) (*tree, e
 func (f *treeFlags) settings(env map[string]string, dir string) (*config.Config, error) {
 	cfg := config.Default(dir)
 	if f.Config == "" {
-		cfg.Tools.Default = config.Tool{Name: "tofu"}
+		cfg.Tools.Default, cfg.Tools.Download = config.Tool{Name: "tofu"}, false
 	} else {
 		var err error
 		if cfg, err = config.LoadLocal(f.Config, func(name string) (string, bool) { v, ok := env[name]; return v, ok }); err != nil {

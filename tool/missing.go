@@ -92,10 +92,12 @@ func (f *Finder) nothing(w Want, wanted version.Constraints, seen []found) error
 // undelivered says that what is looked for is nowhere here and could not be downloaded.
 func (f *Finder) undelivered(w Want, wanted version.Constraints, seen []found, err error) error {
 	m := &missing{kind: ErrDownload, err: err}
-	if here, ok := errors.AsType[*missing](f.nothing(w, wanted, seen)); ok {
-		m.have = here.have
+	here := "none of its versions is"
+	if nothing, ok := errors.AsType[*missing](f.nothing(w, wanted, seen)); ok && len(nothing.have) > 0 {
+		m.have = nothing.have
+		here = "only " + strings.Join(m.have, ", ")
 	}
-	m.text = fmt.Sprintf("%s is asked for and not here: %v; put it at %s, or look at tools.mirror and tools.download", asked(w, wanted), err,
+	m.text = fmt.Sprintf("%s is asked for and %s here: %v; put it at %s, or look at tools.mirror and tools.download", asked(w, wanted), here, err,
 		filepath.Join(f.o.Cache, w.Name, "<version>", w.Name))
 	return m
 }
