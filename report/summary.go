@@ -201,35 +201,47 @@ func (v View) headlinePlan(ps []Project, say func(string, ...any)) {
 	case len(failed) == 0 && len(going) == 0:
 		say("superseded")
 	}
-	var lost, gone []string
+	v.headlineDanger(ps, len(changed), say)
+	if len(going) == 0 && len(changed) > 0 && !v.local {
+		v.headlineNext(ps, len(failed) > 0, say)
+	}
+}
+
+// headlineDanger says what is lost, of plans in which so many projects change.
+func (v View) headlineDanger(ps []Project, changed int, say func(string, ...any)) {
+	var lost, gone int
 	for _, p := range ps {
 		switch {
 		case !p.destroys() || !p.changes():
 		case slices.ContainsFunc(p.Plan.Changes, func(c Change) bool { return (c.Kind == Delete || c.Kind == Replace && !c.Keeps) && c.stateful() }):
-			lost = append(lost, p.Run.Label)
+			lost++
 		default:
-			gone = append(gone, p.Run.Label)
+			gone++
 		}
 	}
-	if len(changed) == 1 && len(lost) == 1 {
+	if changed == 1 && lost == 1 {
 		say("**destroys data**")
-	} else if len(lost) > 0 {
-		say("**%s destroy%s data**", number(len(lost)), verbS(len(lost)))
+	} else if lost > 0 {
+		say("**%s destroy%s data**", number(lost), verbS(lost))
 	}
-	if len(gone) > 0 && len(changed) > 1 {
-		say("%s replace%s or destroy%s resources", number(len(gone)), verbS(len(gone)), verbS(len(gone)))
+	if gone > 0 && changed > 1 {
+		say("%s replace%s or destroy%s resources", number(gone), verbS(gone), verbS(gone))
 	}
-	if len(going) > 0 || len(changed) == 0 || v.local {
-		return
-	}
+}
+
+// headlineNext says what the plans wait for.
+func (v View) headlineNext(ps []Project, failed bool, say func(string, ...any)) {
+	planned := slices.ContainsFunc(ps, func(p Project) bool { return p.Run.State == run.Planned })
 	switch open := v.openGates(ps); {
 	case open > 0:
 		say("waiting for %s", count(open, "thing", "things"))
 	case v.Pause != nil:
 		say("paused")
-	case len(failed) > 0:
+	case failed:
 	case v.all(ps, run.ApplyOff):
 		say("shadow mode")
+	case !planned && len(labels(ps, in(phaseConfirmed))) > 0:
+		say("about to apply")
 	case v.Kind == run.KindMerge:
 		say("waiting for a person")
 	case v.all(ps, run.ApplyAfterMerge):
