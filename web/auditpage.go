@@ -49,8 +49,7 @@ func (h *Handler) auditPage(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	f, err := h.auditFilter(ctx, q)
-	var no *refusal
-	if errors.As(err, &no) {
+	if no, ok := errors.AsType[*refusal](err); ok {
 		v.Error = no.detail
 		return h.render(w, r, no.status, "audit", "Audit", v)
 	}
