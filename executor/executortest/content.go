@@ -212,12 +212,12 @@ func environment(t *testing.T, e executor.Executor) {
 }
 
 func without(t *testing.T, e executor.Executor) {
-	const script = `echo "${PUBLIC-none} ${TOKEN-none} ${OTHER-none}"`
+	const script = `echo "${PUBLIC-lost} ${TOKEN-gone} ${OTHER-away}"`
 	s := Spec(t, "r1-plan-1", script, script, script)
 	s.Env = append(s.Env, "PUBLIC=yes", "OTHER=PUBLIC=1")
 	s.Steps[1].Without = []string{"PUBLIC", "TOKEN", "ABSENT"}
 	r, log := Finish(t, e, s, "TOKEN=geheim=1")
-	if want := "yes geheim=1 PUBLIC=1\nnone none PUBLIC=1\nyes geheim=1 PUBLIC=1\n"; !r.OK(3) || log != want {
+	if want := "yes geheim=1 PUBLIC=1\nlost gone PUBLIC=1\nyes geheim=1 PUBLIC=1\n"; !r.OK(3) || log != want {
 		t.Errorf("log = %q, want %q", log, want)
 	}
 }
