@@ -21,8 +21,14 @@ func TestMain(m *testing.M) {
 	if code, ok := local.ShimMain(os.Args); ok {
 		os.Exit(code)
 	}
+	if env := app.Environment(); env[asProgram] != "" {
+		os.Exit(app.Run(context.Background(), os.Args[1:], env, os.Stdout, os.Stderr))
+	}
 	os.Exit(m.Run())
 }
+
+// asProgram, in the environment of the test's own binary, makes it planlatch.
+const asProgram = "PLANLATCH_TEST_AS_PROGRAM"
 
 // run runs a command line as main does.
 func run(t *testing.T, env map[string]string, args ...string) (code int, stdout, stderr string) {

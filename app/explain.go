@@ -26,6 +26,7 @@ says of each why it is planned, or why not.`
 
 // Run says which projects are selected and why, and why others are not.
 func (c *explainCmd) Run(ctx context.Context, t *terminal) (err error) {
+	surviveReaders()
 	dir, err := os.MkdirTemp(t.env["TMPDIR"], "planlatch-explain-")
 	if err != nil {
 		return err

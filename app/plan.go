@@ -59,6 +59,7 @@ corrected first, and 3 when something broke.`
 
 // Run plans and prints. Nothing of it is left when it returns.
 func (c *planCmd) Run(ctx context.Context, t *terminal) (err error) {
+	surviveReaders()
 	dir, err := os.MkdirTemp(t.env["TMPDIR"], "planlatch-plan-")
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"maps"
 	"os"
@@ -292,11 +293,11 @@ func TestPlanRefusesBadInputWithOneClearMessage(t *testing.T) {
 		"NoTool": {prepare: func(c *clone) {
 			delete(c.env, "PLANLATCH_TOFU")
 			c.env["PATH"] = "/nonexistent"
-			c.write(files{"dns/x.tf": "output \"x\" {\n  value = 1\n}\n"})
-		}, code: 2, want: []string{"no such tool: tofu", "PLANLATCH_TOFU"}},
+			c.write(files{"dns/x.tf": "output \"x\" {\n  value = 1\n}\n", "s.yaml": "tools: {download: false}\n"})
+		}, args: []string{"--config", "s.yaml"}, code: 2, want: []string{"no such tool: tofu", "PLANLATCH_TOFU"}},
 		"AnotherVersion": {prepare: func(c *clone) {
-			c.write(files{"dns/x.tf": "terraform {\n  required_version = \"~> 9.1\"\n}\n"})
-		}, code: 2, want: []string{"dns", "~> 9.1", "1.12.6"}},
+			c.write(files{"dns/x.tf": "terraform {\n  required_version = \"~> 9.1\"\n}\n", "s.yaml": "tools: {download: false}\n"})
+		}, args: []string{"--config", "s.yaml"}, code: 2, want: []string{"dns", "~> 9.1", "1.12.6"}},
 		"BadConfiguration": {prepare: func(c *clone) {
 			c.write(files{"planlatch.yaml": "version: 1\nprojects:\n  - {dir: dns, worksapce: prod}\n"})
 		}, code: 2, want: []string{"planlatch.yaml:3:16", "worksapce", "workspace", "1 problem in the configuration"}},
@@ -549,6 +550,36 @@ func TestPlanThatIsInterruptedLeavesNothing(t *testing.T) {
 		if time.Now().After(until) {
 			t.Fatalf("still running: %q", left)
 		}
+	}
+}
+
+// TestPlanThatNobodyReadsLeavesNothing runs the program with an output that is closed, as in planlatch plan | true.
+func TestPlanThatNobodyReadsLeavesNothing(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newClone(t, three)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := read.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"plan", "dns"}, {"explain"}} {
+		cmd := exec.CommandContext(t.Context(), self, append(args, "-C", c.dir)...)
+		for name, value := range c.env {
+			cmd.Env = append(cmd.Env, name+"="+value)
+		}
+		cmd.Env = append(cmd.Env, asProgram+"=yes")
+		cmd.Stdout, cmd.Stderr = write, write
+		err := cmd.Run()
+		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 3 {
+			t.Errorf("%v ended with %v, want exit code 3", args, err)
+		}
+		c.clean()
 	}
 }
 

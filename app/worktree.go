@@ -7,10 +7,12 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"os/signal"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/planlatch/planlatch/config"
 	"github.com/planlatch/planlatch/git"
@@ -53,10 +55,10 @@ type tree struct {
 func (f *treeFlags) look(ctx context.Context, t *terminal, dir string) (*tree, error) {
 	w := &tree{}
 	var err error
-	if w.cfg, err = f.settings(t.env, dir); err != nil {
+	if w.place, err = f.start(); err != nil {
 		return nil, err
 	}
-	if w.place, err = f.start(); err != nil {
+	if w.cfg, err = f.settings(t.env, w.place, dir); err != nil {
 		return nil, err
 	}
 	mirrors := git.New(git.Options{Dir: filepath.Join(dir, "git")})
@@ -85,13 +87,17 @@ func (f *treeFlags) look(ctx context.Context, t *terminal, dir string) (*tree, e
 }
 
 // settings are those of a server, if one was named, else the defaults with whatever tool this machine has.
-func (f *treeFlags) settings(env map[string]string, dir string) (*config.Config, error) {
+func (f *treeFlags) settings(env map[string]string, place, dir string) (*config.Config, error) {
 	cfg := config.Default(dir)
 	if f.Config == "" {
 		cfg.Tools.Default, cfg.Tools.Download = config.Tool{Name: "tofu"}, false
 	} else {
+		file := f.Config
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(place, file)
+		}
 		var err error
-		if cfg, err = config.LoadLocal(f.Config, func(name string) (string, bool) { v, ok := env[name]; return v, ok }); err != nil {
+		if cfg, err = config.LoadLocal(file, func(name string) (string, bool) { v, ok := env[name]; return v, ok }); err != nil {
 			return nil, err
 		}
 	}
@@ -120,6 +126,12 @@ func (f *treeFlags) start() (string, error) {
 		return "", usage(fmt.Errorf("-C %s: %w", f.Chdir, err))
 	}
 	return actual, nil
+}
+
+// surviveReaders lets a command end in order, and clean up, when whoever reads its output goes away (planlatch plan | head): what it writes
+// fails then, where else the process would be killed. It holds until the process ends, which may have more to say.
+func surviveReaders() {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 }
 
 func pairs(env map[string]string) []string {
