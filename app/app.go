@@ -63,6 +63,7 @@ type commands struct {
 	Resume  resumeCmd  `cmd:"" help:"End a freeze: what waited goes on."`
 	Runs    runsCmd    `cmd:"" help:"List the runs of a server, or show one."`
 	Locks   locksCmd   `cmd:"" help:"List what is held or worked on, by whom and why."`
+	Apply   applyCmd   `cmd:"" help:"Apply the plan of a push, which has no pull request where anybody could say so."`
 	Cancel  cancelCmd  `cmd:"" help:"Stop a run."`
 	Unlock  unlockCmd  `cmd:"" help:"Free what a pull request holds, or settle a run that waits for a person."`
 	Audit   auditCmd   `cmd:"" help:"Show who did what, and what came of it."`

@@ -265,6 +265,40 @@ func (c *unlockCmd) acknowledge(ctx context.Context, t *terminal, s *client.Clie
 	return c.print(t, raw, func() { fmt.Fprintf(t.out, "Settled: %s of %s is free. Plan it again.\n", r.ID, visible(r.Project)) })
 }
 
+// find dials the server and completes the id of a run.
+func (c *remote) find(ctx context.Context, prefix string) (*client.Client, string, error) {
+	s, err := c.dial()
+	if err != nil {
+		return nil, "", err
+	}
+	id, err := s.Find(ctx, prefix)
+	if err != nil {
+		return nil, "", answered(err)
+	}
+	return s, id, nil
+}
+
+type applyCmd struct {
+	remote
+	printed
+	ID string `arg:"" name:"run" help:"The run, or how its id begins."`
+}
+
+// Run confirms the plan of a push.
+func (c *applyCmd) Run(ctx context.Context, t *terminal) error {
+	s, id, err := c.find(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	r, raw, err := s.Apply(ctx, id)
+	if err != nil {
+		return answered(err)
+	}
+	return c.print(t, raw, func() {
+		fmt.Fprintf(t.out, "Confirmed: %s of %s applies as soon as it is its turn.\n", r.ID, visible(r.Project))
+	})
+}
+
 type cancelCmd struct {
 	remote
 	printed
@@ -273,13 +307,9 @@ type cancelCmd struct {
 
 // Run stops a run.
 func (c *cancelCmd) Run(ctx context.Context, t *terminal) error {
-	s, err := c.dial()
+	s, id, err := c.find(ctx, c.ID)
 	if err != nil {
 		return err
-	}
-	id, err := s.Find(ctx, c.ID)
-	if err != nil {
-		return answered(err)
 	}
 	r, raw, err := s.Cancel(ctx, id)
 	if err != nil {

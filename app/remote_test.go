@@ -64,6 +64,7 @@ func TestAFreezeIsBegunListedAndEnded(t *testing.T) {
 		{"runs 01AB", 1, "", "there is no run 01AB"},
 		{"locks", 0, "", "Nothing is held"},
 		{"cancel 01AB", 1, "", "there is no run 01AB"},
+		{"apply 01AB", 1, "", "there is no run 01AB"},
 		{"unlock acme/infra", 1, "", "there is no run"},
 		{"unlock acme/infra#1", 2, "", "github/acme/infra#12"},
 		{"unlock gitea/acme/infra#1", 1, "", "no repository acme/infra of gitea"},

@@ -154,6 +154,12 @@ func (c *Client) Find(ctx context.Context, prefix string) (string, error) {
 	return runs[0].ID, nil
 }
 
+// Apply confirms the plan of a push without a pull request.
+func (c *Client) Apply(ctx context.Context, id string) (r Run, raw []byte, err error) {
+	raw, err = c.ask(ctx, http.MethodPost, "/api/v1/runs/"+url.PathEscape(id)+"/apply", nil, nil, &r)
+	return r, raw, err
+}
+
 // Cancel stops a run.
 func (c *Client) Cancel(ctx context.Context, id string) (r Run, raw []byte, err error) {
 	raw, err = c.ask(ctx, http.MethodPost, "/api/v1/runs/"+url.PathEscape(id)+"/cancel", nil, nil, &r)
