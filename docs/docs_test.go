@@ -125,7 +125,7 @@ var (
 	link     = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	heading  = regexp.MustCompile(`(?m)^#+ (.+)$`)
 	fence    = regexp.MustCompile("(?s)```.*?```")
-	codePath = regexp.MustCompile("`((?:app|bench|blob|cmd|command|config|deploy|docs|e2e|examples|executor|facts|git|intake|notify|policies|policy|project|redact|report|run|runner|selector|store|testkit|tool|tools|vcs|views|web|webhook)/[A-Za-z0-9_./-]*)`")
+	codePath = regexp.MustCompile("`((?:app|bench|blob|client|cmd|command|config|deploy|docs|e2e|examples|executor|facts|flock|git|intake|notify|operator|policies|policy|project|provider|redact|report|run|runner|selector|store|testkit|tool|tools|vcs|views|web|webhook|wire)/[A-Za-z0-9_./-]*)`")
 )
 
 func TestLinksLeadSomewhere(t *testing.T) {
@@ -171,6 +171,36 @@ func TestPathsExist(t *testing.T) {
 				t.Errorf("%s names %s: %v", page, m[1], err)
 			}
 		}
+	}
+}
+
+func TestArchitectureNamesEveryPackage(t *testing.T) {
+	t.Parallel()
+	page := read(t, "architecture.md")
+	if lines := strings.Count(page, "\n"); lines > 150 {
+		t.Errorf("architecture.md has %d lines, want at most 150", lines)
+	}
+	var found int
+	for _, pattern := range []string{"../*/*.go", "../cmd/*/*.go", "../vcs/*/*.go", "../notify/*/*.go", "../executor/*/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := map[string]bool{"docs": true, "examples": true}
+		for _, file := range files {
+			dir := strings.TrimPrefix(path.Dir(filepath.ToSlash(file)), "../")
+			if told[dir] {
+				continue
+			}
+			told[dir] = true
+			found++
+			if !strings.Contains(page, "`"+dir+"`") {
+				t.Errorf("architecture.md does not name the package %s", dir)
+			}
+		}
+	}
+	if found < 30 {
+		t.Errorf("only %d packages were found", found)
 	}
 }
 
