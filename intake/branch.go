@@ -78,11 +78,14 @@ func pushed(repo run.Repo, e vcs.Event, now time.Time) run.Job {
 // Pushed plans what was pushed to a branch without a pull request. It waits for a person: nobody has reviewed it (semantics 21).
 func (i *Intake) Pushed(ctx context.Context, key string) error {
 	part := strings.SplitN(key, "/", 5)
-	id, err := strconv.ParseInt(part[0], 10, 64)
-	if len(part) != 5 || err != nil {
+	if len(part) != 5 {
 		return nil // not a job of ours
 	}
 	before, after, who, branch := part[1], part[2], part[3], part[4]
+	id, err := strconv.ParseInt(part[0], 10, 64)
+	if err != nil {
+		return nil //nolint:nilerr // not a job of ours
+	}
 	if strings.Trim(before, "0") == "" || strings.Trim(after, "0") == "" {
 		return nil // a branch was made or deleted
 	}

@@ -34,6 +34,18 @@ func readBackend(data []byte) (backend, error) {
 	return file.Backend, nil
 }
 
+// remotePlan says whether a plan file is only a note of a plan that was made by the service behind a remote or cloud backend. Applying it would
+// run there, with its credentials and not in our sandbox (semantics 24).
+func remotePlan(plan []byte) bool {
+	var note struct {
+		Format *int `json:"remote_plan_format"`
+	}
+	return json.Unmarshal(plan, &note) == nil && note.Format != nil
+}
+
+// localExecution is how to have a workspace of a remote or cloud backend run where we can see it.
+const localExecution = `set "Execution Mode" to "Local" in the settings of its workspace`
+
 // forgets says whether nothing would remember what an apply creates: there is no backend, or the state is local and not inside a bind that
 // runs may write.
 func (r *Runner) forgets(g ground, b backend) bool {

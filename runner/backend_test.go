@@ -2,6 +2,20 @@ package runner //nolint:testpackage // where a state is, is known to the runner 
 
 import "testing"
 
+func TestAPlanMadeElsewhereIsTold(t *testing.T) {
+	t.Parallel()
+	for plan, want := range map[string]bool{
+		`{"remote_plan_format":1,"run_id":"run-1","hostname":"app.terraform.io"}`: true,
+		`{"meta":{},"encrypted_data":"x","encryption_version":"v0"}`:              false,
+		"PK\x03\x04": false,
+		"":           false,
+	} {
+		if got := remotePlan([]byte(plan)); got != want {
+			t.Errorf("remotePlan(%q) = %v, want %v", plan, got, want)
+		}
+	}
+}
+
 // TestTwoDirectoriesOnOneStateAreKnownByIt compares what init may resolve for two projects.
 func TestTwoDirectoriesOnOneStateAreKnownByIt(t *testing.T) {
 	t.Parallel()

@@ -111,6 +111,9 @@ func (r *Runner) failedPlan(ctx context.Context, p phase, e ending) (run.PlanOut
 		return run.PlanOutcome{}, err
 	}
 	o := run.PlanOutcome{Failed: why(e, len(r.sequence(ground{run: p.run}, "plan"))), Planned: run.Run{Blobs: map[string]string{views.KeptPlan: key}}}
+	if b := p.run.Settings.Backend; o.Failed != "" && (b == "remote" || b == "cloud") {
+		o.Failed += "; if it runs remotely, " + localExecution
+	}
 	if kept.Lock != nil && r.leftByOurPlan(ctx, p.run, *kept.Lock) {
 		o.Unlock = kept.Lock.ID
 	}
@@ -233,6 +236,9 @@ type assessed struct {
 func (r *Runner) assess(ctx context.Context, g ground, l left) (assessed, error) {
 	if len(l.plan) == 0 || len(l.planJSON) == 0 {
 		return assessed{}, refuse("the tool left no plan")
+	}
+	if remotePlan(l.plan) {
+		return assessed{}, refuse("the plan was made remotely, where nothing of it can be isolated or bound to what is reviewed: %s", localExecution)
 	}
 	a := assessed{planned: g.run}
 	var err error
