@@ -71,8 +71,9 @@ func serve(file string, env map[string]string) int {
 	return 0
 }
 
-// killer kills the process once before and once after every commit of a story: at a point it has passed n times it dies once, and then
-// lets it pass. What it did is kept in a file, since it does not live to remember.
+// killer kills the process once before and once after every commit of a story, and at those that a story makes often again and again, but
+// ever more rarely: what makes several commits in a row must come to its end some time. What it did is kept in a file, since it does not
+// live to remember.
 func killer(file string) func(point string) {
 	if file == "" {
 		return nil
@@ -81,19 +82,19 @@ func killer(file string) func(point string) {
 	return func(point string) {
 		mu.Lock()
 		defer mu.Unlock()
-		died := false // since it was passed last
+		deaths, passed := 0, 0 // of this point; passed counts since the last death
 		if old, err := os.ReadFile(file); err == nil {
 			for line := range strings.Lines(string(old)) {
 				switch strings.TrimSpace(line) {
 				case "passed " + point:
-					died = false
+					passed++
 				case "died " + point:
-					died = true
+					deaths, passed = deaths+1, 0
 				}
 			}
 		}
-		word := "passed "
-		if !died {
+		dies, word := passed >= 1<<min(deaths, 20)-1, "passed "
+		if dies {
 			word = "died "
 		}
 		f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
@@ -102,7 +103,7 @@ func killer(file string) func(point string) {
 		}
 		fmt.Fprintln(f, word+point)
 		f.Close()
-		if !died {
+		if dies {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {} // until the signal has come
 		}

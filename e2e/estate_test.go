@@ -14,7 +14,7 @@ import (
 func TestASliceOfSixtyProjectsIsPlannedAndAppliedInOrder(t *testing.T) {
 	t.Parallel()
 	files := estate.Files()
-	w := begin(t, files, rules{at: place{host: hosts[1]}, requires: "[mergeable]"})
+	w := begin(t, files, rules{requires: "[mergeable]"})
 	change := map[string]string{"live/dev/eu/region.tfvars": "cidr = \"wider\"\n"}
 	for _, file := range []string{"monitor/main.tf", "app/main.tofu", "cluster/main.tf"} {
 		change["live/dev/eu/"+file] = files["live/dev/eu/"+file] + "# changed\n"

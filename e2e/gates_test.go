@@ -48,7 +48,7 @@ func TestWithoutABackendNothingAppliesInAnyMode(t *testing.T) {
   backend "local" { path = "/tmp/outside-of-every-bind.tfstate" }
 }
 `
-	w := begin(t, base, rules{requires: "[mergeable]", extra: `repos: [{match: "gitea/*/*", allow_repo_config: [projects, requirements.add, apply]}]`})
+	w := begin(t, base, rules{requires: "[mergeable]", extra: `repos: [{match: "**", allow_repo_config: [projects, requirements.add, apply]}]`})
 	const warning = "nothing would remember what was created"
 	pull, head := w.propose("forgetful", change)
 	w.status(head, "planlatch/plan", "success")

@@ -65,6 +65,9 @@ func begin(t *testing.T, files map[string]string, r rules) *world {
 		w.stop()
 		if t.Failed() {
 			t.Logf("server log:\n%s", w.log)
+			if killed, err := os.ReadFile(filepath.Join(w.dir, "killed")); err == nil {
+				t.Logf("kill points, in order:\n%s", killed)
+			}
 		}
 	})
 	return w

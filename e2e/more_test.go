@@ -272,7 +272,7 @@ func (w *world) diedAt(actions ...string) {
 
 func TestTheDoorIsShutToWhoCannotSign(t *testing.T) {
 	t.Parallel()
-	w := begin(t, nil, rules{})
+	w := begin(t, nil, rules{at: place{host: hosts[0]}})
 	for name, c := range map[string]struct {
 		path, signature string
 		want            int

@@ -12,7 +12,7 @@ func TestStepsOfTheBaseMakeTheCodeAndThoseOfTheHeadAreOnlyTold(t *testing.T) {
 	const config = "projects:\n- dir: network\n  steps:\n    before_init: [[./gen.sh]]\n"
 	w := begin(t, merged(network("network", "v0"), map[string]string{
 		"planlatch.yaml": config + "    after_apply: [[./tell.sh]]\n", "network/gen.sh": script(`echo '# nothing' >made.tf`), "network/tell.sh": script("exit 4"),
-	}), rules{requires: "[mergeable]", extra: `repos: [{match: "gitea/*/*", allow_repo_config: [projects, requirements.add, steps]}]`})
+	}), rules{requires: "[mergeable]", extra: `repos: [{match: "**", allow_repo_config: [projects, requirements.add, steps]}]`})
 	pull, head := w.propose("generate", map[string]string{
 		"network/gen.sh":   script(`echo "resource \"terraform_data\" \"made\" { input = \"generated $PLANLATCH_PROJECT\" }" >made.tf`),
 		"network/steal.sh": script("echo stolen >STATES/stolen"),

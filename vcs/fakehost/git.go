@@ -116,7 +116,11 @@ func (s *Server) commit(r *repo, u *user, branch, from string, c Commit) (string
 	}
 	sort.Strings(paths)
 	for _, path := range paths {
-		fmt.Fprintf(&b, "M 100644 inline %s\ndata %d\n%s\n", quote(path), len(c.Files[path]), c.Files[path])
+		mode := "100644"
+		if strings.HasPrefix(c.Files[path], "#!") { // a script, which is to be run
+			mode = "100755"
+		}
+		fmt.Fprintf(&b, "M %s inline %s\ndata %d\n%s\n", mode, quote(path), len(c.Files[path]), c.Files[path])
 	}
 	if _, err := s.run(r.dir, b.String(), nil, "fast-import", "--quiet", "--force", "--date-format=raw"); err != nil {
 		return "", err

@@ -21,7 +21,7 @@ type NewRepo struct {
 // Commit is one change to push.
 type Commit struct {
 	Message string
-	Files   map[string]string // path → content
+	Files   map[string]string // path → content; one that begins with #! can be executed
 	Delete  []string          // files and directories
 	From    string            // branch or commit to start from: needed for a new branch (empty: the default branch) and with Force
 	Force   bool              // throw away what the branch had
