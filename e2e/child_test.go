@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -27,6 +28,7 @@ import (
 
 const (
 	asServer = "PLANLATCH_E2E_SERVE" // in the environment of a child: the server.yaml to serve
+	asHelper = "PLANLATCH_E2E_SHIM"  // in the environment of a child: the planlatch-shim to execute runs with
 	killFile = "PLANLATCH_E2E_KILL"  // in the environment of a child: where it keeps at which commits it died already
 	patience = 3 * time.Minute       // of a loaded machine; seconds are usual
 )
@@ -44,7 +46,30 @@ func TestMain(m *testing.M) {
 	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
 		_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))) // stories wait for other processes more than they work
 	}
-	os.Exit(m.Run())
+	os.Exit(withHelper(m.Run))
+}
+
+// withHelper builds the planlatch-shim that is installed beside a server: a test binary in its place, with the race detector, would start
+// three times for every execution and take most of the time of the suite.
+func withHelper(test func() int) int {
+	dir, err := os.MkdirTemp("", "planlatch-shim-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	shim := filepath.Join(dir, "planlatch-shim")
+	build := exec.Command("go", "build", "-o", shim, "github.com/planlatch/planlatch/cmd/planlatch-shim") //nolint:noctx // as long as it takes
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build planlatch-shim: %v\n%s", err, out)
+		return 1
+	}
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Setenv(asHelper, shim)); err != nil { //nolint:gosec // it is executed in sandboxes, too
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return test()
 }
 
 // serve is the child: a real server whose kill points may kill it.
@@ -58,7 +83,7 @@ func serve(file string, env map[string]string) int {
 	}
 	s, err := app.NewServer(ctx, cfg, app.ServerOptions{
 		Env: env, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo})), Kill: killer(env[killFile]),
-		Reconcile: 3 * time.Second,
+		Shim: env[asHelper], Reconcile: 3 * time.Second,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
