@@ -266,8 +266,8 @@ func (c *unlockCmd) acknowledge(ctx context.Context, t *terminal, s *client.Clie
 }
 
 // find dials the server and completes the id of a run.
-func (c *remote) find(ctx context.Context, prefix string) (*client.Client, string, error) {
-	s, err := c.dial()
+func (r remote) find(ctx context.Context, prefix string) (*client.Client, string, error) {
+	s, err := r.dial()
 	if err != nil {
 		return nil, "", err
 	}

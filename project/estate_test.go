@@ -139,11 +139,11 @@ func TestSixtyProjects(t *testing.T) {
 		}, []string{"dev-us-network", "dev-us-cluster", "dev-us-database", "dev-us-app", "dev-us-monitor"}},
 		"a leaf module": {func(c clone) { c.append("modules/label/main.tf", line) },
 			append(everywhere("network", "cache", "cluster", "database", "queue"), "global/iam", "global/registry")},
-		"a module in the middle": {func(c clone) { c.append("modules/subnets/main.tf", line) }, everywhere("cluster")},
-		"a template of a module": {func(c clone) { c.append("modules/service/templates/unit", line) }, everywhere("app")},
-		"a file from afar":       {func(c clone) { c.append("shared/zones.json", line) }, everywhere("dns")},
-		"a var file":             {func(c clone) { c.append("live/staging/eu/region.tfvars", line) }, []string{"staging-eu-network", "staging-eu-database"}},
-		"two workspaces":         {func(c clone) { c.append("data/warehouse/main.tf", line) }, []string{"warehouse-blue", "warehouse-green"}},
+		"a module in the middle":      {func(c clone) { c.append("modules/subnets/main.tf", line) }, everywhere("cluster")},
+		"a template of a module":      {func(c clone) { c.append("modules/service/templates/unit", line) }, everywhere("app")},
+		"a file from afar":            {func(c clone) { c.append("shared/zones.json", line) }, everywhere("dns")},
+		"a var file":                  {func(c clone) { c.append("live/staging/eu/region.tfvars", line) }, []string{"staging-eu-network", "staging-eu-database"}},
+		"two workspaces":              {func(c clone) { c.append("data/warehouse/main.tf", line) }, []string{"warehouse-blue", "warehouse-green"}},
 		"two workspaces of one entry": {func(c clone) { c.append("data/lake/common.auto.tfvars", line) }, []string{"data/lake:blue", "data/lake:green"}},
 		"other languages": {func(c clone) {
 			c.append("tools/bastion/bastion.tofu", line)
