@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -9,28 +10,62 @@ import (
 	"github.com/planlatch/planlatch/run"
 )
 
-// behind says that another run of the revision goes first because this one depends on its project, and behindMerge that an earlier merge
-// into the branch does. Both look at live runs of one revision or project alone.
-// besides says that another project on the same state has its slot.
-const (
-	besides = `EXISTS (SELECT 1 FROM projects AS p JOIN slots AS o ON o.identity = p.identity WHERE p.id = r.project AND p.identity <> '')`
-	behind  = `EXISTS (SELECT 1 FROM run_after AS a JOIN runs AS d ON d.revision = r.revision AND d.project = a.project
-		WHERE a.run = r.id AND d.live AND d.state IN ('queued', 'planning', 'confirmed', 'applying'))`
-	behindMerge = `r.turn > 0 AND EXISTS (SELECT 1 FROM runs AS e JOIN revisions AS ev ON ev.id = e.revision JOIN revisions AS rv ON rv.id = r.revision
+// keptBack says of a waiting run r that it is not its turn although its own project is free: another project on the same state has its slot,
+// or a run of its revision goes first because this one depends on that one's project, or an earlier merge of the project into the branch does. The offsets change
+// nothing but PostgreSQL's mind: without them it reads whole tables into hashes to look up a few rows.
+const keptBack = `EXISTS (SELECT 1 FROM projects AS p JOIN slots AS o ON o.identity = p.identity WHERE p.id = r.project AND p.identity <> '' LIMIT 1 OFFSET 0)
+	OR EXISTS (SELECT 1 FROM run_after AS a WHERE a.run = r.id AND EXISTS (SELECT 1 FROM runs AS d
+		WHERE d.revision = r.revision AND d.project = a.project AND d.live AND d.state IN ('queued', 'planning', 'confirmed', 'applying') LIMIT 1 OFFSET 0) LIMIT 1 OFFSET 0)
+	OR r.turn > 0 AND EXISTS (SELECT 1 FROM runs AS e JOIN revisions AS ev ON ev.id = e.revision JOIN revisions AS rv ON rv.id = r.revision
 		WHERE e.project = r.project AND e.live AND e.turn > 0 AND e.turn < r.turn AND ev.branch = rv.branch
-		AND e.state IN ('queued', 'planning', 'confirmed', 'applying'))`
-)
+		AND e.state IN ('queued', 'planning', 'confirmed', 'applying') LIMIT 1 OFFSET 0)`
 
-// Next lists runs that could be claimed now, best first. The conditions and the order follow the index runs_waiting, so its cost grows
-// with limit and with the runs skipped because their project is busy, not with the queue.
+// Next lists runs that could be claimed now, best first. It looks at the head of the queue, and further only while too many there are kept
+// back, so its cost grows with limit and with the runs that are skipped, not with the queue: asked in one query, an engine would join every
+// waiting run with what may keep it back.
 func (s *Store) Next(ctx context.Context, limit int) ([]run.Run, error) {
+	limit = int(limitOf(limit))
+	for window := 2 * limit; ; window *= 4 {
+		head, err := s.free(ctx, window)
+		if err != nil || len(head) == 0 {
+			return nil, err
+		}
+		back, err := s.back(ctx, head)
+		if err != nil {
+			return nil, err
+		}
+		next := slices.DeleteFunc(slices.Clone(head), func(r run.Run) bool { return slices.Contains(back, string(r.ID)) })
+		if len(next) >= limit || len(head) < window {
+			return next[:min(len(next), limit)], nil
+		}
+	}
+}
+
+// free lists waiting runs whose project's slot and, for applies, hold are free. The conditions and the order follow the index runs_waiting.
+func (s *Store) free(ctx context.Context, limit int) ([]run.Run, error) {
 	var rows []runRow
 	err := s.read.NewSelect().Model(&rows).Where("r.waiting > 0").
-		Where("NOT EXISTS (SELECT 1 FROM slots AS s WHERE s.project = r.project)").Where("NOT "+besides).
+		Where("NOT EXISTS (SELECT 1 FROM slots AS s WHERE s.project = r.project)").
 		Where("(r.waiting <> ? OR NOT EXISTS (SELECT 1 FROM holds AS h WHERE h.project = r.project AND h.pull <> r.pull))", waitsApply).
-		Where("NOT "+behind).Where("NOT ("+behindMerge+")").
 		Order("r.waiting", "r.ordinal", "r.created", "r.id").Limit(limitOf(limit)).Scan(ctx)
 	return domainRuns(rows), domain("find next runs", err)
+}
+
+// back names those of the runs that are kept back.
+func (s *Store) back(ctx context.Context, runs []run.Run) ([]string, error) {
+	ids := make([]string, len(runs))
+	for i, r := range runs {
+		ids[i] = string(r.ID)
+	}
+	var back []string
+	for some := range slices.Chunk(ids, 500) {
+		var found []string
+		if err := s.read.NewSelect().Model((*runRow)(nil)).Column("r.id").Where("r.id IN (?)", bun.List(some)).Where("("+keptBack+")").Scan(ctx, &found); err != nil {
+			return nil, domain("find runs that are kept back", err)
+		}
+		back = append(back, found...)
+	}
+	return back, nil
 }
 
 // Position says how many waiting runs are ahead of one in the order of Next, whether or not they could be claimed now. One that does not
