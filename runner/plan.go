@@ -129,8 +129,8 @@ func (r *Runner) leftByOurPlan(ctx context.Context, of run.Run, lock report.Lock
 		return false
 	}
 	holder, err := r.Store.Run(ctx, run.ID(id))
-	if err != nil || holder.State.Running() || holder.State == run.Interrupted || !holder.ApplyStarted.IsZero() {
-		return false
+	if err != nil || holder.Planned.IsZero() || holder.State.Running() || holder.State == run.Interrupted || !holder.ApplyStarted.IsZero() {
+		return false // it may be at work somewhere: also one that is queued again because its node fell silent
 	}
 	if holder.Project == of.Project {
 		return true
