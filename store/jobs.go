@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -27,7 +26,6 @@ const (
 	jobTimeout   = 15 * time.Minute
 	jobWorkers   = 16
 	jobPatience  = 24 * time.Hour // how long a host may keep telling a job to come back later
-	reapInterval = 5 * time.Second
 )
 
 // jobs runs the short jobs. River keeps and hands them out; we add three things that it lacks:
@@ -40,6 +38,8 @@ const (
 // an alarm of tomorrow does not swallow a request of today.
 //
 // A job whose process was killed stays "running" for an hour in River, which goes by age. We know who is alive and take it back at once.
+// So does one whose end River could not write down: it tries for some seconds only. While the database is away a job therefore waits in
+// our hands, and what is "running" in our name although nobody here runs it is taken back.
 type jobs struct {
 	store  *Store
 	client client
@@ -47,6 +47,7 @@ type jobs struct {
 	mu       sync.Mutex
 	handlers map[string]func(ctx context.Context, key string) error
 	periods  []period
+	active   map[int64]int // jobs that run here: how many of each, which is one
 
 	life    sync.Mutex // held for as long as Start and Stop take
 	started bool
@@ -76,7 +77,7 @@ func (jobArgs) Kind() string { return "planlatch" }
 
 // newJobs makes the client, which inserts at once and works after Start.
 func newJobs[T any](s *Store, d riverdriver.Driver[T]) error {
-	j := &jobs{store: s, handlers: map[string]func(context.Context, string) error{}}
+	j := &jobs{store: s, handlers: map[string]func(context.Context, string) error{}, active: map[int64]int{}}
 	workers := river.NewWorkers()
 	if err := river.AddWorkerSafely(workers, river.WorkFunc(j.work)); err != nil {
 		return fmt.Errorf("make job client: %w", err)
@@ -192,8 +193,19 @@ type wakeRow struct {
 	Job           int64 `bun:",pk"`
 }
 
-// work runs the handler until nobody has asked for more meanwhile.
+// work does a job, and does it again when it failed while the database was away.
 func (j *jobs) work(ctx context.Context, job *river.Job[jobArgs]) error {
+	defer j.begin(job.ID)()
+	for {
+		err := j.attempt(ctx, job)
+		if err == nil || !j.away(ctx) {
+			return err
+		}
+	}
+}
+
+// attempt runs the handler until nobody has asked for more meanwhile.
+func (j *jobs) attempt(ctx context.Context, job *river.Job[jobArgs]) error {
 	if job.Args.At != 0 {
 		return j.ring(ctx, job)
 	}
@@ -299,72 +311,4 @@ func (retryPolicy) NextRetry(job *rivertype.JobRow) time.Time {
 		wait = min(jobWaitFirst<<n, jobWaitMost)
 	}
 	return time.Now().Add(wait + time.Duration(rand.Int64N(int64(wait/10)+1))) //nolint:gosec // spreads retries, guards nothing
-}
-
-// reaper takes back the jobs of processes that die while we live. It waits for a second look, because a process that just lost its
-// connection looks dead for a moment.
-func (j *jobs) reaper(ctx context.Context) {
-	tick := time.NewTicker(reapInterval)
-	defer tick.Stop()
-	seen := map[int64]int{}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if err := j.reap(ctx, seen, 2); err != nil && ctx.Err() == nil {
-			j.store.log.Warn("cannot look for abandoned jobs", "error", err)
-		}
-	}
-}
-
-// reap takes back running jobs whose owner was found dead in as many looks as given; seen counts them between calls.
-func (j *jobs) reap(ctx context.Context, seen map[int64]int, looks int) error {
-	owners := map[string]bool{}
-	dead := func(id string) (bool, error) {
-		if d, ok := owners[id]; ok {
-			return d, nil
-		}
-		alive, err := j.store.engine.alive(ctx, id)
-		if err == nil {
-			owners[id] = !alive
-		}
-		return !alive, err
-	}
-	found := map[int64]bool{}
-	for after := int64(0); ; {
-		rows, err := j.client.abandoned(ctx, after)
-		if err != nil {
-			return err
-		}
-		var gone []*rivertype.JobRow
-		for _, row := range rows {
-			after = row.ID
-			if len(row.AttemptedBy) == 0 {
-				continue
-			}
-			if d, err := dead(row.AttemptedBy[len(row.AttemptedBy)-1]); err != nil {
-				return err
-			} else if !d {
-				continue
-			}
-			found[row.ID] = true
-			if seen[row.ID]++; seen[row.ID] >= looks {
-				gone = append(gone, row)
-			}
-		}
-		if len(gone) > 0 {
-			if err := j.client.rescue(ctx, gone); err != nil {
-				return err
-			}
-			j.store.log.Info("took back jobs of a process that ended", "jobs", len(gone))
-			j.store.kicks.wake.wake()
-		}
-		if len(rows) < reapBatch {
-			break
-		}
-	}
-	maps.DeleteFunc(seen, func(id int64, _ int) bool { return !found[id] })
-	return j.client.dethrone(ctx, dead)
 }

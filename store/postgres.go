@@ -7,8 +7,10 @@ import (
 	"hash/fnv"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -18,6 +20,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
+	"golang.org/x/sys/unix"
 )
 
 // The first half of our advisory locks' keys. The second is the handle's own hash, or 0 for the migration.
@@ -50,6 +53,10 @@ func (s *Store) openPostgres(ctx context.Context, dsn string) (err error) {
 	if !strings.Contains(dsn, "pool_max_conns") {
 		config.MaxConns = max(config.MaxConns, 16)
 	}
+	if config.MaxConns < 4 {
+		return fmt.Errorf("PostgreSQL URL: pool_max_conns=%d is too few: migrating alone takes two connections; use 4 or more", config.MaxConns)
+	}
+	reach(config.ConnConfig)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return fmt.Errorf("connect to PostgreSQL: %w", err)
@@ -75,6 +82,34 @@ func (s *Store) openPostgres(ctx context.Context, dsn string) (err error) {
 	e.ended.Go(func() { e.announcer(background) })
 	s.engine, s.read = e, e.db
 	return newJobs(s, d)
+}
+
+// How long a server that does not answer is waited for: to connect, and as a peer that went away without a word. Without the second, what waits
+// for an answer of a machine that lost its power would wait for a quarter of an hour.
+const (
+	connectWithin = 5 * time.Second
+	goneAfter     = 20 * time.Second
+	relistenMost  = time.Second
+)
+
+// reach bounds the time that a connection can hang. What the URL says of connecting stays.
+func reach(c *pgx.ConnConfig) {
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = connectWithin
+	}
+	dialer := net.Dialer{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: goneAfter / 2, Interval: goneAfter / 4, Count: 2},
+		Control: func(network, _ string, raw syscall.RawConn) error {
+			if !strings.HasPrefix(network, "tcp") {
+				return nil
+			}
+			return raw.Control(func(fd uintptr) {
+				// Best effort: without it only the kernel's own patience, and keep-alive, bound the wait.
+				_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(goneAfter.Milliseconds()))
+			})
+		},
+	}
+	c.DialFunc = dialer.DialContext
 }
 
 // migrate lets one process migrate at a time; the others wait and find the work done.
@@ -177,7 +212,7 @@ func (e *postgresEngine) hear(ctx context.Context, conn *pgx.Conn) {
 			return
 		}
 		var err error
-		if conn, err = e.listen(ctx); err == nil {
+		if conn, err = e.relisten(ctx); err == nil {
 			e.store.kicks.wake.wake() // whatever was announced meanwhile
 			e.store.kicks.tell()
 			continue
@@ -188,8 +223,15 @@ func (e *postgresEngine) hear(ctx context.Context, conn *pgx.Conn) {
 			return
 		case <-time.After(wait):
 		}
-		wait = min(2*wait, 5*time.Second)
+		wait = min(2*wait, relistenMost) // soon: without this session the others take us for dead after two of their looks
 	}
+}
+
+// relisten is listen for somebody who has all the time in the world, but not for one attempt.
+func (e *postgresEngine) relisten(ctx context.Context) (*pgx.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, goneAfter)
+	defer cancel()
+	return e.listen(ctx)
 }
 
 // announcer sends what commits ask for from one place and after the commit: a NOTIFY inside a transaction locks out all other commits.

@@ -70,7 +70,7 @@ func (r *riverClient[T]) abandoned(ctx context.Context, after int64) ([]*riverty
 func (r *riverClient[T]) rescue(ctx context.Context, jobs []*rivertype.JobRow) error {
 	var p riverdriver.JobRescueManyParams
 	for _, job := range jobs {
-		note, err := json.Marshal(rivertype.AttemptError{At: time.Now().UTC(), Attempt: job.Attempt, Error: "its process ended"})
+		note, err := json.Marshal(rivertype.AttemptError{At: time.Now().UTC(), Attempt: job.Attempt, Error: "nobody runs it any more"})
 		if err != nil {
 			return fmt.Errorf("describe job: %w", err)
 		}

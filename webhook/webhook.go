@@ -223,8 +223,8 @@ func (d *Door) ignore(w http.ResponseWriter, c Call) {
 	answer(w, "ignored: "+c.Reason)
 }
 
-// storeTimeout leaves hosts, which wait ten seconds, the time to hear of a failure.
-const storeTimeout = 7 * time.Second
+// storeTimeout leaves hosts the time to hear of a failure: the least patient of them, Gitea, waits five seconds.
+const storeTimeout = 4 * time.Second
 
 func (d *Door) store(w http.ResponseWriter, r *http.Request, host string, e vcs.Event, body []byte) {
 	if e.Delivery == "" { // the host sent no id: its content is one, so that a repeated call is still known

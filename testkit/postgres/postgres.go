@@ -42,6 +42,10 @@ var clusters struct { //nolint:gochecknoglobals // see above
 }
 
 type cluster struct {
+	bin   string // where the server's programs are
+	dir   string
+	owner *syscall.Credential // who the server runs as; nil: as we are
+	flags string
 	url   url.URL // of the maintenance database
 	guard *os.File
 	next  int
@@ -105,63 +109,72 @@ func start(ctx context.Context, o Options) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{}
+	c := &cluster{bin: bin, dir: dir, owner: owner}
 	if c.guard, err = guard(dir); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	if err := c.serve(ctx, bin, dir, owner, o); err != nil {
+	if err := c.serve(ctx, o); err != nil {
 		return nil, errors.Join(err, c.guard.Close())
 	}
 	return c, nil
 }
 
-func (c *cluster) serve(ctx context.Context, bin, dir string, owner *syscall.Credential, o Options) error {
-	if owner != nil {
-		if err := os.Chown(dir, int(owner.Uid), int(owner.Gid)); err != nil {
-			return err
-		}
+// runAs runs one of the server's programs.
+func (c *cluster) runAs(ctx context.Context, program string, args ...string) error {
+	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, program), args...)
+	cmd.Dir = c.dir
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TZ=UTC", "HOME=" + c.dir} //nolint:forbidigo // test support
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.owner, Setsid: true}                    // out of reach of Ctrl-C: the guard ends it
+	log, err := os.OpenFile(filepath.Join(c.dir, "out"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
 	}
-	runAs := func(program string, args ...string) error {
-		cmd := exec.CommandContext(ctx, filepath.Join(bin, program), args...)
-		cmd.Dir = dir
-		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TZ=UTC", "HOME=" + dir} //nolint:forbidigo // test support
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: owner, Setsid: true}                    // out of reach of Ctrl-C: the guard ends it
-		log, err := os.OpenFile(filepath.Join(dir, "out"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
-		if err != nil {
+	defer func() { _ = log.Close() }()
+	cmd.Stdout, cmd.Stderr = log, log // a file: the server inherits it, and a pipe would never end
+	if err := cmd.Run(); err != nil {
+		text, _ := os.ReadFile(log.Name()) // best effort: without it there is still the exit code
+		return fmt.Errorf("%s: %w: %s", program, err, strings.TrimSpace(string(text)))
+	}
+	return nil
+}
+
+func (c *cluster) data() string { return filepath.Join(c.dir, "data") }
+
+// up starts the server at its flags.
+func (c *cluster) up(ctx context.Context) error {
+	return c.runAs(ctx, "pg_ctl", "start", "-w", "-t", "60", "-D", c.data(), "-l", filepath.Join(c.dir, "log"), "-o", c.flags)
+}
+
+func (c *cluster) serve(ctx context.Context, o Options) error {
+	if c.owner != nil {
+		if err := os.Chown(c.dir, int(c.owner.Uid), int(c.owner.Gid)); err != nil {
 			return err
 		}
-		defer func() { _ = log.Close() }()
-		cmd.Stdout, cmd.Stderr = log, log // a file: the server inherits it, and a pipe would never end
-		if err := cmd.Run(); err != nil {
-			text, _ := os.ReadFile(log.Name()) // best effort: without it there is still the exit code
-			return fmt.Errorf("%s: %w: %s", program, err, strings.TrimSpace(string(text)))
-		}
-		return nil
 	}
 	password := rand.Text()
-	secret := filepath.Join(dir, "password")
+	secret := filepath.Join(c.dir, "password")
 	if err := os.WriteFile(secret, []byte(password), 0o600); err != nil {
 		return err
 	}
-	if owner != nil {
-		if err := os.Chown(secret, int(owner.Uid), int(owner.Gid)); err != nil {
+	if c.owner != nil {
+		if err := os.Chown(secret, int(c.owner.Uid), int(c.owner.Gid)); err != nil {
 			return err
 		}
 	}
-	data := filepath.Join(dir, "data")
-	if err := runAs("initdb", "-D", data, "-U", "planlatch", "-A", "scram-sha-256", "--pwfile", secret, "-E", "UTF8", "--locale=C.UTF-8",
+	if err := c.runAs(ctx, "initdb", "-D", c.data(), "-U", "planlatch", "-A", "scram-sha-256", "--pwfile", secret, "-E", "UTF8", "--locale=C.UTF-8",
 		"--no-sync", "--no-instructions"); err != nil {
 		return err
 	}
 	onOff := map[bool]string{true: "on", false: "off"}
-	settings := fmt.Sprintf("-h 127.0.0.1 -k %s -c fsync=%[2]s -c synchronous_commit=%[2]s -c full_page_writes=%[2]s -c max_connections=300", dir, onOff[o.Fsync])
+	settings := fmt.Sprintf("-h 127.0.0.1 -k %s -c fsync=%[2]s -c synchronous_commit=%[2]s -c full_page_writes=%[2]s -c max_connections=300", c.dir, onOff[o.Fsync])
 	var err error
 	for range 3 { // another program may take the port between our look and the server's
 		var port int
 		if port, err = freePort(ctx); err != nil {
 			return err
 		}
-		if err = runAs("pg_ctl", "start", "-w", "-t", "60", "-D", data, "-l", filepath.Join(dir, "log"), "-o", settings+" -p "+strconv.Itoa(port)); err == nil {
+		c.flags = settings + " -p " + strconv.Itoa(port)
+		if err = c.up(ctx); err == nil {
 			c.url = url.URL{
 				Scheme: "postgres", User: url.UserPassword("planlatch", password), Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
 				Path: "/postgres", RawQuery: "sslmode=disable",
@@ -169,7 +182,7 @@ func (c *cluster) serve(ctx context.Context, bin, dir string, owner *syscall.Cre
 			return nil
 		}
 	}
-	text, _ := os.ReadFile(filepath.Join(dir, "log")) // best effort, as above
+	text, _ := os.ReadFile(filepath.Join(c.dir, "log")) // best effort, as above
 	return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(text)))
 }
 
@@ -179,6 +192,7 @@ read -r _
 pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null)
 if [ -n "$pid" ]; then
 	kill -QUIT "$pid" 2>/dev/null
+	kill -CONT "$pid" 2>/dev/null
 	i=0
 	while [ -e "$1/data/postmaster.pid" ] && [ $i -lt 200 ]; do i=$((i+1)); sleep 0.05; done
 fi

@@ -1,0 +1,128 @@
+package store
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"github.com/riverqueue/river/rivertype"
+)
+
+const (
+	reapInterval = 5 * time.Second
+	reapDead     = 2 // looks: a process that just lost its connection looks dead for a moment
+	reapLost     = 4 // looks: River writes down what became of a job for some seconds after we are done with it
+	awayAsk      = 250 * time.Millisecond
+)
+
+// begin notes that a job runs here, until the function it returns is called.
+func (j *jobs) begin(id int64) (end func()) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.active[id]++
+	return func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		if j.active[id]--; j.active[id] == 0 {
+			delete(j.active, id)
+		}
+	}
+}
+
+// away says whether the database did not answer just now, and waits until it does again. What failed meanwhile says nothing about the job.
+func (j *jobs) away(ctx context.Context) (was bool) {
+	for ; ctx.Err() == nil; was = true {
+		asked, cancel := context.WithTimeout(ctx, 2*time.Second)
+		err := j.store.Ping(asked)
+		cancel()
+		if err == nil {
+			return was
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(awayAsk):
+		}
+	}
+	return false
+}
+
+// reaper takes back the jobs of processes that die while we live, and those of ours that nobody runs.
+func (j *jobs) reaper(ctx context.Context) {
+	tick := time.NewTicker(reapInterval)
+	defer tick.Stop()
+	seen := map[int64]int{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := j.reap(ctx, seen, reapDead); err != nil && ctx.Err() == nil {
+			j.store.log.Warn("cannot look for abandoned jobs", "error", err)
+		}
+	}
+}
+
+// reap takes back running jobs whose owner was found dead in as many looks as given, and those that we do not run although they are ours, after
+// more looks; seen counts them between calls.
+func (j *jobs) reap(ctx context.Context, seen map[int64]int, looks int) error {
+	owners := map[string]bool{}
+	dead := func(id string) (bool, error) {
+		if d, ok := owners[id]; ok {
+			return d, nil
+		}
+		alive, err := j.store.engine.alive(ctx, id)
+		if err == nil {
+			owners[id] = !alive
+		}
+		return !alive, err
+	}
+	found := map[int64]bool{}
+	for after := int64(0); ; {
+		rows, err := j.client.abandoned(ctx, after)
+		if err != nil {
+			return err
+		}
+		var gone []*rivertype.JobRow
+		for _, row := range rows {
+			after = row.ID
+			if len(row.AttemptedBy) == 0 {
+				continue
+			}
+			owner, enough := row.AttemptedBy[len(row.AttemptedBy)-1], looks
+			if owner == j.store.id {
+				if j.runs(row.ID) {
+					continue
+				}
+				enough = reapLost
+			} else if d, err := dead(owner); err != nil {
+				return err
+			} else if !d {
+				continue
+			}
+			found[row.ID] = true
+			if seen[row.ID]++; seen[row.ID] >= enough {
+				gone = append(gone, row)
+			}
+		}
+		if len(gone) > 0 {
+			if err := j.client.rescue(ctx, gone); err != nil {
+				return err
+			}
+			j.store.log.Info("took back jobs that nobody runs", "jobs", len(gone))
+			j.store.kicks.wake.wake()
+		}
+		if len(rows) < reapBatch {
+			break
+		}
+	}
+	maps.DeleteFunc(seen, func(id int64, _ int) bool { return !found[id] })
+	return j.client.dethrone(ctx, dead)
+}
+
+// runs says whether a job runs here.
+func (j *jobs) runs(id int64) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.active[id] > 0
+}
