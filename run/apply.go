@@ -158,7 +158,7 @@ func SettleApply(s Snapshot, id ID, o ApplyOutcome) (Change, error) {
 	if r, err = step(r, by, o.Reason); err != nil {
 		return Change{}, err
 	}
-	c := Change{Action: by, Postings: mergedHead(s, r)}
+	c := Change{Action: by}
 	r.Deadline, r.Unsaved = time.Time{}, o.Unsaved
 	r.Blobs = maps.Clone(r.Blobs)
 	if r.Blobs == nil {

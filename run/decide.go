@@ -57,14 +57,6 @@ func audit(r Run, actor string, by Action, outcome, detail string) Audit {
 	return Audit{Actor: actor, Action: string(by), Repo: r.Repo, Pull: r.Pull, Run: r.ID, Outcome: outcome, Detail: detail}
 }
 
-// mergedHead wants the statuses of the head that was merged, which show what came of the merge commit's apply (semantics 42).
-func mergedHead(s Snapshot, r Run) []Posting {
-	if r.Kind != KindMerge || s.Pull.ID == 0 || s.Pull.HeadSHA == "" {
-		return nil
-	}
-	return []Posting{{Kind: PostStatuses, Repo: r.Repo, Pull: r.Pull, Key: s.Pull.HeadSHA}}
-}
-
 // Stop asks a run to end, as canceled or superseded. A waiting one ends at once, a planning one when its execution has ended; an applying
 // one ignores supersede, and on cancel is interrupted so that the tool can save its state. Others are left alone: ok is false.
 func Stop(s Snapshot, r Run, as State, why string) (_ Run, ok bool) {

@@ -54,7 +54,7 @@ func SettlePlan(s Snapshot, id ID, o PlanOutcome) (Change, error) {
 	if r, err = step(r, by, reason); err != nil {
 		return Change{}, err
 	}
-	c := Change{Action: by, Free: []ProjectID{r.Project}, Postings: mergedHead(s, r)}
+	c := Change{Action: by, Free: []ProjectID{r.Project}}
 	r.Node, r.Deadline = "", time.Time{}
 	if by == ActRequeue {
 		r.Started = time.Time{}

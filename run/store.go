@@ -82,7 +82,7 @@ type Store interface {
 	// Advance is the one write. It loads and locks what scope names, calls the pure decide, and writes the Change it returns. decide may
 	// be called again if the database asks for a retry, so it touches nothing outside. An error of decide ends the transaction and is
 	// returned as it is. For every run written or inserted the store also wants, by itself, the summary posting of its pull and the
-	// statuses posting of its revision's head; a Change with a Pull or Revision wants that pull's summary and that head's statuses.
+	// statuses posting of its revision's head, and after a merge that of the head that was merged; a Change with a Pull or Revision wants that pull's summary and that head's statuses.
 	Advance(ctx context.Context, scope Scope, decide func(Snapshot) (Change, error)) (Result, error)
 
 	Deliveries

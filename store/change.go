@@ -315,10 +315,39 @@ func (w *changeWriter) postings(ctx context.Context, result run.Result) ([]run.P
 			w.heads[r.ID] = r.Head
 		}
 	}
+	merged, err := w.mergedHeads(ctx, result.Runs)
+	if err != nil {
+		return nil, err
+	}
 	for _, r := range result.Runs {
 		all = append(all, touched(r.Repo, r.Pull, w.heads[int64(r.Revision)])...)
+		if head := merged[int64(r.Pull)]; r.Kind == run.KindMerge && head != "" {
+			all = append(all, run.Posting{Kind: run.PostStatuses, Repo: r.Repo, Pull: r.Pull, Key: head})
+		}
 	}
 	return all, nil
+}
+
+// mergedHeads returns the heads of the pulls that runs after a merge belong to, whose statuses show what came of the merge (semantics 42).
+func (w *changeWriter) mergedHeads(ctx context.Context, runs []run.Run) (map[int64]string, error) {
+	var pulls []int64
+	for _, r := range runs {
+		if r.Kind == run.KindMerge && r.Pull != 0 {
+			pulls = append(pulls, int64(r.Pull))
+		}
+	}
+	heads := make(map[int64]string, len(pulls))
+	if len(pulls) == 0 {
+		return heads, nil
+	}
+	var rows []pullRow
+	if err := w.t.NewSelect().Model(&rows).Column("id", "head_sha").Where("id IN (?)", bun.List(pulls)).Scan(ctx); err != nil {
+		return nil, domain("find merged commits", err)
+	}
+	for _, r := range rows {
+		heads[r.ID] = r.HeadSHA
+	}
+	return heads, nil
 }
 
 // touched are the postings that show a pull and a commit.

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -11,16 +12,17 @@ import (
 
 func outboxTests() map[string]func(*testing.T, Database) {
 	return map[string]func(*testing.T, Database){
-		"PostingsCoalesce":                 postingsCoalesce,
-		"ABodyIsKeptUntilANewOne":          aBodyIsKeptUntilANewOne,
-		"OldestAreDueFirst":                oldestAreDueFirst,
-		"ARetryKeepsItsTurn":               aRetryKeepsItsTurn,
-		"WhatGrewMeanwhileStaysDue":        whatGrewMeanwhileStaysDue,
-		"ADeadPostingLivesAgainWhenWanted": aDeadPostingLivesAgainWhenWanted,
-		"OwnCommentsAreRemembered":         ownCommentsAreRemembered,
-		"PostingsAreFoundByWhatTheyAre":    postingsAreFoundByWhatTheyAre,
-		"PostedStampsRunsOnce":             postedStampsRunsOnce,
-		"EightWantsAreEight":               eightWantsAreEight,
+		"PostingsCoalesce":                  postingsCoalesce,
+		"ABodyIsKeptUntilANewOne":           aBodyIsKeptUntilANewOne,
+		"OldestAreDueFirst":                 oldestAreDueFirst,
+		"ARetryKeepsItsTurn":                aRetryKeepsItsTurn,
+		"WhatGrewMeanwhileStaysDue":         whatGrewMeanwhileStaysDue,
+		"ADeadPostingLivesAgainWhenWanted":  aDeadPostingLivesAgainWhenWanted,
+		"OwnCommentsAreRemembered":          ownCommentsAreRemembered,
+		"PostingsAreFoundByWhatTheyAre":     postingsAreFoundByWhatTheyAre,
+		"PostedStampsRunsOnce":              postedStampsRunsOnce,
+		"AMergeShowsOnTheHeadThatWasMerged": aMergeShowsOnTheHeadThatWasMerged,
+		"EightWantsAreEight":                eightWantsAreEight,
 	}
 }
 
@@ -224,6 +226,34 @@ func postingsAreFoundByWhatTheyAre(t *testing.T, db Database) {
 	check(t, "Unposted", w.Unposted(ctx, p))
 	if got := find(run.PostingFilter{Dead: true, Limit: 5}); len(got) != 1 || got[0].Error != "gone" {
 		t.Errorf("Postings() of the dead = %+v, want the one that died", got)
+	}
+}
+
+// aMergeShowsOnTheHeadThatWasMerged: whoever moves a run of a merge, a later merge for instance, changes what the merged head shows.
+func aMergeShowsOnTheHeadThatWasMerged(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 1)
+	rev := w.newRevision(w.pull, "merge7")
+	rev.Kind = run.KindMerge
+	merge := w.newRun(0, "merge")
+	merge.Kind, merge.Revision = run.KindMerge, 0
+	added := w.advance(run.Scope{Pull: w.pull.ID}, run.Change{Revision: rev, New: []run.Run{merge}}).Runs
+	due, err := w.Due(t.Context(), 0)
+	check(t, "Due", err)
+	for _, p := range due {
+		check(t, "Posted", w.Posted(t.Context(), p))
+	}
+	w.move(added[0].ID, run.Superseded, run.Change{Action: run.ActSupersede})
+	due, err = w.Due(t.Context(), 0)
+	check(t, "Due", err)
+	var commits []string
+	for _, p := range due {
+		if p.Kind == run.PostStatuses {
+			commits = append(commits, p.Key)
+		}
+	}
+	slices.Sort(commits)
+	if want := []string{"merge7", "sha7"}; !slices.Equal(commits, want) {
+		t.Errorf("statuses are due on %v, want %v", commits, want)
 	}
 }
 
