@@ -2,7 +2,8 @@
 // posted and sends the difference.
 //
 // It promises that a wanted posting is sent until the host takes it or it is given up on for a recorded reason, that a state-like one
-// shows the latest state whatever was missed in between, and that no failed notification fails a run. It renders at the moment it sends.
+// shows the latest state whatever was missed in between, and that no failed notification fails a run. It renders at the moment it sends. Of
+// several replicas one sends.
 package notify
 
 import (
@@ -72,7 +73,7 @@ func (n *Notifier) Run(ctx context.Context, kicks <-chan struct{}) error {
 	}
 	for {
 		listed := time.Now()
-		due, err := n.Store.Due(ctx, atOnce)
+		due, err := n.due(ctx)
 		if err != nil && ctx.Err() == nil {
 			n.Log.Error("look for postings", "error", err)
 		}
@@ -109,6 +110,15 @@ func (n *Notifier) Run(ctx context.Context, kicks <-chan struct{}) error {
 		case <-every.C:
 		}
 	}
+}
+
+// due lists what this process has to send, which is nothing while another one sends.
+func (n *Notifier) due(ctx context.Context) ([]run.Posting, error) {
+	leads, err := n.Store.Leads(ctx)
+	if err != nil || !leads {
+		return nil, err
+	}
+	return n.Store.Due(ctx, atOnce)
 }
 
 // aside sends a posting of a chat channel, which never keeps the others waiting. One whose channel is quiet for long is put off, so that a

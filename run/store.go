@@ -211,6 +211,10 @@ type Queue interface {
 type Outbox interface {
 	// Want asks for postings outside Advance: a review changed the checklist, a command was refused. Same rules as Change.Postings.
 	Want(ctx context.Context, ps ...Posting) error
+	// Leads says whether this process is the one that sends postings, and makes it that one if nobody is: two that send one posting say it
+	// twice, or leave the older of two states on show. It is asked again before each round. Another takes over within half a minute when
+	// the process that leads is gone, and at once when its end was seen.
+	Leads(ctx context.Context) (bool, error)
 	// Due lists postings with Wanted > Posted that are not dead and whose NextAt has come, oldest first.
 	Due(ctx context.Context, limit int) ([]Posting, error)
 	// Posted records success for the Wanted that p carries: Digest, External; Attempts and Error are cleared. A Wanted that grew

@@ -23,10 +23,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The first half of our advisory locks' keys. The second is the handle's own hash, or 0 for the migration.
+// The first half of our advisory locks' keys. The second is the handle's own hash, or 0 where all handles mean one thing.
 const (
 	lockAlive   = 0x706c616e
 	lockMigrate = 0x6c617463
+	lockPosts   = 0x706f7374
 )
 
 const channel = "planlatch_kick"
@@ -37,6 +38,7 @@ type postgresEngine struct {
 	db    *bun.DB
 	stop  context.CancelFunc
 	ended sync.WaitGroup
+	seat  seat
 }
 
 func (s *Store) openPostgres(ctx context.Context, dsn string) (err error) {
@@ -177,11 +179,11 @@ func (e *postgresEngine) writeOnce(ctx context.Context, f func(ctx context.Conte
 	})
 }
 
-// listen connects outside the pool. The session's advisory lock tells others that we live: the server drops it with the connection.
+// listen begins a session whose advisory lock tells others that we live: the server drops it with the connection.
 func (e *postgresEngine) listen(ctx context.Context) (*pgx.Conn, error) {
-	conn, err := pgx.ConnectConfig(ctx, e.pool.Config().ConnConfig)
+	conn, err := e.session(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
+		return nil, err
 	}
 	if _, err := conn.Exec(ctx, "SELECT pg_try_advisory_lock($1::int4, $2::int4)", lockAlive, handleKey(e.store.id)); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock handle: %w", err), conn.Close(ctx))
@@ -276,7 +278,9 @@ func (e *postgresEngine) close() error {
 		e.stop()
 		e.ended.Wait()
 	}
-	err := e.db.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // close has no caller to wait for beyond this
+	defer cancel()
+	err := errors.Join(e.seat.leave(ctx), e.db.Close())
 	e.pool.Close()
 	return err
 }

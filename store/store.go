@@ -69,6 +69,8 @@ type engine interface {
 	write(ctx context.Context, f func(ctx context.Context, t *tx) error) error
 	// alive says whether the handle with this id still runs somewhere.
 	alive(ctx context.Context, id string) (bool, error)
+	// leads says whether this process sends postings.
+	leads(ctx context.Context) (bool, error)
 	// announce tells other processes that there is something to look at; lost announcements are covered by everyone's tick.
 	announce(ctx context.Context) error
 	close() error

@@ -17,6 +17,7 @@ func handleTests() map[string]func(*testing.T, Database) {
 		"TwoHandlesWorkOnOneDatabase":  twoHandlesWorkOnOneDatabase,
 		"APeriodIsSharedByTwoHandles":  aPeriodIsSharedByTwoHandles,
 		"FourHandlesMayOpenAtOnce":     fourHandlesMayOpenAtOnce,
+		"OneHandleSendsPostings":       oneHandleSendsPostings,
 		"ASecondHandleSeesEpochsMoved": aSecondHandleSeesEpochsMoved,
 	}
 }
@@ -58,6 +59,33 @@ func twoHandlesWorkOnOneDatabase(t *testing.T, db Database) {
 	}
 	if quickest > 400*time.Millisecond {
 		t.Errorf("the other handle took at least %s to hear of a job; River's own poll is 1 s", quickest)
+	}
+}
+
+func oneHandleSendsPostings(t *testing.T, db Database) {
+	one := db.Open(t, Options{})
+	leads := func(s Store) bool {
+		t.Helper()
+		yes, err := s.Leads(t.Context())
+		check(t, "Leads", err)
+		return yes
+	}
+	if !leads(one) || !leads(one) {
+		t.Error("Leads() of the only handle = false, want true each time")
+	}
+	if !db.Shared() {
+		return
+	}
+	two := db.Open(t, Options{})
+	if leads(two) {
+		t.Error("Leads() of the second handle = true while the first does")
+	}
+	check(t, "Close", one.Close())
+	for deadline := time.Now().Add(10 * time.Second); !leads(two); {
+		if time.Now().After(deadline) {
+			t.Fatal("Leads() of the second handle is still false 10 s after the first was closed")
+		}
+		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // polling another session
 	}
 }
 
