@@ -70,21 +70,24 @@ func (i *Intake) comment(ctx context.Context, p place, e vcs.Event) (string, err
 		_, suggestion, _ := strings.Cut(near.Advice, `"`)
 		suggestion, _, _ = strings.Cut(suggestion, `"`)
 		suggestion = strings.TrimPrefix(suggestion, i.prefix()+" ") // the answer says the prefix itself
-		reply := report.Reply{Code: report.UnknownCommand, Given: near.Text, Suggestion: suggestion, Prefix: i.prefix()}
-		return "near miss", i.reply(ctx, p, c, near.Line, no(reply))
+		advice := report.Reply{Code: report.UnknownCommand, Given: near.Text, Suggestion: suggestion, Prefix: i.prefix()}
+		return "near miss", i.Store.Want(ctx, reply(p, c, near.Line, no(advice))...)
 	}
 	i.react(ctx, p, c, vcs.ReactionSeen)
 	var outcomes []string
 	for _, cmd := range cmds {
 		o := order{place: p, cmd: cmd, by: c.Author, comment: c, cause: fmt.Sprintf("comment:%s:%d", c.ID, cmd.Line)}
+		if before, err := i.Store.AuditRows(ctx, run.AuditFilter{Repo: p.repo.ID, Cause: o.cause, Limit: 1}); err != nil {
+			return "", err
+		} else if len(before) > 0 { // this process, or another, died after it
+			outcomes = append(outcomes, string(cmd.Verb)+" "+before[0].Outcome+" before")
+			continue
+		}
 		a, err := i.carryOut(ctx, o)
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", cmd.Verb, err)
 		}
-		if err := i.writeDown(ctx, o, a); err != nil {
-			return "", err
-		}
-		if err := i.reply(ctx, p, c, cmd.Line, a); err != nil {
+		if err := operator.Record(ctx, i.Store, o.row(a), reply(p, c, cmd.Line, a)...); err != nil {
 			return "", err
 		}
 		if a.refused {
@@ -124,14 +127,14 @@ func (i *Intake) react(ctx context.Context, p place, c vcs.Comment, with vcs.Rea
 	}
 }
 
-// reply wants an answer posted, once per command.
-func (i *Intake) reply(ctx context.Context, p place, c vcs.Comment, line int, a answer) error {
+// reply is what is posted as an answer, once per command; nothing when there is nothing to say.
+func reply(p place, c vcs.Comment, line int, a answer) []run.Posting {
 	if a.text == "" {
 		return nil
 	}
-	return i.Store.Want(ctx, run.Posting{
+	return []run.Posting{{
 		Kind: run.PostReply, Repo: p.repo.ID, Pull: p.pull.ID, Key: fmt.Sprintf("reply:%s:%d", c.ID, line), Body: a.text,
-	})
+	}}
 }
 
 func (i *Intake) prefix() string { return i.Config.Commands.Prefixes[0] }
@@ -203,15 +206,16 @@ func (i *Intake) may(ctx context.Context, o order, projects []run.Selected) (ans
 	return answer{}, true, nil
 }
 
-// writeDown adds the audit row of a command: who said what, and what came of it.
-func (i *Intake) writeDown(ctx context.Context, o order, a answer) error {
+// row is the audit row of a command: who said what, and what came of it. What a command does goes with it into one transaction where
+// doing it again would be refused, so that nobody is told of a refusal after a kill between the two.
+func (o order) row(a answer) run.Audit {
 	row := run.Audit{
-		Actor: o.by.Login, Action: "command", Repo: o.repo.ID, Pull: o.pull.ID, Outcome: "done", Detail: o.cmd.String(),
+		Actor: o.by.Login, Action: "command", Repo: o.repo.ID, Pull: o.pull.ID, Outcome: "done", Detail: o.cmd.String(), Cause: o.cause,
 	}
 	if a.refused {
 		row.Outcome, row.Detail = "refused", row.Detail+": "+a.why
 	}
-	return operator.Record(ctx, i.Store, row)
+	return row
 }
 
 // named picks the runs that a command is about; without names all of them. unknown is the answer when a name matches nothing.

@@ -218,3 +218,56 @@ func TestAMovedBasePlansAgainWhatItTouches(t *testing.T) {
 		t.Errorf("runs = %v, want a new one on the new base", runs)
 	}
 }
+
+// forgetful is the store of a server that is killed before it can write down that a delivery was handled.
+type forgetful struct{ run.Store }
+
+func (forgetful) Delivered(context.Context, string, string, string) error { return nil }
+
+func TestACommandIsCarriedOutAndAnsweredOnceHoweverOftenItsDeliveryIsHandled(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]struct {
+		outcome string
+		answers int
+	}{
+		"planlatch cancel": {"done", 0}, // the second time there would be nothing to cancel
+		"planlatch apply":  {"refused", 1},
+	} {
+		t.Run(body, func(t *testing.T) {
+			t.Parallel()
+			o := open(t)
+			_, err := o.host.Push(repository, "alice", "change", fakehost.Commit{Files: project("one")})
+			check(t, err)
+			number, err := o.host.OpenPull(repository, "alice", fakehost.NewPull{Title: "Change", Head: "change"})
+			check(t, err)
+			o.hand(vcs.Event{Kind: vcs.EventPull, Number: number})
+			lives := o.intake.Store
+			o.intake.Store = forgetful{lives}
+			o.says("alice", number, body)
+			o.intake.Store = lives
+			comments, err := o.host.Timeline(repository, number)
+			check(t, err)
+			for _, e := range comments {
+				if e.Kind == fakehost.EntryComment {
+					check(t, o.intake.Delivery(t.Context(), "github/comment."+o.repo.ID+".c"+strconv.FormatInt(e.ID, 10)))
+				}
+			}
+			rows, err := o.store.AuditRows(t.Context(), run.AuditFilter{Action: "command"})
+			check(t, err)
+			if len(rows) != 1 || rows[0].Outcome != want.outcome {
+				t.Errorf("audit rows of the command = %+v, want one that is %s", rows, want.outcome)
+			}
+			due, err := o.store.Due(t.Context(), 1000)
+			check(t, err)
+			answers := 0
+			for _, p := range due {
+				if p.Kind == run.PostReply {
+					answers++
+				}
+			}
+			if answers != want.answers {
+				t.Errorf("%d answers, want %d", answers, want.answers)
+			}
+		})
+	}
+}

@@ -235,7 +235,9 @@ func (i *Intake) apply(ctx context.Context, o order) (answer, error) {
 		at[n], ids[n], gates[n] = run.At{ID: r.ID, Epoch: r.Epoch}, r.ID, run.Gates(moments[n])
 	}
 	_, err = i.Store.Advance(ctx, run.Scope{Runs: at, Pull: o.pull.ID}, func(s run.Snapshot) (run.Change, error) {
-		return run.Confirm(s, ids, o.by.Login, gates...)
+		c, err := run.Confirm(s, ids, o.by.Login, gates...)
+		c.Audit = append(c.Audit, o.row(answer{}))
+		return c, err
 	})
 	return answer{}, err // ErrMoved: the job looks again
 }
@@ -349,7 +351,7 @@ func (i *Intake) approve(ctx context.Context, o order) (answer, error) {
 		at[n] = run.At{ID: r.ID, Epoch: r.Epoch}
 	}
 	_, err = i.Store.Advance(ctx, run.Scope{Runs: at}, func(run.Snapshot) (run.Change, error) {
-		c := run.Change{Action: run.ActOverride, Pull: &o.pull, Overrides: overrides}
+		c := run.Change{Action: run.ActOverride, Pull: &o.pull, Overrides: overrides, Audit: []run.Audit{o.row(answer{})}}
 		for _, ov := range overrides {
 			c.Audit = append(c.Audit, run.Audit{
 				Actor: o.by.Login, Action: string(run.ActOverride), Repo: o.repo.ID, Pull: o.pull.ID, Outcome: "done",
@@ -436,7 +438,7 @@ func (i *Intake) cancel(ctx context.Context, o order) (answer, error) {
 	if a, ok, err := i.may(ctx, o, selected(chosen)); err != nil || !ok {
 		return a, err
 	}
-	stopped, err := operator.Cancel(ctx, i.Store, chosen, o.by.Login)
+	stopped, err := operator.Cancel(ctx, i.Store, chosen, o.by.Login, o.row(answer{}))
 	if err == nil && len(stopped) == 0 {
 		return no(o.refused(report.Nothing)), nil
 	}

@@ -143,8 +143,8 @@ func Refresh(ctx context.Context, s run.Store, match string) error {
 }
 
 // Cancel stops runs: what waits ends at once, what is running when its tool has stopped. It returns those that it stopped; others had ended
-// already, or wait for a person.
-func Cancel(ctx context.Context, s run.Store, runs []run.Run, actor string) ([]run.Run, error) {
+// already, or wait for a person. also is written down with it.
+func Cancel(ctx context.Context, s run.Store, runs []run.Run, actor string, also ...run.Audit) ([]run.Run, error) {
 	var ids []run.ID
 	var at []run.At
 	for _, r := range runs {
@@ -155,7 +155,11 @@ func Cancel(ctx context.Context, s run.Store, runs []run.Run, actor string) ([]r
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	res, err := s.Advance(ctx, run.Scope{Runs: at}, func(snap run.Snapshot) (run.Change, error) { return run.Cancel(snap, ids, actor) })
+	res, err := s.Advance(ctx, run.Scope{Runs: at}, func(snap run.Snapshot) (run.Change, error) {
+		c, err := run.Cancel(snap, ids, actor)
+		c.Audit = append(c.Audit, also...)
+		return c, err
+	})
 	return res.Runs, err
 }
 
@@ -192,13 +196,13 @@ func Unlock(ctx context.Context, s run.Store, pull run.PullID, actor string, pro
 	return freed, err
 }
 
-// Record writes down what was done, or refused, where nothing else is written.
-func Record(ctx context.Context, s run.Store, a run.Audit) error {
+// Record writes down what was done, or refused, where nothing else is written; and with it wants what is said about it.
+func Record(ctx context.Context, s run.Store, a run.Audit, says ...run.Posting) error {
 	if a.Action == "" {
 		return errors.New("an audit row names its action")
 	}
 	_, err := s.Advance(ctx, run.Scope{}, func(run.Snapshot) (run.Change, error) {
-		return run.Change{Action: run.Action(a.Action), Audit: []run.Audit{a}}, nil
+		return run.Change{Action: run.Action(a.Action), Audit: []run.Audit{a}, Postings: says}, nil
 	})
 	if err != nil {
 		return fmt.Errorf("write the audit row of %s: %w", a.Action, err)

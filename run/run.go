@@ -364,6 +364,7 @@ type Audit struct {
 	Run     ID
 	Outcome string // done | refused
 	Detail  string
+	Cause   string // unique within the repository: a second row of one cause is not written. Empty: every row is
 }
 
 // Pause stops applies of the projects that Match selects.

@@ -173,6 +173,7 @@ type AuditFilter struct {
 	Actor   string
 	Action  string
 	Outcome string
+	Cause   string
 	Since   time.Time // at or after
 	Until   time.Time // before
 	Before  int64     // rows with a smaller ID: the next page

@@ -272,9 +272,9 @@ func (w *changeWriter) audit(ctx context.Context) error {
 		}
 		row := cleaned(&auditRow{
 			At: at, Actor: a.Actor, Action: a.Action, Repo: int64(a.Repo), Pull: int64(a.Pull), Run: string(a.Run), Outcome: a.Outcome,
-			Detail: a.Detail,
+			Detail: a.Detail, Cause: a.Cause,
 		})
-		if _, err := w.t.NewInsert().Model(row).Returning("NULL").Exec(ctx); err != nil {
+		if _, err := w.t.NewInsert().Model(row).On("CONFLICT (repo, cause) WHERE cause <> '' DO NOTHING").Returning("NULL").Exec(ctx); err != nil {
 			return domain("insert audit row", err)
 		}
 	}

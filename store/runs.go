@@ -259,6 +259,7 @@ type auditRow struct {
 	Run           string
 	Outcome       string
 	Detail        string
+	Cause         string
 }
 
 // AuditRows lists audit rows, newest first.
@@ -276,6 +277,7 @@ func (s *Store) AuditRows(ctx context.Context, f run.AuditFilter) ([]run.Audit, 
 	where(f.Actor != "", "actor = ?", f.Actor)
 	where(f.Action != "", "action = ?", f.Action)
 	where(f.Outcome != "", "outcome = ?", f.Outcome)
+	where(f.Cause != "", "cause = ?", f.Cause)
 	where(!f.Since.IsZero(), "at >= ?", micros(f.Since))
 	where(!f.Until.IsZero(), "at < ?", micros(f.Until))
 	where(f.Before != 0, "id < ?", f.Before)
@@ -286,7 +288,7 @@ func (s *Store) AuditRows(ctx context.Context, f run.AuditFilter) ([]run.Audit, 
 	for i, r := range rows {
 		all[i] = run.Audit{
 			ID: r.ID, At: moment(r.At), Actor: r.Actor, Action: r.Action, Repo: run.RepoID(r.Repo), Pull: run.PullID(r.Pull), Run: run.ID(r.Run),
-			Outcome: r.Outcome, Detail: r.Detail,
+			Outcome: r.Outcome, Detail: r.Detail, Cause: r.Cause,
 		}
 	}
 	return all, nil
