@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -15,8 +16,9 @@ import (
 	"github.com/riverqueue/river/riverdriver/riversqlite"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/sqlitedialect"
-	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite" // registers the driver "sqlite"
+
+	"github.com/planlatch/planlatch/flock"
 )
 
 type sqliteEngine struct {
@@ -31,7 +33,7 @@ func (s *Store) openSQLite(ctx context.Context, dir string) (err error) {
 	if err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	lock, err := lockDir(dir)
+	lock, err := lockDir(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -81,22 +83,28 @@ func openPool(file string, size int, pragmas ...string) (*bun.DB, error) {
 // ErrInUse says that another process has the data directory.
 var ErrInUse = errors.New("is in use by another planlatch")
 
+// releasing is how long a process that has ended may seem to hold the lock: a program that it was about to start has a copy of the lock's
+// descriptor until it runs.
+const releasing = time.Second
+
 // lockDir makes the directory and takes it for this process. The lock goes with the process, however it ends.
-func lockDir(dir string) (*os.File, error) {
+func lockDir(ctx context.Context, dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory %s cannot be made: %w", dir, err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "planlatch.lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
+	file := filepath.Join(dir, "planlatch.lock")
+	wait, cancel := context.WithTimeout(ctx, releasing)
+	defer cancel()
+	f, err := flock.Open(wait, file)
+	if errors.Is(err, fs.ErrPermission) {
 		return nil, fmt.Errorf("data directory %s is not writable: %w", dir, err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		owner, _ := os.ReadFile(f.Name()) // best effort: the message is useful without it
-		_ = f.Close()
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("lock data directory %s: %w", dir, err)
-		}
+	if err != nil && wait.Err() == nil {
+		return nil, fmt.Errorf("lock data directory %s: %w", dir, err)
+	}
+	if err != nil {
 		by := ""
+		owner, _ := os.ReadFile(file) // best effort: the message is useful without it
 		if pid := strings.TrimSpace(string(owner)); pid != "" {
 			by = " (process " + pid + ")"
 		}
