@@ -64,10 +64,8 @@ func (r *Runner) follow(ctx context.Context, running run.Run) {
 			return
 		}
 		r.complain(ctx, p.name+" of run "+string(running.ID), err)
-		select {
-		case <-ctx.Done():
+		if !r.later(ctx, wait) {
 			return
-		case <-time.After(wait):
 		}
 	}
 }

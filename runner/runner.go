@@ -92,11 +92,13 @@ type Runner struct {
 	wg     sync.WaitGroup
 	free   chan struct{} // a token per idle worker
 	wake   chan struct{} // a run ended here
+	pulse  pulse
 }
 
 // New returns a Runner that does nothing until Run.
 func New(p Parts, o Options) *Runner {
 	r := &Runner{Parts: p, o: o, active: map[run.ID]bool{}, free: make(chan struct{}, o.Workers), wake: make(chan struct{}, 1)}
+	r.pulse.back = make(chan struct{})
 	for range o.Workers {
 		r.free <- struct{}{}
 	}
@@ -118,17 +120,10 @@ func (r *Runner) Run(ctx context.Context, kicks <-chan struct{}) error {
 	defer r.wg.Wait()
 	every := time.NewTicker(tick)
 	defer every.Stop()
-	var beaten, adopted time.Time
+	var adopted time.Time
 	for {
-		now := time.Now()
-		if now.Sub(beaten) >= beat {
-			if err := r.Store.Beat(ctx, r.o.Node); err != nil {
-				r.complain(ctx, "beat", err)
-			} else {
-				beaten = now
-			}
-		}
-		if now.Sub(adopted) >= tick { // stops and strays need no more than a look per second
+		r.beat(ctx)
+		if now := time.Now(); now.Sub(adopted) >= tick { // stops and strays need no more than a look per second
 			adopted = now
 			if err := r.watch(ctx); err != nil {
 				r.complain(ctx, "watch running executions", err)
@@ -167,6 +162,9 @@ func (r *Runner) watch(ctx context.Context) error {
 			r.Log.Info("following a run again", "run", running.ID, "state", running.State)
 			r.go_(func() { r.follow(ctx, running) }, running.ID, false)
 		}
+	}
+	if !r.steady() {
+		return nil
 	}
 	orphans, err := r.Store.Orphans(ctx, r.o.NodeTimeout)
 	if err != nil {

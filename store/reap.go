@@ -86,18 +86,11 @@ func (j *jobs) reap(ctx context.Context, seen map[int64]int, looks int) error {
 		var gone []*rivertype.JobRow
 		for _, row := range rows {
 			after = row.ID
-			if len(row.AttemptedBy) == 0 {
-				continue
-			}
-			owner, enough := row.AttemptedBy[len(row.AttemptedBy)-1], looks
-			if owner == j.store.id {
-				if j.runs(row.ID) {
-					continue
-				}
-				enough = reapLost
-			} else if d, err := dead(owner); err != nil {
+			enough, left, err := j.left(row, looks, dead)
+			if err != nil {
 				return err
-			} else if !d {
+			}
+			if !left {
 				continue
 			}
 			found[row.ID] = true
@@ -118,6 +111,19 @@ func (j *jobs) reap(ctx context.Context, seen map[int64]int, looks int) error {
 	}
 	maps.DeleteFunc(seen, func(id int64, _ int) bool { return !found[id] })
 	return j.client.dethrone(ctx, dead)
+}
+
+// left says whether nobody runs a running job, and how many looks it takes to be sure.
+func (j *jobs) left(row *rivertype.JobRow, looks int, dead func(id string) (bool, error)) (enough int, left bool, err error) {
+	if len(row.AttemptedBy) == 0 {
+		return 0, false, nil
+	}
+	owner := row.AttemptedBy[len(row.AttemptedBy)-1]
+	if owner == j.store.id {
+		return reapLost, !j.runs(row.ID), nil
+	}
+	left, err = dead(owner)
+	return looks, left, err
 }
 
 // runs says whether a job runs here.

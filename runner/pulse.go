@@ -1,0 +1,60 @@
+package runner
+
+import (
+	"context"
+	"time"
+)
+
+// calm is how long the database must have answered before this node calls others gone. After an outage nobody has beaten for a while, and
+// whoever is back first must not take the rest for dead.
+const calm = 30 * time.Second
+
+// pulse is how the beats of this node go.
+type pulse struct {
+	beaten time.Time     // the last that was written
+	since  time.Time     // since when they come without a gap; zero: the last one failed
+	back   chan struct{} // closed, and replaced, when one is written after others failed
+}
+
+// beat renews this node's lease when its time has come.
+func (r *Runner) beat(ctx context.Context) {
+	if time.Since(r.pulse.beaten) < beat {
+		return
+	}
+	err := r.Store.Beat(ctx, r.o.Node)
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case err != nil:
+		r.complain(ctx, "beat", err)
+		r.pulse.since = time.Time{}
+		return
+	case r.pulse.since.IsZero():
+		close(r.pulse.back)
+		r.pulse.back = make(chan struct{})
+		r.pulse.since = now
+	case now.Sub(r.pulse.beaten) > 3*beat: // it hung
+		r.pulse.since = now
+	}
+	r.pulse.beaten = now
+}
+
+// steady says whether the database has answered for long enough to believe that a node which did not beat is gone.
+func (r *Runner) steady() bool {
+	return !r.pulse.since.IsZero() && time.Since(r.pulse.since) >= min(calm, r.o.NodeTimeout)
+}
+
+// later waits before another try: for the time given, or until the database is back. It returns false when ctx ended.
+func (r *Runner) later(ctx context.Context, wait time.Duration) bool {
+	r.mu.Lock()
+	back := r.pulse.back
+	r.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-back:
+	case <-time.After(wait):
+	}
+	return true
+}
