@@ -182,6 +182,7 @@ func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
 	}
 	s.store.Handle(intake.JobDelivery, in.Delivery)
 	s.store.Handle(intake.JobStale, in.Stale)
+	s.store.Handle(intake.JobBase, in.Base)
 	s.store.Handle(intake.JobPushed, in.Pushed)
 	s.store.Handle(intake.JobReconcile, in.Reconcile)
 	s.store.Handle(operator.JobPauses, func(ctx context.Context, match string) error { return operator.Refresh(ctx, s.store, match) })

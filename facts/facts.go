@@ -104,6 +104,7 @@ func (g *Gatherer) Moments(ctx context.Context, now time.Time, pull run.Pull, sn
 		case pull.ID == 0 && r.Kind == run.KindMerge: // a push: there is nothing to review, and who pushed it wrote it
 			m.Known, m.Pull = true, vcs.Pull{State: vcs.PullMerged, Author: vcs.User{Login: r.Actor}}
 		}
+		m.Head = base.head(ctx, r)
 		if by, held := s.holds[r.Project]; held && by != pull.ID {
 			m.HeldBy = g.name(ctx, by)
 		}
@@ -255,6 +256,41 @@ func (b *base) fresh(ctx context.Context, r run.Run) vcs.Tri {
 		return vcs.Unknown
 	}
 	return fresh
+}
+
+// head says whether a run of a pull request is of the head and base branch that it has now.
+func (b *base) head(ctx context.Context, r run.Run) vcs.Tri {
+	if b.snap == nil || r.Kind != run.KindChange && r.Kind != run.KindDestroy {
+		return vcs.Unknown
+	}
+	rev, err := b.revision(ctx, r)
+	switch {
+	case err != nil:
+		return vcs.Unknown
+	case rev.Head != b.snap.Head.SHA || rev.Branch != b.snap.Base.Branch:
+		return vcs.No
+	}
+	return vcs.Yes
+}
+
+// Stale lists those of a pull request's runs that were, or are to be, planned from something else than its head and base give now; runs that
+// apply or have applied are not asked. What could not be found out is an error.
+func (g *Gatherer) Stale(ctx context.Context, repo run.Repo, snap vcs.Pull, runs []run.Run) (stale []run.Run, tip string, err error) {
+	b := &base{g: g, repo: repo, snap: &snap}
+	for _, r := range runs {
+		tried := !r.ApplyStarted.IsZero()
+		if r.State == run.Canceled || r.State == run.Superseded || tried || r.Kind != run.KindChange && r.Kind != run.KindDestroy {
+			continue
+		}
+		fresh, err := b.compare(ctx, r)
+		if err != nil {
+			return nil, "", fmt.Errorf("find out whether %s is up to date: %w", r.Label, err)
+		}
+		if fresh == vcs.No {
+			stale = append(stale, r)
+		}
+	}
+	return stale, b.tip, nil
 }
 
 // revision is the revision of a run.

@@ -26,8 +26,9 @@ import (
 
 // The kinds of jobs that an Intake handles.
 const (
-	JobDelivery  = "intake"    // key: host/delivery id
-	JobStale     = "stale"     // key: pull id: its base branch moved
+	JobDelivery  = "intake" // key: host/delivery id
+	JobStale     = run.JobStale
+	JobBase      = "base"      // key: repository id/branch: the branch moved
 	JobReconcile = "reconcile" // key: host name
 	JobPushed    = "pushed"    // key: repository id/branch/before/after/who pushed
 )
@@ -198,33 +199,17 @@ func (i *Intake) refresh(ctx context.Context, pull run.Pull) error {
 	return i.Store.Want(ctx, run.Posting{Kind: run.PostSummary, Repo: pull.Repo, Pull: pull.ID, Key: strconv.FormatInt(int64(pull.ID), 10)})
 }
 
-// push looks at the open pull requests into a branch that moved, the most recently active first (semantics 19).
+// push has the open pull requests into a branch that moved looked at (semantics 19).
 func (i *Intake) push(ctx context.Context, p place, e vcs.Event) (string, error) {
 	push := e.Push
 	if push == nil || !p.rules.Branch(push.Branch, p.repo.DefaultBranch) {
 		return "ignored: branch does not plan", nil
 	}
-	pulls, err := i.Store.OpenPulls(ctx, p.repo.ID)
-	if err != nil {
+	if err := i.Store.Enqueue(ctx, baseJob(p.repo.ID, push.Branch)); err != nil {
 		return "", err
 	}
-	n := 0
-	for _, pull := range pulls {
-		if pull.BaseBranch != push.Branch {
-			continue
-		}
-		if n++; n > mostStale {
-			break
-		}
-		if err := i.Store.Enqueue(ctx, run.Job{Kind: JobStale, Key: strconv.FormatInt(int64(pull.ID), 10)}); err != nil {
-			return "", err
-		}
-	}
-	return fmt.Sprintf("%d open pull requests looked at", min(n, mostStale)), i.Store.Enqueue(ctx, pushed(p.repo, e, i.Now()))
+	return "open pull requests are looked at", i.Store.Enqueue(ctx, pushed(p.repo, e, i.Now()))
 }
-
-// mostStale is how many pull requests a push to the base plans again; the others are when somebody asks.
-const mostStale = 20
 
 // subject asks the host what a person may do here, now. An error is the caller's to take as no.
 func (i *Intake) subject(ctx context.Context, p place, who string) (config.Subject, error) {

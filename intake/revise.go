@@ -22,6 +22,7 @@ type request struct {
 	cause string
 	actor string                                           // who asked; empty for ourselves
 	why   string                                           // told of the runs that are replaced
+	idle  bool                                             // nobody asked: planned when nobody else waits
 	waits bool                                             // nothing may execute before a maintainer says plan
 	pick  func(all []run.Selected) ([]run.Selected, error) // the projects a command named; nil: those the change touches
 	flags []string                                         // of the tool
@@ -101,7 +102,7 @@ func ProjectRules(cfg *config.Config, rules config.Rules) project.Rules {
 	return project.Rules{
 		Settings: run.Settings{
 			Apply: rules.Apply, Requirements: rules.Requirements.Apply, Lock: rules.Lock, OnFailure: rules.OnFailure,
-			EffectIgnore: rules.EffectIgnore, Steps: run.Steps(rules.Steps),
+			EffectIgnore: rules.EffectIgnore, Parallel: rules.Parallel, Steps: run.Steps(rules.Steps),
 		},
 		AllowRepoConfig: rules.AllowRepoConfig,
 		ToolsAllow:      cfg.Tools.Allow,
@@ -209,7 +210,7 @@ func (i *Intake) runs(p place, rev run.Revision, chosen []run.Selected, q reques
 		settings.Flags, settings.After = q.flags, after(s, chosen)
 		runs = append(runs, run.Run{
 			Repo: p.repo.ID, Pull: p.pull.ID, Project: s.Project, Label: s.Label, Dir: s.Dir, Work: s.Workspace, Kind: rev.Kind,
-			Cause: q.cause, Actor: q.actor, Ordinal: ordinal, Settings: settings, State: run.Queued,
+			Cause: q.cause, Actor: q.actor, Ordinal: ordinal, Idle: q.idle, Settings: settings, State: run.Queued,
 		})
 	}
 	return runs

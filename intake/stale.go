@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/planlatch/planlatch/run"
@@ -12,70 +15,151 @@ import (
 	"github.com/planlatch/planlatch/views"
 )
 
-// Stale plans an open pull request again if its base branch has changed what one of its plans was made from. Key is a pull id.
+// Stale plans an open pull request again if its head or base has changed what one of its plans is made from. Key is a pull id.
 func (i *Intake) Stale(ctx context.Context, key string) error {
 	id, err := strconv.ParseInt(key, 10, 64)
 	if err != nil {
-		return nil // not a job of ours
+		return nil //nolint:nilerr // not a job of ours
 	}
-	pull, err := i.Store.Pull(ctx, run.PullID(id))
+	_, err = i.again(ctx, run.PullID(id), math.MaxInt)
+	return err
+}
+
+// again plans an open pull request again if it must be and has at most room projects. It returns how many it has queued.
+func (i *Intake) again(ctx context.Context, id run.PullID, room int) (int, error) {
+	pull, err := i.Store.Pull(ctx, id)
 	if errors.Is(err, run.ErrNotFound) {
-		return nil
+		return 0, nil
 	}
 	if err != nil || pull.State != string(vcs.PullOpen) {
-		return err
+		return 0, err
 	}
 	repo, err := i.Store.Repo(ctx, pull.Repo)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	host, ok := i.Hosts[repo.Host]
 	if !ok || !i.Config.Allows(repo.Host, repo.Name) {
-		return nil
+		return 0, nil
 	}
 	defer i.one(pull.Repo, pull.Number)()
+	if busy, err := i.whenSettled(ctx, pull.ID); err != nil || busy {
+		return 0, err
+	}
 	p, err := i.see(ctx, place{host: host, name: repo.Host, repo: repo, rules: i.Config.Rules(repo.Host, repo.Name)}, pull.Number)
 	if err != nil || p.snap.State != vcs.PullOpen || !p.rules.Branch(p.snap.Base.Branch, repo.DefaultBranch) {
-		return err
+		return 0, err
 	}
-	return i.moved(ctx, p)
+	return i.moved(ctx, p, room)
 }
 
-// moved plans a pull request that was just read again, if its base asks for it.
-func (i *Intake) moved(ctx context.Context, p place) error {
+// whenSettled puts the look at a pull request off while one of its plans is being made: that is not stopped for a base that moved.
+func (i *Intake) whenSettled(ctx context.Context, pull run.PullID) (bool, error) {
+	planning, err := i.Store.Runs(ctx, run.Filter{Pull: pull, States: []run.State{run.Planning}})
+	if err != nil || len(planning) == 0 {
+		return false, err
+	}
+	busy := false
+	_, err = i.Store.Advance(ctx, run.Scope{Pull: pull}, func(s run.Snapshot) (run.Change, error) {
+		c := run.Recheck(s)
+		busy = len(c.Runs) > 0
+		return c, nil
+	})
+	return busy, err
+}
+
+// moved plans a pull request that was just read again, if its head or base asks for it.
+func (i *Intake) moved(ctx context.Context, p place, room int) (int, error) {
 	rev, runs, err := i.Views.Current(ctx, p.pull)
 	if errors.Is(err, views.ErrNothing) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	if err := i.refresh(ctx, p.pull); err != nil {
+		return 0, err
+	}
+	if rev.Head != p.snap.Head.SHA || rev.Branch != p.snap.Base.Branch { // its own event is late, or lost
+		_, err := i.open(ctx, p, "head:"+p.snap.Head.SHA+":"+p.snap.Base.Branch)
+		return 0, err
+	}
+	if len(runs) == 0 {
+		return 0, i.unplanned(ctx, p, rev)
+	}
+	stale, tip, err := i.Facts.Stale(ctx, p.repo, p.snap, runs)
+	if err != nil || len(stale) == 0 || len(runs) > room {
+		return 0, err
+	}
+	_, err = i.revise(ctx, p, request{
+		cause: "base:" + tip, idle: true,
+		why: fmt.Sprintf("%s moved to %s and changed what %s is made from", p.snap.Base.Branch, short(tip), stale[0].Label),
+	})
+	return len(runs), err
+}
+
+// Base looks, after a branch has moved, at the open pull requests into it, the most recently active first, and plans those again whose plans
+// it made stale, up to mostStale projects; the others when somebody asks. Key is repository id/branch. A tip is looked at once.
+func (i *Intake) Base(ctx context.Context, key string) error {
+	number, branch, _ := strings.Cut(key, "/")
+	id, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return nil //nolint:nilerr // not a job of ours
+	}
+	repo, err := i.Store.Repo(ctx, run.RepoID(id))
+	if errors.Is(err, run.ErrNotFound) {
+		return nil
+	}
+	host, ok := i.Hosts[repo.Host]
+	if err != nil || !ok || !i.Config.Allows(repo.Host, repo.Name) {
+		return err
+	}
+	tip, err := host.Branch(ctx, vcsRepo(repo), branch)
+	if errors.Is(err, vcs.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
+		return fmt.Errorf("ask where %s points to: %w", branch, err)
+	}
+	mark := "base:" + key
+	if last, err := i.Store.Marked(ctx, mark); err != nil || last == tip {
 		return err
 	}
-	if err := i.refresh(ctx, p.pull); err != nil {
-		return err
-	}
-	if rev.Head != p.snap.Head.SHA {
-		return nil // whether a new head may run at all is asked when its own event, or a reconcile, is handled
-	}
-	if len(runs) == 0 {
-		return i.unplanned(ctx, p, rev)
-	}
-	moments, err := i.Facts.Moments(ctx, i.Now(), p.pull, &p.snap, runs)
+	pulls, err := i.Store.OpenPulls(ctx, repo.ID)
 	if err != nil {
 		return err
 	}
-	for _, m := range moments {
-		if m.Fresh == vcs.No && !m.Run.State.Running() && m.Run.State != run.Applied && m.Run.State != run.Interrupted {
-			tip, err := p.host.Branch(ctx, vcsRepo(p.repo), p.snap.Base.Branch)
-			if err != nil {
+	pulls = slices.DeleteFunc(pulls, func(p run.Pull) bool { return p.BaseBranch != branch })
+	slices.SortStableFunc(pulls, func(a, b run.Pull) int { return b.Updated.Compare(a.Updated) })
+	room := mostStale
+	for _, pull := range pulls[:min(len(pulls), mostLooked)] {
+		n, err := i.again(ctx, pull.ID, room)
+		if err != nil { // it has its own tries, so that the others are not planned anew with each of them
+			i.Log.Warn("look at a pull request whose base moved", "repo", repo.Name, "pull", pull.Number, "error", err)
+			if err := i.Store.Enqueue(ctx, staleJob(pull.ID)); err != nil {
 				return err
 			}
-			_, err = i.revise(ctx, p, request{
-				cause: "base:" + tip, why: fmt.Sprintf("%s moved to %s and changed what %s is made from", p.snap.Base.Branch, short(tip), m.Run.Label),
-			})
-			return err
+		}
+		if room -= n; room <= 0 {
+			break
 		}
 	}
-	return nil
+	return i.Store.Mark(ctx, mark, tip)
+}
+
+const (
+	// mostStale is how many projects a push to the base plans again; the others are when somebody asks.
+	mostStale = 20
+	// mostLooked is how many pull requests it looks at.
+	mostLooked = 100
+)
+
+func staleJob(pull run.PullID) run.Job {
+	return run.Job{Kind: JobStale, Key: strconv.FormatInt(int64(pull), 10)}
+}
+
+func baseJob(repo run.RepoID, branch string) run.Job {
+	return run.Job{Kind: JobBase, Key: fmt.Sprintf("%d/%s", repo, branch)}
 }
 
 // unplanned looks again at a revision that could not be planned: a base that moved may have ended the conflict, or mended its own rules. One
@@ -92,7 +176,7 @@ func (i *Intake) unplanned(ctx context.Context, p place, rev run.Revision) error
 	if err != nil {
 		return err
 	}
-	_, err = i.revise(ctx, p, request{cause: "base:" + tip, why: fmt.Sprintf("%s moved to %s", p.snap.Base.Branch, short(tip)), waits: !ok})
+	_, err = i.revise(ctx, p, request{cause: "base:" + tip, why: fmt.Sprintf("%s moved to %s", p.snap.Base.Branch, short(tip)), waits: !ok, idle: true})
 	return err
 }
 
@@ -161,6 +245,9 @@ func (i *Intake) reconcile(ctx context.Context, name string, r vcs.Repo, began t
 	}
 	for _, p := range open {
 		numbers[p.Number] = true
+		if err := i.Store.Enqueue(ctx, baseJob(repo.ID, p.BaseBranch)); err != nil { // a push whose webhook was lost
+			return err
+		}
 	}
 	var faults []error
 	for number := range numbers {
@@ -201,9 +288,6 @@ func (i *Intake) lookAgain(ctx context.Context, name string, repo run.Repo, numb
 	if _, err := i.pull(ctx, p, number, fmt.Sprintf("reconcile:%d", i.Now().Unix())); err != nil {
 		return err
 	}
-	if err := i.Store.Enqueue(ctx, i.staleJob(ctx, repo, number)); err != nil {
-		return err
-	}
 	comments, err := host.CommentsSince(ctx, vcsRepo(repo), number, since)
 	if err != nil {
 		return err
@@ -215,12 +299,4 @@ func (i *Intake) lookAgain(ctx context.Context, name string, repo run.Repo, numb
 		}
 	}
 	return nil
-}
-
-func (i *Intake) staleJob(ctx context.Context, repo run.Repo, number int) run.Job {
-	pull, err := i.Store.PullByNumber(ctx, repo.ID, number)
-	if err != nil {
-		return run.Job{Kind: JobStale, Key: "0"}
-	}
-	return run.Job{Kind: JobStale, Key: strconv.FormatInt(int64(pull.ID), 10)}
 }

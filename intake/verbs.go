@@ -226,7 +226,10 @@ func (i *Intake) apply(ctx context.Context, o order) (answer, error) {
 		return answer{}, err
 	}
 	if a, ok := o.gates(moments, ready); !ok {
-		return a, nil
+		if slices.ContainsFunc(moments, func(m run.Moment) bool { return m.Head == vcs.No || m.Fresh == vcs.No }) {
+			err = i.Store.Enqueue(ctx, staleJob(o.pull.ID)) // it was asked for
+		}
+		return a, err
 	}
 	at := make([]run.At, len(ready))
 	ids := make([]run.ID, len(ready))

@@ -488,7 +488,7 @@ func TestAMessageDeletedByHandComesBack(t *testing.T) {
 	d.plans(d.revise(newer, "network")[0].ID) // the failed run is final, and not superseded
 	d.eventually("it is back", func() bool {
 		return slices.ContainsFunc(d.slack.Messages("#infra"), func(m notifytest.SlackMessage) bool {
-			return m.Thread == "" && strings.Contains(m.Blocks, "ready to apply")
+			return m.Thread == "" && strings.Contains(m.Blocks, "1 to add")
 		})
 	})
 }

@@ -50,6 +50,12 @@ func (e *Engine) Judge(ctx context.Context, in Input) Judgement {
 	return judgement
 }
 
+// Digest is that of the sets which would judge a plan now. It differs from the Digest of an earlier judgement if these may say something else.
+func (e *Engine) Digest(in Input) string {
+	_, j := e.applying(in)
+	return j.Digest
+}
+
 // applying chooses the sets for a project. Where none is configured the baseline speaks without a say.
 func (e *Engine) applying(in Input) ([]*prepared, Judgement) {
 	var sets []*prepared

@@ -89,7 +89,7 @@ func (r Reply) Text() string {
 			text += " " + prose(r.Detail)
 		}
 	case Stale:
-		text = "Not applied: the plan of " + who + " is older than the code." + detail(r.Detail) + "\nPlanning again now; the result appears above."
+		text = "Not applied: the plan of " + who + " is stale." + detail(r.Detail) + "\nPlanning again now; the result appears above."
 	case NotSeen:
 		text = "Not done: " + who + " has a newer plan than the one you could see when you wrote this" + at(r.SHA) + ". Look at the report above and say " +
 			again + " again."

@@ -1,5 +1,9 @@
 package run
 
+// JobStale is the kind of job that looks whether the plans of a pull request still are of what it and its base are now, and plans again what
+// is not. Its key is the pull's id.
+const JobStale = "stale"
+
 // Action names one kind of step in the life of a run or pull: the name of its kill points, of its audit rows and of its row in the
 // transition table.
 type Action string
@@ -27,6 +31,7 @@ const (
 	ActOverride    Action = "override"
 	ActUnlock      Action = "unlock"
 	ActRejudge     Action = "rejudge" // policy changed: the stored plan was judged again
+	ActRecheck     Action = "recheck" // the base moved while a plan is being made: look again when it has settled
 	ActPause       Action = "pause"   // an operator froze applies
 	ActResume      Action = "resume"
 	ActStatePush   Action = "state_push" // the state that an apply could not save was written to its backend

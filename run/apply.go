@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -74,6 +75,9 @@ func ClaimApply(s Snapshot, id ID, gates []Gate, o Owner) (Change, error) {
 	if s.taken(r) || s.held(r) {
 		return Change{}, fmt.Errorf("slot or hold of %s: %w", r.Label, ErrMoved)
 	}
+	if s.full(r) {
+		return Change{}, fmt.Errorf("%s has %d runs at work: %w", s.Pull.name(r.Revision), s.Running, ErrMoved)
+	}
 	if r, err = step(r, ActClaimApply, ""); err != nil {
 		return Change{}, err
 	}
@@ -107,10 +111,51 @@ func unconfirm(r Run, why string, gates []Gate) (Change, error) {
 		return Change{}, err
 	}
 	r.Confirmed, r.ConfirmedBy = time.Time{}, ""
-	return Change{
+	c := Change{
 		Action: ActUnconfirm, Runs: []Run{r}, Postings: []Posting{posting(PostMergeWaits, r)},
 		Audit: []Audit{audit(r, actor, ActUnconfirm, "refused", r.Label+": "+why+"; "+judged(gates))},
-	}, nil
+	}
+	if stale(gates) {
+		c.Jobs = lookAgain(r)
+	}
+	return c, nil
+}
+
+// stale says whether what a run was planned from may have changed. What could not be found out may have.
+func stale(gates []Gate) bool {
+	return len(gates) == 0 || slices.ContainsFunc(gates, func(g Gate) bool { return !g.Holds && (g.Name == GateHead || g.Name == GateUpToDate) })
+}
+
+// lookAgain asks for a look at the pull request of a run whose plan may be stale: only with git and host at hand can it be planned on what
+// there is now.
+func lookAgain(r Run) []Job {
+	if r.Pull == 0 {
+		return nil
+	}
+	return []Job{{Kind: JobStale, Key: strconv.FormatInt(int64(r.Pull), 10)}}
+}
+
+// Rejudged adds to a change of a run what the policy of today says of its stored plan.
+func Rejudged(c Change, id ID, policy string, findings []Finding) Change {
+	for n := range c.Runs {
+		if c.Runs[n].ID == id {
+			c.Runs[n].PolicyDigest = policy
+			c.Findings = map[ID][]Finding{id: findings}
+		}
+	}
+	return c
+}
+
+// Rejudge writes down what the policy of today says of the stored plan of a planned run.
+func Rejudge(s Snapshot, id ID, policy string, findings []Finding) (Change, error) {
+	r, err := s.find(id)
+	if err != nil {
+		return Change{}, err
+	}
+	if r, err = step(r, ActRejudge, r.Reason); err != nil {
+		return Change{}, err
+	}
+	return Rejudged(Change{Action: ActRejudge, Runs: []Run{r}}, id, policy, findings), nil
 }
 
 // Waiting is an applying run as it was before its claim, for a second judgement of its gates.
@@ -122,7 +167,9 @@ func (r Run) Waiting() Run {
 // ApplyOutcome is what became of the execution of an apply. At most one of the flags is set; none: it failed with Reason.
 type ApplyOutcome struct {
 	Applied     bool
-	Stale       bool              // the tool refused the saved plan before it did anything
+	Stale       bool              // the plan was refused, by the tool or by us, before anything was done
+	Doubt       bool              // with Stale: nobody's word for this plan counts for the next one, whatever that does
+	Told        string            // with Stale: what the pull request is told
 	Interrupted bool              // it vanished, or was killed: nobody knows how far it came
 	Unsaved     bool              // it failed and could not save its state
 	Reason      string            // one sentence
@@ -184,7 +231,7 @@ func SettleApply(s Snapshot, id ID, o ApplyOutcome) (Change, error) {
 	}
 	c.Runs = []Run{r}
 	if by == ActSupersede {
-		c.New = []Run{Successor(r, "stale:"+string(r.ID))}
+		c.New, c.Postings = []Run{replacing(r, o.Doubt)}, append(c.Postings, told(r, o.Told)...)
 	} else {
 		c.Postings = append(c.Postings, posting(kind, r))
 	}

@@ -27,6 +27,17 @@ func (s Snapshot) held(r Run) bool {
 	return ok && by != r.Pull
 }
 
+// full says whether the pull of r, the first run, has as many runs at work as its repository lets it have at once.
+func (s Snapshot) full(r Run) bool {
+	return r.Settings.Parallel > 0 && r.Pull != 0 && s.Running >= r.Settings.Parallel
+}
+
+// using says whether an apply is at work in a project, or left it in doubt, so that its hold must stay. A plan needs no hold, whoever makes it.
+func (s Snapshot) using(p ProjectID) bool {
+	_, taken := s.Slots[p]
+	return taken && s.Users[p] != Planning
+}
+
 // hold returns the hold to take for r, if its lock policy and its pull ask for one.
 func hold(r Run) map[ProjectID]PullID {
 	if r.Pull == 0 || r.Settings.Lock == LockNone {
@@ -116,24 +127,39 @@ func Adopt(s Snapshot, id ID, o Owner) (Change, error) {
 	return Change{Action: ActAdopt, Runs: []Run{r}}, nil
 }
 
-// Supersede replaces planned, queued or confirmed runs by successors, because what they were planned on has changed. Runs that moved on
-// meanwhile are left alone.
-func Supersede(s Snapshot, id ID, why, cause string) (Change, error) {
+// Supersede replaces a confirmed run whose plan can no longer be applied by a successor, as o says.
+func Supersede(s Snapshot, id ID, o ApplyOutcome) (Change, error) {
 	r, err := s.find(id)
 	if err != nil {
 		return Change{}, err
 	}
-	c := Change{Action: ActSupersede}
-	if r.State != Planned && r.State != Confirmed {
-		return c, nil
+	if r.State != Confirmed {
+		return Change{}, fmt.Errorf("%s a run that is %s: %w", ActSupersede, r.State, ErrMoved)
 	}
-	next := Successor(r, cause)
-	if r, err = step(r, ActSupersede, why); err != nil {
+	if r, err = step(r, ActSupersede, o.Reason); err != nil {
 		return Change{}, err
 	}
 	r.Finished = s.Now
-	c.Runs, c.New = []Run{r}, []Run{next}
-	return c, nil
+	return Change{
+		Action: ActSupersede, Runs: []Run{r}, New: []Run{replacing(r, o.Doubt)}, Postings: told(r, o.Told),
+		Audit: []Audit{audit(r, r.ConfirmedBy, ActSupersede, "refused", r.Label+": "+o.Reason)},
+	}, nil
+}
+
+// replacing is the successor of a run whose plan was refused. Unless there is doubt, it goes on by itself if its effect is the same.
+func replacing(r Run, doubt bool) Run {
+	if doubt {
+		return Successor(r, "doubt:"+string(r.ID))
+	}
+	return Successor(r, "stale:"+string(r.ID))
+}
+
+// told says on the pull request of a run why its plan was refused.
+func told(r Run, text string) []Posting {
+	if r.Pull == 0 || text == "" {
+		return nil
+	}
+	return []Posting{{Kind: PostReply, Repo: r.Repo, Pull: r.Pull, Run: r.ID, Key: "stale:" + string(r.ID), Body: text}}
 }
 
 // Successor is a new run of the same project at the same revision for another cause.

@@ -22,6 +22,7 @@ type GateName string
 // The gates.
 const (
 	GatePlanned   GateName = "planned"
+	GateHead      GateName = "head"
 	GateMode      GateName = "apply_mode"
 	GateBackend   GateName = "backend"
 	GatePolicy    GateName = "policy"
@@ -45,6 +46,7 @@ type Moment struct {
 	Pull      vcs.Pull        // the snapshot
 	SameDiff  map[string]bool // commits whose own change is the head's (git patch-id)
 	Shown     []Shown         // the reports of this project that people could see, oldest first
+	Head      vcs.Tri         // the plan is of the head and base branch that the pull request has now; merges and pushes have none
 	Fresh     vcs.Tri         // the base has not changed the project's inputs since the plan; of a merge run: its commit is still on the branch
 	Merged    bool            // judged as it was at the merge: the merge stands for mergeable, equal effect for up to date
 	HeldBy    string          // who else holds the project: "#12"; empty if nobody
@@ -64,8 +66,14 @@ type Shown struct {
 // Gates judges every gate of a run. It is the one function that report, checklist, confirm and the claim of an apply share.
 func Gates(m Moment) []Gate {
 	gates := []Gate{planned(m), mode(m), backend(m), policy(m)}
-	if m.Run.Kind == KindMerge {
+	switch m.Run.Kind {
+	case KindMerge:
 		gates = append(gates, onBranch(m))
+	case KindChange, KindDestroy:
+		if g := atHead(m); !m.Merged && !g.Holds { // whatever is required: nobody reviewed what is not there
+			gates = append(gates, g)
+		}
+	default: // never applied
 	}
 	for _, requirement := range m.Run.Settings.Requirements {
 		switch requirement {
@@ -194,6 +202,18 @@ func upToDate(m Moment) Gate {
 		return Gate{GateUpToDate, false, m.Pull.Base.Branch + " has changed what this plan was made from: plan again"}
 	default:
 		return Gate{GateUpToDate, false, "whether the plan is up to date could not be found out"}
+	}
+}
+
+// atHead keeps a plan of an older commit, or of another base branch, from being applied.
+func atHead(m Moment) Gate {
+	switch m.Head {
+	case vcs.Yes:
+		return Gate{GateHead, true, "planned at " + short(m.Pull.Head.SHA)}
+	case vcs.No:
+		return Gate{GateHead, false, fmt.Sprintf("the plan is not of %s on %s, which is what the pull request is now", short(m.Pull.Head.SHA), m.Pull.Base.Branch)}
+	default:
+		return Gate{GateHead, false, "whether the plan is of the pull request's last commit could not be found out"}
 	}
 }
 

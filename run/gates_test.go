@@ -18,7 +18,7 @@ func ready() run.Moment {
 	r.EffectDigest, r.PolicyDigest = "e1", "p1"
 	r.Settings.Requirements = []string{"approved", "mergeable", "up_to_date"}
 	return run.Moment{
-		Now: now, Run: r, Known: true, Fresh: vcs.Yes,
+		Now: now, Run: r, Known: true, Head: vcs.Yes, Fresh: vcs.Yes,
 		Pull: vcs.Pull{
 			State: vcs.PullOpen, Author: vcs.User{Login: "alice"}, Head: vcs.Ref{SHA: head}, Base: vcs.Ref{Branch: "main"}, Mergeable: vcs.Yes,
 			Reviews: []vcs.Review{{Author: vcs.User{Login: "bob"}, State: vcs.ReviewApproved, Commit: head, At: now}},

@@ -17,6 +17,9 @@ func ClaimPlan(s Snapshot, id ID, o Owner) (Change, error) {
 	if s.taken(r) {
 		return Change{}, fmt.Errorf("slot of %s: %w", r.Label, ErrMoved)
 	}
+	if s.full(r) {
+		return Change{}, fmt.Errorf("%s has %d runs at work: %w", s.Pull.name(r.Revision), s.Running, ErrMoved)
+	}
 	if r, err = step(r, ActClaimPlan, ""); err != nil {
 		return Change{}, err
 	}
@@ -30,6 +33,19 @@ func ClaimPlan(s Snapshot, id ID, o Owner) (Change, error) {
 		c.Hold = hold(r)
 	}
 	return c, nil
+}
+
+// Recheck has a pull request looked at again once its plans that are being made have settled: to stop them for a base that moved would mean
+// that a busy branch lets no plan be finished. Its scope is the pull; the change is empty when nothing is being planned.
+func Recheck(s Snapshot) Change {
+	c := Change{Action: ActRecheck}
+	for _, r := range s.Runs {
+		if r.State == Planning && r.Stop == "" && r.Pull == s.Pull.ID && (r.Kind == KindChange || r.Kind == KindDestroy) {
+			r.Recheck = true
+			c.Runs = append(c.Runs, r)
+		}
+	}
+	return c
 }
 
 // PlanOutcome is what became of the execution of a plan.
@@ -65,6 +81,9 @@ func SettlePlan(s Snapshot, id ID, o PlanOutcome) (Change, error) {
 	}
 	if r.State.Final() {
 		r.Finished = s.Now
+	}
+	if r.Recheck {
+		r.Recheck, c.Jobs = false, lookAgain(r)
 	}
 	if by == ActFail && o.Unlock != "" && r.Settings.Unlock == "" {
 		next := Successor(r, "unlock:"+o.Unlock)

@@ -57,7 +57,7 @@ func Close(s Snapshot, p Pull, why string) (Change, error) {
 		}
 	}
 	for project, by := range s.Holds {
-		if _, running := s.Slots[project]; by == p.ID && !busy[project] && !running {
+		if by == p.ID && !busy[project] && !s.using(project) {
 			c.Unhold = append(c.Unhold, project)
 		}
 	}
@@ -90,7 +90,7 @@ func Merge(s Snapshot, p Pull, rev Revision, runs []Run) (Change, error) {
 		}
 	}
 	for project, by := range s.Holds {
-		if by == p.ID && !keep[project] {
+		if by == p.ID && !keep[project] && !s.using(project) {
 			c.Unhold = append(c.Unhold, project)
 		}
 	}
@@ -117,7 +117,7 @@ func Unlock(s Snapshot, actor string, projects ...ProjectID) (Change, error) {
 		if len(projects) > 0 && !slices.Contains(projects, project) {
 			continue
 		}
-		if _, running := s.Slots[project]; by == s.Pull.ID && !running {
+		if by == s.Pull.ID && !s.using(project) {
 			c.Unhold = append(c.Unhold, project)
 		}
 	}

@@ -145,6 +145,7 @@ type Settings struct {
 	Requirements  []string // approved, mergeable, up_to_date
 	Lock          LockPolicy
 	OnFailure     string // stop | continue
+	Parallel      int    `json:",omitempty"` // most projects of the pull request that run at once; 0: no limit of its own
 	EffectIgnore  []string
 	Environment   string
 	Tool          string   // tofu | terraform; empty: by the code and the server's default
@@ -195,6 +196,7 @@ type Run struct {
 	Cause    string // delivery, comment or predecessor that asked for it
 	Actor    string // who asked; empty for ourselves
 	Ordinal  int    // place within its revision, for the fair order
+	Idle     bool   // nobody asked for it: it is planned when nobody else waits
 	Turn     int64  // of a merge: how many commits its branch had with it, first parents only; merges of one project go in this order
 	Settings Settings
 
@@ -208,6 +210,7 @@ type Run struct {
 	Deadline  time.Time // of the running phase
 	Stop      State     // what a running phase was asked to end as: canceled or superseded; empty: nothing was asked
 	StopWhy   string
+	Recheck   bool // a planning run whose base moved meanwhile: once it has settled, somebody looks whether its plan is stale
 
 	Reviewed ID        // the run of the pull request that a merge run is compared with, or the failed run a retry completes
 	Tool     string    // "tofu 1.12.6", once known

@@ -40,6 +40,9 @@ type Snapshot struct {
 	Slots  map[ProjectID]ID     // the run that holds the slot of each project of Runs, and of each that Scope.Pull holds
 	Holds  map[ProjectID]PullID // the pull that holds each project of Runs, and every hold of Scope.Pull
 	Pauses []Pause
+	// Users is in which state the run is that has the slot of a project: Planning and Applying at work, Interrupted and Failed in doubt.
+	Users   map[ProjectID]State
+	Running int // runs of the first run's pull that are at work; counted only where that run has a Settings.Parallel
 }
 
 // Change is what a decision wants written, all of it or nothing. Nil and empty parts change nothing.
@@ -183,7 +186,7 @@ type AuditFilter struct {
 // Queue is how nodes find work and keep it.
 type Queue interface {
 	// Next lists runs that could be claimed now, best first: queued and confirmed ones whose project's slot is free and, for confirmed
-	// ones, whose hold is free or their own pull's; applies before plans, then by Ordinal, then by age. A run waits while a run of its
+	// ones, whose hold is free or their own pull's; applies before plans, then in turns of repositories and pull requests, what is Idle last. A run waits while a run of its
 	// revision that it comes after (Settings.After), or an earlier merge of its project into the branch (Turn), is queued, planning,
 	// confirmed or applying.
 	Next(ctx context.Context, limit int) ([]Run, error)

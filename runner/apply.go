@@ -26,10 +26,10 @@ const judgedFor = time.Minute
 // prepareApply lays out the stored plan file, whose bytes must be the reviewed ones.
 func (r *Runner) prepareApply(ctx context.Context, running run.Run) (prepared, error) {
 	if time.Since(running.ApplyStarted) > judgedFor { // we died between claim and start, and were away
-		gates := r.gates(ctx, running.Waiting())
+		gates, _ := r.gates(ctx, running.Waiting())
 		for _, g := range gates {
 			if !g.Holds {
-				return prepared{}, refuse("the server was away before it started, and now a gate is shut: %s", g.Text)
+				return prepared{}, &staleness{"the server was away before it started, and now a gate is shut: " + g.Text}
 			}
 		}
 		if len(gates) == 0 {
@@ -40,17 +40,15 @@ func (r *Runner) prepareApply(ctx context.Context, running run.Run) (prepared, e
 	if err != nil {
 		return prepared{}, err
 	}
-	plan, err := r.Blobs.Get(ctx, running.Blobs[blobPlan])
+	plan, err := r.plan(ctx, running)
 	if err != nil {
-		return prepared{}, refuse("the stored plan cannot be read: %v", err)
-	}
-	if digest(plan) != running.PlanDigest {
-		return prepared{}, refuse("the stored plan is not the one that was reviewed: its digest differs")
+		return prepared{}, err
 	}
 	files := map[string][]byte{filePlan: plan}
 	if key := running.Blobs[blobLock]; key != "" {
 		if files[fileLock], err = r.Blobs.Get(ctx, key); err != nil {
-			return prepared{}, refuse("the stored lock file cannot be read: %v", err)
+			r.Log.Warn("a stored lock file cannot be read", "run", running.ID, "error", err)
+			return prepared{}, &staleness{"the lock file of the plan cannot be read"}
 		}
 		if files[fileLock], err = r.provide(ctx, &g, files[fileLock]); err != nil {
 			return prepared{}, err
@@ -69,7 +67,7 @@ func (r *Runner) prepareApply(ctx context.Context, running run.Run) (prepared, e
 func (r *Runner) settleApply(ctx context.Context, p phase, e ending) error {
 	o := run.ApplyOutcome{Blobs: map[string]string{}}
 	kept := views.Kept{}
-	if plan, err := r.keptPlan(ctx, p.run); err == nil && e.failed == "" {
+	if plan, err := r.keptPlan(ctx, p.run); err == nil && e.failed == "" && e.stale == nil {
 		var done run.Counts
 		done, kept.Left = report.Completed(e.log, plan)
 		o.Counts = &done
@@ -77,6 +75,9 @@ func (r *Runner) settleApply(ctx context.Context, p phase, e ending) error {
 	steps := len(r.sequence(ground{run: p.run}, "apply"))
 	done, reached := applied(e.result)
 	switch {
+	case e.stale != nil:
+		o = refused(p.run, e.stale)
+		o.Blobs = map[string]string{}
 	case e.failed != "":
 		o.Reason = "nothing was applied: " + e.failed
 	case e.lost != nil:
@@ -86,7 +87,8 @@ func (r *Runner) settleApply(ctx context.Context, p phase, e ending) error {
 	case done: // nothing is left to apply; the failure is for people to see, and another plan finds no changes
 		o.Reason = "everything was applied, but " + why(e, steps)
 	case reached && report.StalePlan(e.log): // what a step before it says is not the tool's word
-		o.Stale, o.Reason = true, "the state has moved since the plan; planned again"
+		o = refused(p.run, &staleness{"the state has moved since the plan"})
+		o.Blobs = map[string]string{}
 	case killed(e.result):
 		o.Interrupted, o.Reason = true, why(e, steps)
 	default:
@@ -134,7 +136,7 @@ func (r *Runner) dependents(ctx context.Context, of run.Run) ([]run.Run, error) 
 
 // keepErrored stores the state that the tool could not save: the only copy there is.
 func (r *Runner) keepErrored(ctx context.Context, p phase, e ending, o *run.ApplyOutcome) error {
-	if e.failed != "" || e.lost != nil {
+	if e.failed != "" || e.stale != nil || e.lost != nil {
 		return nil //nolint:nilerr // there is nothing left to read
 	}
 	state, err := r.output(ctx, e.result, executor.Name(p.run.Execution), erroredFile(p.run.Settings.Steps))
@@ -146,6 +148,7 @@ func (r *Runner) keepErrored(ctx context.Context, p phase, e ending, o *run.Appl
 		return fmt.Errorf("keep the unsaved state: %w", err)
 	}
 	o.Blobs[BlobErrored] = key
+	o.Doubt, o.Told = false, ""
 	o.Unsaved, o.Stale, o.Interrupted, o.Applied = true, false, false, false
 	o.Reason = "state not saved: " + o.Reason
 	return nil

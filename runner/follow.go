@@ -34,6 +34,7 @@ type ending struct {
 	result executor.Result
 	lost   error  // executor.ErrLost: it vanished
 	failed string // it never started: why, in one sentence
+	stale  error  // an apply that never started because its plan cannot be applied any more: why
 	log    string // the redacted log
 }
 
@@ -105,9 +106,12 @@ func (r *Runner) carry(ctx context.Context, p phase) error {
 func (r *Runner) start(ctx context.Context, p phase, name executor.Name) (ending, error) {
 	ready, err := p.prepare(ctx)
 	var no *refusal
+	var old *staleness
 	switch {
 	case errors.As(err, &no):
 		return ending{failed: no.text}, nil
+	case errors.As(err, &old), errors.Is(err, errAltered):
+		return ending{stale: err}, nil
 	case err != nil:
 		return ending{}, fmt.Errorf("prepare: %w", err)
 	}

@@ -118,6 +118,7 @@ const (
 // kicks wakes it early.
 func (r *Runner) Run(ctx context.Context, kicks <-chan struct{}) error {
 	defer r.wg.Wait()
+	r.wg.Go(func() { r.rejudge(ctx) })
 	every := time.NewTicker(tick)
 	defer every.Stop()
 	var adopted time.Time
@@ -333,24 +334,21 @@ func (r *Runner) claimApply(ctx context.Context, waiting run.Run) (run.Run, erro
 	if err != nil {
 		return run.Run{}, err
 	}
-	gates := r.gates(ctx, waiting)
+	if o, ok := r.keptWhole(ctx, waiting); !ok {
+		return r.advanced(ctx, waiting, func(s run.Snapshot) (run.Change, error) { return run.Supersede(s, waiting.ID, o) })
+	}
+	gates, anew := r.gates(ctx, waiting)
 	return r.advanced(ctx, waiting, func(s run.Snapshot) (run.Change, error) {
 		gates := slices.DeleteFunc(slices.Clone(gates), func(g run.Gate) bool { return g.Name == run.GatePaused })
 		if p := facts.Paused(s.Pauses, repo, s.Runs[0]); p != nil {
 			gates = append(gates, run.PauseGate(*p))
 		}
-		return run.ClaimApply(s, waiting.ID, gates, run.Owner{Node: r.o.Node.ID, Deadline: s.Now.Add(r.o.ApplyTimeout)})
+		c, err := run.ClaimApply(s, waiting.ID, gates, run.Owner{Node: r.o.Node.ID, Deadline: s.Now.Add(r.o.ApplyTimeout)})
+		if err == nil && anew != nil {
+			c = run.Rejudged(c, waiting.ID, anew.Digest, anew.Findings)
+		}
+		return c, err
 	})
-}
-
-// gates judges a confirmed run now. When the facts cannot be had there are no gates, which is a no.
-func (r *Runner) gates(ctx context.Context, waiting run.Run) []run.Gate {
-	m, err := r.moment(ctx, waiting)
-	if err != nil {
-		r.complain(ctx, "judge the gates of a run", err)
-		return nil
-	}
-	return run.Gates(m)
 }
 
 func (r *Runner) moment(ctx context.Context, of run.Run) (run.Moment, error) {

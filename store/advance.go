@@ -26,6 +26,10 @@ type holdRow struct {
 	Since         int64
 }
 
+// heldByState lists projects whose state is held by way of another directory, with the pull that holds it.
+const heldByState = `SELECT q.id AS project, h.pull AS pull, h.since AS since FROM projects AS q JOIN projects AS p ON p.identity = q.identity AND p.id <> q.id
+	JOIN holds AS h ON h.project = p.id WHERE q.identity <> ''`
+
 func holdMap(rows []holdRow) map[run.ProjectID]run.PullID {
 	all := make(map[run.ProjectID]run.PullID, len(rows))
 	for _, r := range rows {
@@ -113,6 +117,11 @@ func (s *Store) load(ctx context.Context, t *tx, scope run.Scope) (run.Snapshot,
 	}
 	if err := loadOwners(ctx, t, scope, &snap); err != nil {
 		return run.Snapshot{}, err
+	}
+	if len(snap.Runs) > 0 && snap.Runs[0].Settings.Parallel > 0 && snap.Runs[0].Pull != 0 {
+		if snap.Running, err = running(ctx, t, snap.Runs[0].Pull); err != nil {
+			return run.Snapshot{}, err
+		}
 	}
 	if snap.Pauses, err = loadPauses(ctx, t); err != nil {
 		return run.Snapshot{}, err
@@ -221,7 +230,7 @@ func loadRuns(ctx context.Context, t *tx, scope run.Scope) ([]run.Run, error) {
 // loadOwners reads and locks the slots and holds of the runs' projects, and all holds of the scope's pull with the slots behind them: a run
 // that could not save its state has ended and keeps its slot.
 func loadOwners(ctx context.Context, t *tx, scope run.Scope, snap *run.Snapshot) error {
-	snap.Slots, snap.Holds = map[run.ProjectID]run.ID{}, map[run.ProjectID]run.PullID{}
+	snap.Slots, snap.Users, snap.Holds = map[run.ProjectID]run.ID{}, map[run.ProjectID]run.State{}, map[run.ProjectID]run.PullID{}
 	var projects []int64
 	for _, r := range snap.Runs {
 		projects = append(projects, int64(r.Project))
@@ -242,8 +251,8 @@ func loadOwners(ctx context.Context, t *tx, scope run.Scope, snap *run.Snapshot)
 	if err := t.lockRows(taken).Scan(ctx); err != nil {
 		return domain("lock slots", err)
 	}
-	for _, r := range slots {
-		snap.Slots[run.ProjectID(r.Project)] = run.ID(r.Run)
+	if err := loadUsers(ctx, t, slots, snap); err != nil {
+		return err
 	}
 	var rows []holdRow
 	q := t.NewSelect().Model(&rows).Order("project")
@@ -257,5 +266,41 @@ func loadOwners(ctx context.Context, t *tx, scope run.Scope, snap *run.Snapshot)
 		return domain("lock holds", err)
 	}
 	snap.Holds = holdMap(rows)
+	if len(projects) == 0 {
+		return nil
+	}
+	var others []holdRow // who holds the state of a project by another directory holds the project
+	if err := t.NewRaw(heldByState+" AND q.id IN (?)", bun.List(projects)).Scan(ctx, &others); err != nil {
+		return domain("find who holds a state", err)
+	}
+	for _, h := range others {
+		if _, held := snap.Holds[run.ProjectID(h.Project)]; !held && run.PullID(h.Pull) != snap.Pull.ID {
+			snap.Holds[run.ProjectID(h.Project)] = run.PullID(h.Pull)
+		}
+	}
+	return nil
+}
+
+// loadUsers reads in which state the runs are that have slots. They are not locked: of another pull request, one may move on meanwhile.
+func loadUsers(ctx context.Context, t *tx, slots []slotRow, snap *run.Snapshot) error {
+	if len(slots) == 0 {
+		return nil
+	}
+	var ids []string
+	for _, r := range slots {
+		snap.Slots[run.ProjectID(r.Project)] = run.ID(r.Run)
+		ids = append(ids, r.Run)
+	}
+	var rows []runRow
+	if err := t.NewSelect().Model(&rows).Column("id", "state").Where("id IN (?)", bun.List(ids)).Scan(ctx); err != nil {
+		return domain("find who has slots", err)
+	}
+	states := make(map[string]run.State, len(rows))
+	for _, r := range rows {
+		states[r.ID] = run.State(r.State)
+	}
+	for _, r := range slots {
+		snap.Users[run.ProjectID(r.Project)] = states[r.Run]
+	}
 	return nil
 }

@@ -90,6 +90,8 @@ func (w *changeWriter) update(ctx context.Context) ([]run.Run, error) {
 		epochs[r.ID] = r
 	}
 	var all []run.Run
+	var rows, begin []*runRow
+	var was []run.Run
 	for _, r := range w.change.Runs {
 		seen, ok := epochs[r.ID]
 		if !ok {
@@ -101,13 +103,28 @@ func (w *changeWriter) update(ctx context.Context) ([]run.Run, error) {
 		}
 		r.Epoch++
 		row := newRunRow(r, w.now)
-		q := w.t.NewUpdate().Model(row).ExcludeColumn(fixedColumns()...).Where("id = ? AND epoch = ?", row.ID, seen.Epoch)
+		rows, was = append(rows, row), append(was, seen)
+		if row.Waiting != waitsNot && waiting(seen.State) == waitsNot && seen.State != run.Planning { // a lost plan keeps its place
+			row.Place, row.Repo, row.Revision = 0, int64(seen.Repo), int64(seen.Revision)
+			begin = append(begin, row)
+		}
+	}
+	if err := w.places(ctx, begin); err != nil {
+		return nil, err
+	}
+	for n, row := range rows {
+		seen := was[n]
+		fixed := fixedColumns()
+		if slices.Contains(begin, row) {
+			fixed = slices.DeleteFunc(fixed, func(c string) bool { return c == "place" })
+		}
+		q := w.t.NewUpdate().Model(row).ExcludeColumn(fixed...).Where("id = ? AND epoch = ?", row.ID, seen.Epoch)
 		res, err := q.Exec(ctx)
 		if err != nil {
 			return nil, domain("update run "+row.ID, err)
 		}
 		if n, err := res.RowsAffected(); err != nil || n == 0 {
-			return nil, fmt.Errorf("run %s: %w", r.ID, run.ErrMoved)
+			return nil, fmt.Errorf("run %s: %w", row.ID, run.ErrMoved)
 		}
 		stored := row.domain()
 		keepFixed(&stored, seen)
@@ -140,6 +157,9 @@ func (w *changeWriter) insert(ctx context.Context, revision run.RevisionID) ([]r
 		}
 		r.Epoch = 1
 		rows = append(rows, newRunRow(r, w.now))
+	}
+	if err := w.places(ctx, slices.DeleteFunc(slices.Clone(rows), func(r *runRow) bool { return r.Waiting == waitsNot })); err != nil {
+		return nil, err
 	}
 	var all []run.Run
 	for batch := range slices.Chunk(rows, 50) {
@@ -216,6 +236,9 @@ func (w *changeWriter) owners(ctx context.Context) error {
 			return fmt.Errorf("the slot of project %d is taken: %w", p, run.ErrMoved)
 		}
 	}
+	if err := w.twins(ctx); err != nil {
+		return err
+	}
 	for _, p := range slices.Sorted(maps.Keys(w.change.Hold)) {
 		row := holdRow{Project: int64(p), Pull: int64(w.change.Hold[p]), Since: w.now}
 		res, err := w.t.NewInsert().Model(&row).On("CONFLICT (project) DO UPDATE").Set("pull = excluded.pull").Where("t.pull = excluded.pull").Exec(ctx)
@@ -224,6 +247,38 @@ func (w *changeWriter) owners(ctx context.Context) error {
 		}
 		if n, err := res.RowsAffected(); err != nil || n == 0 {
 			return fmt.Errorf("project %d is held by another pull request: %w", p, run.ErrMoved)
+		}
+	}
+	return nil
+}
+
+// twins refuses holds of projects whose state another pull request holds by another directory. It locks all directories of these states, so
+// that of two who take different ones at once the second sees the first.
+func (w *changeWriter) twins(ctx context.Context) error {
+	for _, pull := range slices.Compact(slices.Sorted(maps.Values(w.change.Hold))) {
+		var mine []int64
+		for p, by := range w.change.Hold {
+			if by == pull && w.snap.Holds[p] != pull {
+				mine = append(mine, int64(p))
+			}
+		}
+		if len(mine) == 0 {
+			continue
+		}
+		states := w.t.NewSelect().Model((*projectRow)(nil)).Column("identity").Where("id IN (?) AND identity <> ''", bun.List(mine))
+		var all []int64
+		if err := w.t.lockRows(w.t.NewSelect().Model((*projectRow)(nil)).Column("id").Where("identity IN (?)", states).Order("id")).Scan(ctx, &all); err != nil {
+			return domain("lock projects of one state", err)
+		}
+		if len(all) == 0 {
+			continue
+		}
+		var held []holdRow
+		if err := w.t.NewSelect().Model(&held).Where("project IN (?) AND pull <> ?", bun.List(all), int64(pull)).Limit(1).Scan(ctx); err != nil {
+			return domain("find who holds a state", err)
+		}
+		if len(held) > 0 {
+			return fmt.Errorf("another pull request holds the state of project %d: %w", held[0].Project, run.ErrMoved)
 		}
 	}
 	return nil

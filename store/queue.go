@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -11,9 +12,12 @@ import (
 )
 
 // keptBack says of a waiting run r that it is not its turn although its own project is free: another project on the same state has its slot,
+// or is held by another pull request,
 // or a run of its revision goes first because this one depends on that one's project, or an earlier merge of the project into the branch does. The offsets change
 // nothing but PostgreSQL's mind: without them it reads whole tables into hashes to look up a few rows.
 const keptBack = `EXISTS (SELECT 1 FROM projects AS p JOIN slots AS o ON o.identity = p.identity WHERE p.id = r.project AND p.identity <> '' LIMIT 1 OFFSET 0)
+	OR r.waiting = 1 AND EXISTS (SELECT 1 FROM projects AS p JOIN projects AS q ON q.identity = p.identity JOIN holds AS h ON h.project = q.id
+		WHERE p.id = r.project AND p.identity <> '' AND h.pull <> r.pull LIMIT 1 OFFSET 0)
 	OR EXISTS (SELECT 1 FROM run_after AS a WHERE a.run = r.id AND EXISTS (SELECT 1 FROM runs AS d
 		WHERE d.revision = r.revision AND d.project = a.project AND d.live AND d.state IN ('queued', 'planning', 'confirmed', 'applying') LIMIT 1 OFFSET 0) LIMIT 1 OFFSET 0)
 	OR r.turn > 0 AND EXISTS (SELECT 1 FROM runs AS e JOIN revisions AS ev ON ev.id = e.revision JOIN revisions AS rv ON rv.id = r.revision
@@ -25,8 +29,12 @@ const keptBack = `EXISTS (SELECT 1 FROM projects AS p JOIN slots AS o ON o.ident
 // waiting run with what may keep it back.
 func (s *Store) Next(ctx context.Context, limit int) ([]run.Run, error) {
 	limit = int(limitOf(limit))
+	atWork, err := s.atWork(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for window := 2 * limit; ; window *= 4 {
-		head, err := s.free(ctx, window)
+		head, err := s.free(ctx, window, atWork)
 		if err != nil || len(head) == 0 {
 			return nil, err
 		}
@@ -35,19 +43,39 @@ func (s *Store) Next(ctx context.Context, limit int) ([]run.Run, error) {
 			return nil, err
 		}
 		next := slices.DeleteFunc(slices.Clone(head), func(r run.Run) bool { return slices.Contains(back, string(r.ID)) })
+		next = bounded(next, maps.Clone(atWork))
 		if len(next) >= limit || len(head) < window {
 			return next[:min(len(next), limit)], nil
 		}
 	}
 }
 
-// free lists waiting runs whose project's slot and, for applies, hold are free. The conditions and the order follow the index runs_waiting.
-func (s *Store) free(ctx context.Context, limit int) ([]run.Run, error) {
+// bounded leaves out the runs that would be more of their pull request than may be at work at once.
+func bounded(runs []run.Run, atWork map[run.PullID]int) []run.Run {
+	return slices.DeleteFunc(runs, func(r run.Run) bool {
+		if r.Pull == 0 {
+			return false
+		}
+		if most := r.Settings.Parallel; most > 0 && atWork[r.Pull] >= most {
+			return true
+		}
+		atWork[r.Pull]++
+		return false
+	})
+}
+
+// free lists waiting runs whose project's slot and, for applies, hold are free, and whose pull request has not as many at work as it may. The
+// conditions and the order follow the index runs_waiting.
+func (s *Store) free(ctx context.Context, limit int, atWork map[run.PullID]int) ([]run.Run, error) {
 	var rows []runRow
-	err := s.read.NewSelect().Model(&rows).Where("r.waiting > 0").
+	q := s.read.NewSelect().Model(&rows)
+	for _, pull := range slices.Sorted(maps.Keys(atWork)) {
+		q = q.Where("NOT (r.pull = ? AND r.parallel BETWEEN 1 AND ?)", int64(pull), atWork[pull])
+	}
+	err := q.Where("r.waiting > 0").
 		Where("NOT EXISTS (SELECT 1 FROM slots AS s WHERE s.project = r.project)").
 		Where("(r.waiting <> ? OR NOT EXISTS (SELECT 1 FROM holds AS h WHERE h.project = r.project AND h.pull <> r.pull))", waitsApply).
-		Order("r.waiting", "r.ordinal", "r.created", "r.id").Limit(limitOf(limit)).Scan(ctx)
+		Order("r.waiting", "r.place", "r.created", "r.id").Limit(limitOf(limit)).Scan(ctx)
 	return domainRuns(rows), domain("find next runs", err)
 }
 
@@ -79,7 +107,7 @@ func (s *Store) Position(ctx context.Context, id run.ID) (int, error) {
 		return 0, nil
 	}
 	n, err := s.read.NewSelect().Model((*runRow)(nil)).Where("r.waiting > 0").
-		Where("(r.waiting, r.ordinal, r.created, r.id) < (?, ?, ?, ?)", row.Waiting, row.Ordinal, row.Created, row.ID).Count(ctx)
+		Where("(r.waiting, r.place, r.created, r.id) < (?, ?, ?, ?)", row.Waiting, row.Place, row.Created, row.ID).Count(ctx)
 	return int(n), domain("count runs", err)
 }
 

@@ -275,5 +275,15 @@ func (s *Store) Holds(ctx context.Context, repo run.RepoID) (map[run.ProjectID]r
 	if err != nil {
 		return nil, domain("list holds", err)
 	}
-	return holdMap(rows), nil
+	all := holdMap(rows)
+	var others []holdRow
+	if err := s.read.NewRaw(heldByState+" AND q.repo = ?", int64(repo)).Scan(ctx, &others); err != nil {
+		return nil, domain("find who holds a state", err)
+	}
+	for _, h := range others {
+		if _, held := all[run.ProjectID(h.Project)]; !held {
+			all[run.ProjectID(h.Project)] = run.PullID(h.Pull)
+		}
+	}
+	return all, nil
 }

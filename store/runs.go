@@ -29,6 +29,8 @@ type runRow struct {
 	State         string
 	Live          bool
 	Waiting       int
+	Place         int64 // see place.go; an update leaves it alone unless the run begins to wait
+	Parallel      int
 	Epoch         int64
 	Reason        string
 	Node          string
@@ -37,6 +39,7 @@ type runRow struct {
 	Deadline      int64
 	Stop          string
 	StopWhy       string
+	Recheck       bool
 	Reviewed      string
 	Tool          string
 	Partial       bool
@@ -62,7 +65,7 @@ type runRow struct {
 // fixedColumns are what a run is for ever; an update leaves them alone. So it does with posted, which only ever goes from zero to a time
 // and may be stamped while a decision is under way.
 func fixedColumns() []string {
-	return []string{"id", "repo", "revision", "pull", "project", "label", "dir", "work", "kind", "cause", "actor", "turn", "settings", "created", "posted"}
+	return []string{"id", "repo", "revision", "pull", "project", "label", "dir", "work", "kind", "cause", "actor", "turn", "settings", "parallel", "place", "created", "posted"}
 }
 
 // The heads of the fair order: applies go before plans.
@@ -83,7 +86,12 @@ func waiting(s run.State) int {
 }
 
 func newRunRow(r run.Run, moved int64) *runRow {
+	place := int64(0)
+	if r.Idle {
+		place = idlePlace
+	}
 	return cleaned(&runRow{
+		Place: place, Parallel: r.Settings.Parallel, Recheck: r.Recheck,
 		ID: string(r.ID), Repo: int64(r.Repo), Revision: int64(r.Revision), Pull: int64(r.Pull), Project: int64(r.Project), Label: r.Label,
 		Dir: r.Dir, Work: r.Work, Kind: string(r.Kind), Cause: r.Cause, Actor: r.Actor, Ordinal: r.Ordinal, Turn: r.Turn,
 		Settings: doc[run.Settings]{r.Settings}, State: string(r.State), Live: !r.State.Final(), Waiting: waiting(r.State), Epoch: r.Epoch,
@@ -100,7 +108,7 @@ func (r *runRow) domain() run.Run {
 	return run.Run{
 		ID: run.ID(r.ID), Repo: run.RepoID(r.Repo), Revision: run.RevisionID(r.Revision), Pull: run.PullID(r.Pull),
 		Project: run.ProjectID(r.Project), Label: r.Label, Dir: r.Dir, Work: r.Work, Kind: run.Kind(r.Kind), Cause: r.Cause, Actor: r.Actor,
-		Ordinal: r.Ordinal, Turn: r.Turn, Settings: r.Settings.V, State: run.State(r.State), Epoch: r.Epoch, Reason: r.Reason, Node: r.Node,
+		Ordinal: r.Ordinal, Idle: r.Place >= idlePlace, Turn: r.Turn, Settings: r.Settings.V, Recheck: r.Recheck, State: run.State(r.State), Epoch: r.Epoch, Reason: r.Reason, Node: r.Node,
 		Execution: r.Execution, Attempt: r.Attempt, Deadline: moment(r.Deadline), Stop: run.State(r.Stop), StopWhy: r.StopWhy,
 		Reviewed: run.ID(r.Reviewed), Tool: r.Tool, Partial: r.Partial, Posted: moment(r.Posted), InputsDigest: r.InputsDigest,
 		PlanDigest: r.PlanDigest, EffectDigest: r.EffectDigest, PolicyDigest: r.PolicyDigest, Blobs: r.Blobs.V, Counts: r.Counts.V,

@@ -128,7 +128,7 @@ func TestRunPageAnswersFirstAndShowsThePlan(t *testing.T) {
 	if got := text(find(p, "<h1")[0]); got != "prod/database planned" {
 		t.Errorf("heading = %q", got)
 	}
-	if got := text(find(p, "answer")[0]); got != "1 replace 1 add 1 change Waiting for 1 thing before it can apply." {
+	if got := text(find(p, "answer")[0]); got != "1 replace 1 add 1 change Waiting for 2 things before it can apply." {
 		t.Errorf("answer = %q", got)
 	}
 	if got := text(find(p, "note")[0]); !strings.Contains(got, "This plan replaces things") || !strings.Contains(got, "aws_db_instance.main: replaced: storage_encrypted forces it") {
@@ -168,8 +168,8 @@ func TestRunPageAnswersFirstAndShowsThePlan(t *testing.T) {
 		t.Errorf("the log begins with class %q, want bold", got)
 	}
 	marks := find(find(p, "checklist")[0], "no")
-	if len(marks) != 1 || !strings.Contains(text(marks[0]), "policy") {
-		t.Errorf("gates that are shut = %v, want the one of policy", texts(find(p, "checklist")[0], "no"))
+	if len(marks) != 2 || !strings.Contains(text(marks[0]), "policy") || !strings.Contains(text(marks[1]), "could not be found out") {
+		t.Errorf("gates that are shut = %v, want those of policy and, with a host that does not answer, of the commit", texts(find(p, "checklist")[0], "no"))
 	}
 	facts := text(section(t, p, "Facts"))
 	for _, want := range []string{"Author alice", "Tool tofu 1.12.6", "Backend s3", "Environment production", "Plan d0", "Effect e0"} {
