@@ -138,11 +138,6 @@ func withoutEffect(cfg *config.Config) []string {
 		say(true, text)
 	}
 	say(cfg.Telemetry.OTLPEndpoint != "", "telemetry.otlp_endpoint")
-	parallel := cfg.Defaults.Parallel > 0
-	for _, r := range cfg.Repos {
-		parallel = parallel || r.Rules.Parallel > 0
-	}
-	say(parallel, "parallel")
 	for _, p := range cfg.ProviderConfigs {
 		if len(p.Plan.Files)+len(p.Apply.Files)+len(p.Command.Plan)+len(p.Command.Apply) > 0 {
 			out = append(out, "provider_configs "+p.Name+": files: and command: are not part of this version; runs that need them are refused")

@@ -57,6 +57,8 @@ func TestGateStaysShut(t *testing.T) {
 		"planned/AfterItFailed":      {run.GatePlanned, func(m *run.Moment) { m.Run.State = run.Failed }},
 		"planned/AfterItWasApplied":  {run.GatePlanned, func(m *run.Moment) { m.Run.State = run.Applied }},
 		"mode/AfterMergeBeforeMerge": {run.GateMode, func(m *run.Moment) { m.Run.Settings.Apply = run.ApplyAfterMerge }},
+		"head/Moved":                 {run.GateHead, func(m *run.Moment) { m.Head, m.Run.Settings.Requirements = vcs.No, nil }},
+		"head/Unknown":               {run.GateHead, func(m *run.Moment) { m.Head, m.Run.Settings.Requirements = vcs.Unknown, nil }},
 		"mode/Off":                   {run.GateMode, func(m *run.Moment) { m.Run.Settings.Apply = run.ApplyOff }},
 		"mode/Unknown":               {run.GateMode, func(m *run.Moment) { m.Run.Settings.Apply = "sometimes" }},
 		"backend/None":               {run.GateBackend, func(m *run.Moment) { m.Run.NoBackend = true }},

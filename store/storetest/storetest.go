@@ -45,6 +45,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		{"Conflicts", conflictTests()},
 		{"Rows", rowTests()},
 		{"Queue", queueTests()},
+		{"Fair", fairTests()},
 		{"Logs", logTests()},
 		{"Outbox", outboxTests()},
 		{"Operator", operatorTests()},
