@@ -166,8 +166,10 @@ func TestAnUpgradeIsWholeAndHappensOnce(t *testing.T) {
 		open := func() { t.Run("open", func(t *testing.T) { openParts(t, k.dir, k.dsn) }) }
 		open()
 		first := schema(t, k)
-		if !slices.Equal(before, first[:len(before)]) {
-			t.Errorf("migrations were %q, are %q: what was done must stay done", before, first)
+		for _, done := range before {
+			if !slices.Contains(first, done) {
+				t.Errorf("migration %s is not among %q any more: what was done must stay done", done, first)
+			}
 		}
 		open()
 		if second := schema(t, k); !slices.Equal(first, second) {
