@@ -188,6 +188,9 @@ func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
 	s.store.Handle(operator.JobPauses, func(ctx context.Context, match string) error { return operator.Refresh(ctx, s.store, match) })
 	s.store.Handle(jobHousekeeping, (&housekeeper{store: s.store, git: mirrors, providers: providers, dir: filepath.Join(cfg.Data, "work"), log: s.log}).run)
 	s.store.Every(jobHousekeeping, "all", 24*time.Hour, false)
+	keep := &retention{store: s.store, blobs: s.blobs, rules: cfg.Retention, disk: cfg.Disk, log: s.log, now: time.Now}
+	s.store.Handle(jobRetention, keep.run)
+	s.store.Every(jobRetention, "all", 24*time.Hour, false)
 	for name := range hosts {
 		s.store.Every(intake.JobReconcile, name, o.Reconcile, true)
 	}

@@ -136,9 +136,17 @@ func (s *Store) PutReader(ctx context.Context, key string, r io.Reader) error {
 		return nil
 	}
 	if err := s.sync(key, newDir); err != nil {
-		return fmt.Errorf("put %s: %w", key, err)
+		// A full disk may tell only now. What may not be whole must not have the name.
+		return fmt.Errorf("put %s: %w", key, errors.Join(err, ignoreAbsent(os.Remove(filepath.Join(s.dir, key)))))
 	}
 	return nil
+}
+
+func ignoreAbsent(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func (s *Store) write(ctx context.Context, key string, r io.Reader) (err error) {

@@ -57,10 +57,12 @@ type Gate struct {
 // Detail is one run with what stops it.
 type Detail struct {
 	Run
-	Ahead   int    `json:"ahead"`
-	HeldBy  string `json:"held_by"`
-	Gates   []Gate `json:"gates"`
-	Failure string `json:"failure"`
+	Ahead   int      `json:"ahead"`
+	HeldBy  string   `json:"held_by"`
+	Waits   string   `json:"waits"`   // why nothing of the queue starts
+	Removed []string `json:"removed"` // what retention took, in words
+	Gates   []Gate   `json:"gates"`
+	Failure string   `json:"failure"`
 }
 
 // Filter narrows a listing of runs and audit rows; zero fields match all. Repo is written host/owner/name.

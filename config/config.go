@@ -47,6 +47,8 @@ type Config struct {
 	ProviderConfigs []ProviderConfig `yaml:"provider_configs"`
 	Policies        []Policy         `yaml:"policies"`
 	Notify          []Notify         `yaml:"notify"`
+	Retention       Retention        `yaml:"retention"`
+	Disk            Disk             `yaml:"disk"`
 	Telemetry       Telemetry        `yaml:"telemetry"`
 
 	wrote map[string]bool // the keys of Defaults that were written
@@ -314,6 +316,29 @@ type Notify struct {
 	Projects selector.List `yaml:"projects" filled:"true"`
 }
 
+// Retention is how long is kept what nobody works with any more; 0: for ever. It never touches audit rows, runs that have not ended or whose
+// state is not saved, the newest plan of a project, and what an open pull request shows.
+type Retention struct {
+	// Logs are the logs and the shown plans of runs, from their end on. Default 90d.
+	Logs time.Duration `yaml:"logs" least:"0"`
+	// Plans are plan files, their JSON and their lock files, from the end of the run on. Default 30d.
+	Plans time.Duration `yaml:"plans" least:"0"`
+	// Messages are records of what was posted, of pull requests that are not open. Default 90d.
+	Messages time.Duration `yaml:"messages" least:"0"`
+	// Deliveries are webhook calls. Default 14d; hosts repeat theirs for days.
+	Deliveries time.Duration `yaml:"deliveries" least:"0"`
+}
+
+// Disk bounds what the data directory takes; 0: no bound.
+type Disk struct {
+	// Free is what must be left on its file system for another run to start. Default 1GiB.
+	Free Size `yaml:"free"`
+	// Caches is the most that providers, tools, mirrors and extracted trees may take together. Default 20GiB.
+	Caches Size `yaml:"caches"`
+	// Blobs is the most that plans kept in files may take; beyond it those of ended runs go before their time. Default 0.
+	Blobs Size `yaml:"blobs"`
+}
+
 // Telemetry is what we tell about ourselves. Metrics serves GET /metrics; default true.
 type Telemetry struct {
 	Metrics      bool   `yaml:"metrics"`
@@ -355,6 +380,8 @@ func Default(dataDir string) *Config {
 			AllowRepoConfig: []string{"projects", "requirements.add"},
 		},
 		Commands:  Commands{Prefixes: []string{"planlatch"}},
+		Retention: Retention{Logs: 90 * day, Plans: 30 * day, Messages: 90 * day, Deliveries: 14 * day},
+		Disk:      Disk{Free: 1 << 30, Caches: 20 << 30},
 		Telemetry: Telemetry{Metrics: true},
 	}
 }

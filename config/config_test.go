@@ -112,6 +112,8 @@ func TestEveryKeyOfTheContractIsRead(t *testing.T) {
 		{"credential command", c.ProviderConfigs[1].Command, config.CredentialCommand{Plan: []string{"/bin/creds", "plan"}, Apply: []string{"/bin/creds", "apply"}, TTL: time.Hour}},
 		{"notify events", len(c.Notify[1].Events), 10},
 		{"prefixes", c.Commands.Prefixes, []string{"planlatch", "atlantis"}},
+		{"retention", c.Retention, config.Retention{Logs: 36 * time.Hour, Plans: 2 * time.Hour, Deliveries: 72 * time.Hour}},
+		{"disk", c.Disk, config.Disk{Free: 5 << 30, Caches: 20 << 30, Blobs: 1 << 30}},
 		{"metrics", c.Telemetry.Metrics, false},
 	}
 	for _, tt := range checks {

@@ -304,9 +304,9 @@ func (d *decoder) scalar(path string, v reflect.Value, n ast.Node, tag reflect.S
 		*p = NewSecret(secret)
 		return
 	case *time.Duration:
-		duration, err := time.ParseDuration(text)
+		duration, err := readDuration(text)
 		if err != nil {
-			d.report(path, n, fmt.Sprintf("%q is not a duration", text), "write a number with a unit, as in 30s, 10m or 2h")
+			d.report(path, n, fmt.Sprintf("%q is not a duration", text), "write a number with a unit, as in 30s, 10m, 2h or 90d")
 			return
 		}
 		*p = duration

@@ -57,10 +57,24 @@ func (c *Config) faults() []run.Problem {
 	j.policies(c.Policies)
 	j.notify(c.Notify)
 	j.duplicates(c)
+	j.kept(c)
 	if e := c.Telemetry.OTLPEndpoint; e != "" {
 		j.webURL("telemetry.otlp_endpoint", e)
 	}
 	return j.problems
+}
+
+// repeated is how long hosts let people deliver a webhook again.
+const repeated = 3 * day
+
+// kept judges how long and how much is kept.
+func (j *judge) kept(c *Config) {
+	if d := c.Retention.Deliveries; d > 0 && d < repeated {
+		j.add("retention.deliveries", "is so short that a delivery which a host repeats would be taken for a new one", "write 3d or more, or 0 to keep them for ever")
+	}
+	if c.Disk.Blobs > 0 && c.Blobs != "" && !strings.HasPrefix(c.Blobs, "file:") {
+		j.add("disk.blobs", "is only for blobs in files", "remove it, and bound the bucket where it is")
+	}
 }
 
 func (j *judge) server(c *Config) {

@@ -253,6 +253,8 @@ func waitRaw(p Project) string {
 	switch {
 	case p.HeldBy != "":
 		return ", waits for " + p.HeldBy
+	case p.Waits != "":
+		return ", waits: " + p.Waits
 	case p.Position > 0:
 		return fmt.Sprintf(", %s ahead", number(p.Position))
 	}

@@ -175,6 +175,9 @@ func (v View) planOf(p Project) (vcs.StatusState, string) {
 	case phasePlanning:
 		return vcs.StatusPending, "planning"
 	case phaseQueued:
+		if p.Waits != "" {
+			return vcs.StatusPending, "queued, waits: " + p.Waits
+		}
 		if p.Position > 0 {
 			return vcs.StatusPending, fmt.Sprintf("queued, %d ahead", p.Position)
 		}

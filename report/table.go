@@ -157,6 +157,8 @@ func waitWords(p Project) string {
 	switch {
 	case p.HeldBy != "":
 		text = ", waits for " + words(p.HeldBy)
+	case p.Waits != "":
+		text = ", waits: " + prose(p.Waits)
 	case p.Position > 0:
 		text = fmt.Sprintf(", %s ahead", number(p.Position))
 	case p.Run.State == run.Queued || p.Run.State == run.Confirmed:

@@ -62,6 +62,7 @@ type Project struct {
 	Gates     []run.Gate
 	Position  int       // queued, or confirmed and waiting: runs ahead of it
 	HeldBy    string    // who keeps it waiting: "#12", "run 01J… of #12", …; empty when nobody
+	Waits     string    // why nothing of the queue starts, the server's own words; empty: it does
 	RunURL    string    // page of the run, with its read-only grant
 	LogURL    string    // its log
 	Failure   string    // raw tail of the log of a failed or interrupted run, redacted; the error is found in it

@@ -233,6 +233,9 @@ type Run struct {
 	ConfirmedBy  string
 	ApplyStarted time.Time
 	Finished     time.Time
+
+	LogGone  time.Time // when retention removed its log and what was shown of its plan; zero: they are there
+	PlanGone time.Time // when retention removed its plan file and what goes with it
 }
 
 // Counts are the numbers of a plan, or of what an apply did.
@@ -316,6 +319,7 @@ type Node struct {
 	ID   string
 	Name string // host name, for people
 	Seen time.Time
+	Note string // why it starts no run, for people; empty: it does
 }
 
 // PostingKind says what a posting is.

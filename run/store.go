@@ -93,6 +93,7 @@ type Store interface {
 	Queue
 	Outbox
 	Operator
+	Retention
 }
 
 // Deliveries keeps webhook calls and the short jobs they start.
@@ -198,6 +199,8 @@ type Queue interface {
 	Kicks() <-chan struct{}
 	// Beat renews a node's lease on the database's clock.
 	Beat(ctx context.Context, n Node) error
+	// Nodes lists the nodes that have beaten within the time given, by the database's clock.
+	Nodes(ctx context.Context, within time.Duration) ([]Node, error)
 	// Owned lists the running runs of a node.
 	Owned(ctx context.Context, node string) ([]Run, error)
 	// Orphans lists running runs whose node has not beaten for at least timeout, by the database's clock.
@@ -252,4 +255,46 @@ type Operator interface {
 	Ping(ctx context.Context) error
 	// Stats counts runs by state and postings that are due or dead, for metrics.
 	Stats(ctx context.Context) (map[string]int, error)
+}
+
+// Part is a part of a run that retention removes.
+type Part string
+
+// The parts of a run.
+const (
+	PartLog  Part = "log"  // its log and what is shown of its plan
+	PartPlan Part = "plan" // its plan file and what goes with it
+)
+
+// Pruned is a kind of rows that are removed once they are done and old.
+type Pruned string
+
+// What is pruned.
+const (
+	PruneDeliveries Pruned = "deliveries" // webhook calls
+	PruneMessages   Pruned = "messages"   // postings, but summaries, of pull requests that are not open, which were posted or given up on
+	PruneNodes      Pruned = "nodes"      // that run nothing and were not seen since
+	PruneWakes      Pruned = "wakes"      // of jobs that are gone
+)
+
+// Retention removes what is old. It removes no run, finding, override or audit row.
+type Retention interface {
+	// Expired lists runs that have the part and ended before a time, oldest first. A run keeps its parts while it has not ended or its state
+	// is not saved; while a run that has not ended is compared with it; while it is the newest of its project, or the newest that found the
+	// code in force (applied or unchanged); and while its pull request is open and has no newer run of the project.
+	Expired(ctx context.Context, part Part, before time.Time, limit int) ([]Run, error)
+	// Forget takes a part off a run, with those of its Blobs that are named, and returns the keys of these, which are the caller's to
+	// delete. It does nothing to a run that has not ended or whose state is not saved. Forgetting twice does no harm.
+	Forget(ctx context.Context, id ID, part Part, blobs ...string) (keys []string, err error)
+	// Prune removes at most limit rows of a kind that were done before a time, and says how many.
+	Prune(ctx context.Context, kind Pruned, before time.Time, limit int) (int, error)
+	// Trees lists the trees and repositories of runs that have not ended, with the states of these runs.
+	Trees(ctx context.Context) ([]Tree, error)
+}
+
+// Tree is the source of a run that has not ended.
+type Tree struct {
+	Repo  RepoID
+	Tree  string
+	State State
 }

@@ -32,6 +32,12 @@ const (
 	BlobErrored = "errored_state"
 )
 
+// PlanBlobs names the blobs of a run that nobody reads once it has ended and its state is saved.
+func PlanBlobs() []string { return []string{blobPlan, blobPlanJSON, blobLock, BlobErrored} }
+
+// ErroredState ends the key of every blob that is a state which could not be saved.
+const ErroredState = "/" + fileErrored
+
 func (r *Runner) planPhase(running run.Run) phase {
 	p := phase{name: "plan", run: running}
 	p.prepare = func(ctx context.Context) (prepared, error) {

@@ -137,6 +137,7 @@ func (w *changeWriter) update(ctx context.Context) ([]run.Run, error) {
 func keepFixed(r *run.Run, seen run.Run) {
 	r.Repo, r.Revision, r.Pull, r.Project, r.Label, r.Dir, r.Work = seen.Repo, seen.Revision, seen.Pull, seen.Project, seen.Label, seen.Dir, seen.Work
 	r.Kind, r.Cause, r.Actor, r.Turn, r.Settings, r.Created, r.Posted = seen.Kind, seen.Cause, seen.Actor, seen.Turn, seen.Settings, seen.Created, seen.Posted
+	r.LogGone, r.PlanGone = seen.LogGone, seen.PlanGone
 }
 
 func (w *changeWriter) insert(ctx context.Context, revision run.RevisionID) ([]run.Run, error) {

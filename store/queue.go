@@ -116,6 +116,7 @@ type nodeRow struct {
 	ID            string `bun:",pk"`
 	Name          string
 	Seen          int64
+	Note          string
 }
 
 // Beat renews a node's lease.
@@ -125,10 +126,27 @@ func (s *Store) Beat(ctx context.Context, n run.Node) error {
 		if err != nil {
 			return err
 		}
-		_, err = t.NewInsert().Model(&nodeRow{ID: n.ID, Name: n.Name, Seen: now}).On("CONFLICT (id) DO UPDATE").
-			Set("name = excluded.name").Set("seen = excluded.seen").Exec(ctx)
+		_, err = t.NewInsert().Model(cleaned(&nodeRow{ID: n.ID, Name: n.Name, Seen: now, Note: n.Note})).On("CONFLICT (id) DO UPDATE").
+			Set("name = excluded.name").Set("seen = excluded.seen").Set("note = excluded.note").Exec(ctx)
 		return err
 	})
+}
+
+// Nodes lists the nodes that have beaten within the time given, by name.
+func (s *Store) Nodes(ctx context.Context, within time.Duration) ([]run.Node, error) {
+	now, err := s.clock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var rows []nodeRow
+	if err := s.read.NewSelect().Model(&rows).Where("seen > ?", now-within.Microseconds()).Order("name", "id").Scan(ctx); err != nil {
+		return nil, domain("list nodes", err)
+	}
+	all := make([]run.Node, len(rows))
+	for i, r := range rows {
+		all[i] = run.Node{ID: r.ID, Name: r.Name, Seen: moment(r.Seen), Note: r.Note}
+	}
+	return all, nil
 }
 
 func (s *Store) running(rows *[]runRow) *bun.SelectQuery {

@@ -59,13 +59,16 @@ type runRow struct {
 	ConfirmedBy   string
 	ApplyStarted  int64
 	Finished      int64
+	LogGone       int64
+	PlanGone      int64
 	Moved         int64
 }
 
-// fixedColumns are what a run is for ever; an update leaves them alone. So it does with posted, which only ever goes from zero to a time
-// and may be stamped while a decision is under way.
+// fixedColumns are what a run is for ever; an update leaves them alone. So it does with posted, log_gone and plan_gone, which only ever
+// go from zero to a time and may be stamped while a decision is under way.
 func fixedColumns() []string {
-	return []string{"id", "repo", "revision", "pull", "project", "label", "dir", "work", "kind", "cause", "actor", "turn", "settings", "parallel", "place", "created", "posted"}
+	return []string{"id", "repo", "revision", "pull", "project", "label", "dir", "work", "kind", "cause", "actor", "turn", "settings", "parallel", "place", "created", "posted",
+		"log_gone", "plan_gone"}
 }
 
 // The heads of the fair order: applies go before plans.
@@ -100,7 +103,8 @@ func newRunRow(r run.Run, moved int64) *runRow {
 		InputsDigest: r.InputsDigest, PlanDigest: r.PlanDigest, EffectDigest: r.EffectDigest, PolicyDigest: r.PolicyDigest,
 		Blobs: doc[map[string]string]{r.Blobs}, Counts: doc[run.Counts]{r.Counts}, Unsaved: r.Unsaved, NoBackend: r.NoBackend,
 		Created: micros(r.Created), Started: micros(r.Started), Planned: micros(r.Planned), Confirmed: micros(r.Confirmed),
-		ConfirmedBy: r.ConfirmedBy, ApplyStarted: micros(r.ApplyStarted), Finished: micros(r.Finished), Moved: moved,
+		ConfirmedBy: r.ConfirmedBy, ApplyStarted: micros(r.ApplyStarted), Finished: micros(r.Finished),
+		LogGone: micros(r.LogGone), PlanGone: micros(r.PlanGone), Moved: moved,
 	})
 }
 
@@ -114,6 +118,7 @@ func (r *runRow) domain() run.Run {
 		PlanDigest: r.PlanDigest, EffectDigest: r.EffectDigest, PolicyDigest: r.PolicyDigest, Blobs: r.Blobs.V, Counts: r.Counts.V,
 		Unsaved: r.Unsaved, NoBackend: r.NoBackend, Created: moment(r.Created), Started: moment(r.Started), Planned: moment(r.Planned),
 		Confirmed: moment(r.Confirmed), ConfirmedBy: r.ConfirmedBy, ApplyStarted: moment(r.ApplyStarted), Finished: moment(r.Finished),
+		LogGone: moment(r.LogGone), PlanGone: moment(r.PlanGone),
 	}
 }
 

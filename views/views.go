@@ -78,6 +78,9 @@ func (v *Viewer) Read(ctx context.Context, r run.Run, name string) (Kept, error)
 		return Kept{}, nil
 	}
 	data, err := v.Blobs.Get(ctx, key)
+	if err != nil && v.forgotten(ctx, r.ID) {
+		return Kept{}, nil
+	}
 	if err != nil {
 		return Kept{}, fmt.Errorf("read what is shown of run %s: %w", r.ID, err)
 	}
@@ -86,6 +89,15 @@ func (v *Viewer) Read(ctx context.Context, r run.Run, name string) (Kept, error)
 		return Kept{}, fmt.Errorf("decode what is shown of run %s: %w", r.ID, err)
 	}
 	return k, nil
+}
+
+// forgotten says whether retention has removed what is shown of a run since the caller read its row.
+func (v *Viewer) forgotten(ctx context.Context, id run.ID) bool {
+	if v.Store == nil {
+		return false
+	}
+	now, err := v.Store.Run(ctx, id)
+	return err == nil && !now.LogGone.IsZero()
 }
 
 // ErrNothing says that nothing of a pull request was looked at yet.
@@ -424,6 +436,9 @@ func (v *Viewer) project(ctx context.Context, repo run.Repo, m run.Moment) (repo
 		if p.Position, err = v.Store.Position(ctx, r.ID); err != nil && !errors.Is(err, run.ErrNotFound) {
 			return p, err
 		}
+		if p.Waits, err = v.waits(ctx); err != nil {
+			return p, err
+		}
 	}
 	if r.Kind == run.KindMerge && r.Reviewed != "" {
 		if p.Reviewed, err = v.reviewed(ctx, r.Reviewed); err != nil {
@@ -434,6 +449,23 @@ func (v *Viewer) project(ctx context.Context, repo run.Repo, m run.Moment) (repo
 		p.RunURL, p.LogURL = v.Link(repo, r.ID, false), v.Link(repo, r.ID, true)
 	}
 	return p, nil
+}
+
+// alive is how lately a node that works must have beaten.
+const alive = 30 * time.Second
+
+// waits says why no node starts a run; empty if one does, or if there is none that could say.
+func (v *Viewer) waits(ctx context.Context) (string, error) {
+	nodes, err := v.Store.Nodes(ctx, alive)
+	if err != nil || len(nodes) == 0 {
+		return "", err
+	}
+	for _, n := range nodes {
+		if n.Note == "" {
+			return "", nil
+		}
+	}
+	return "the server is " + nodes[0].Note, nil
 }
 
 func (v *Viewer) reviewed(ctx context.Context, id run.ID) (*report.Reviewed, error) {

@@ -19,6 +19,8 @@ type runDetailJSON struct {
 	NotDone  []string      `json:"not_done"`
 	Digests  digestsJSON   `json:"digests"`
 	LogURL   string        `json:"log_url"`
+	Removed  []string      `json:"removed"` // what retention took, in words
+	Waits    string        `json:"waits"`   // why nothing of the queue starts
 }
 
 type gateJSON struct {
@@ -109,7 +111,10 @@ func (h *Handler) apiRun(w http.ResponseWriter, r *http.Request) error {
 	if j.runJSON, err = h.runJSON(ctx, h.names(), rn); err != nil {
 		return err
 	}
-	j.LogURL = j.URL + "/log"
+	j.LogURL, j.Removed, j.Waits = j.URL+"/log", []string{}, p.Waits
+	for _, n := range removals(rn) {
+		j.Removed = append(j.Removed, n.Text)
+	}
 	for _, g := range p.Gates {
 		j.Gates = append(j.Gates, gateJSON(g))
 	}
@@ -122,7 +127,7 @@ func (h *Handler) apiRun(w http.ResponseWriter, r *http.Request) error {
 	if rn.State == run.Failed || rn.State == run.Interrupted {
 		j.Failure = report.Excerpt(p.Failure)
 	}
-	if !rn.Planned.IsZero() {
+	if !rn.Planned.IsZero() && rn.LogGone.IsZero() {
 		j.Plan = newPlanJSON(p.Plan)
 	}
 	return send(w, j)

@@ -71,6 +71,11 @@ func (h *Handler) logText(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return &refusal{http.StatusBadRequest, "A run has the phases plan and apply."}
 	}
+	if !rn.LogGone.IsZero() {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = fmt.Fprintln(w, logRemoved(rn)) // whoever asked may be gone
+		return nil
+	}
 	select {
 	case h.streams.whole <- struct{}{}:
 		defer func() { <-h.streams.whole }()

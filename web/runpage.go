@@ -100,6 +100,7 @@ func (h *Handler) runPage(w http.ResponseWriter, r *http.Request) error {
 		v.Notices = append(v.Notices, notice{Class: "warn", Title: "The VCS host does not answer",
 			Text: "What must hold before an apply cannot be told right now. Plan, findings and log are shown as they were stored."})
 	}
+	v.Notices = append(v.Notices, removals(rn)...)
 	if v.Logs, err = h.logs(ctx, rn); err != nil {
 		return err
 	}

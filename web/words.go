@@ -21,6 +21,9 @@ func answer(p report.Project, open int) string {
 		if p.Position > 0 {
 			text = "It waits for a worker, " + count(p.Position, "run is", "runs are") + " ahead."
 		}
+		if p.Waits != "" {
+			text = "It waits: " + p.Waits + "."
+		}
 		if p.HeldBy != "" {
 			text = "It waits: the project is held by " + p.HeldBy + "."
 		}

@@ -50,6 +50,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		{"Outbox", outboxTests()},
 		{"Operator", operatorTests()},
 		{"Deliveries", deliveryTests()},
+		{"Retention", retentionTests()},
 		{"Jobs", jobTests()},
 		{"Handles", handleTests()},
 	} {
