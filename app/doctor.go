@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,9 +10,11 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/planlatch/planlatch/blob"
 	"github.com/planlatch/planlatch/config"
+	"github.com/planlatch/planlatch/disk"
 	"github.com/planlatch/planlatch/executor/local"
 	"github.com/planlatch/planlatch/git"
 	"github.com/planlatch/planlatch/store"
@@ -31,7 +34,7 @@ func (c *doctorCmd) Run(ctx context.Context, t *terminal) error {
 	}
 	d.good("configuration", "%s", c.Config)
 	for _, check := range []func(context.Context, *config.Config){
-		d.unused, d.data, d.port, d.database, d.blobs, d.git, d.tools, d.providers, d.policies, d.sandbox, d.hosts, d.chat, d.credentials,
+		d.unused, d.data, d.disk, d.port, d.database, d.blobs, d.git, d.tools, d.providers, d.policies, d.sandbox, d.hosts, d.chat, d.credentials,
 	} {
 		check(ctx, cfg)
 	}
@@ -83,6 +86,30 @@ func (d *doctor) data(_ context.Context, cfg *config.Config) {
 		return
 	}
 	d.good("data", "%s is writable", cfg.Data)
+}
+
+// disk tells what is left, and what takes the rest.
+func (d *doctor) disk(ctx context.Context, cfg *config.Config) {
+	space, err := disk.Of(cfg.Data)
+	if err != nil {
+		return // the line before says what is wrong with it
+	}
+	sizes := measure(ctx, cfg.Data)
+	var used []string
+	for _, part := range slices.SortedFunc(maps.Keys(sizes), func(a, b string) int { return cmp.Compare(sizes[b], sizes[a]) }) {
+		if sizes[part] >= 1<<20 {
+			used = append(used, part+" "+disk.Text(sizes[part]))
+		}
+	}
+	text := fmt.Sprintf("%s free of %s, %s wanted", disk.Text(space.Free), disk.Text(space.Total), disk.Text(int64(cfg.Disk.Free)))
+	if len(used) > 0 {
+		text += "; " + strings.Join(used, ", ")
+	}
+	if space.Free < int64(cfg.Disk.Free) {
+		d.bad("disk", errors.New(text+": no run starts"), "make room, or lower disk.free; docs/operating.md says what may go")
+		return
+	}
+	d.good("disk", "%s", text)
 }
 
 func (d *doctor) port(_ context.Context, cfg *config.Config) {

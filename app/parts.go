@@ -190,6 +190,7 @@ func (s *Server) runnerOptions(node run.Node, keys keys, hosts map[string]vcs.Ho
 			return binds
 		},
 		Permitted: permitted(cfg, hosts),
+		Room:      s.caretaker.room,
 	}
 }
 

@@ -82,6 +82,10 @@ func (c *runsCmd) one(ctx context.Context, t *terminal, s *client.Client) error 
 		say("tool", d.Tool)
 		say("confirmed by", d.ConfirmedBy)
 		say("held by", d.HeldBy)
+		say("waits", d.Waits)
+		for _, text := range d.Removed {
+			say("removed", text)
+		}
 		for _, g := range d.Gates {
 			mark := "[ ] "
 			if g.Holds {

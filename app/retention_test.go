@@ -83,7 +83,7 @@ func (k *keeping) advance(c run.Change) run.Result {
 }
 
 // ended adds a run that failed days ago, with a log and blobs.
-func (k *keeping) ended(cause string, days int, change ...func(*run.Run)) run.Run {
+func (k *keeping) ended(cause string, days int, change ...func(*run.Run)) {
 	k.t.Helper()
 	at := time.Now().Add(-time.Duration(days) * day)
 	r := run.Run{
@@ -100,7 +100,6 @@ func (k *keeping) ended(cause string, days int, change ...func(*run.Run)) run.Ru
 	if err := k.store.AppendLog(k.t.Context(), r.ID, "plan", 9, []byte("the plan\n")); err != nil {
 		k.t.Fatal(err)
 	}
-	return r
 }
 
 func (k *keeping) put(key string) string {

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/planlatch/planlatch/disk"
 	"github.com/planlatch/planlatch/vcs"
 	"github.com/planlatch/planlatch/views"
 	"github.com/planlatch/planlatch/web"
@@ -81,11 +82,37 @@ type stats struct{ s *Server }
 
 var gauge = prometheus.NewDesc("planlatch_rows", "Runs by state, and postings that are due or dead.", []string{"what"}, nil)
 
-func (c *stats) Describe(out chan<- *prometheus.Desc) { out <- gauge }
+var (
+	diskBytes = prometheus.NewDesc("planlatch_disk_bytes", "What each part of the data directory takes, measured once an hour.", []string{"part"}, nil)
+	diskFree  = prometheus.NewDesc("planlatch_disk_free_bytes", "What is left on the file system of the data directory.", nil, nil)
+	diskShort = prometheus.NewDesc("planlatch_disk_short", "1 while no run starts on this node because less than disk.free is left.", nil, nil)
+)
+
+func (c *stats) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{gauge, diskBytes, diskFree, diskShort} {
+		out <- d
+	}
+}
+
+// disk tells what is there without touching much of it.
+func (c *stats) disk(out chan<- prometheus.Metric) {
+	for part, bytes := range c.s.caretaker.sizes() {
+		out <- prometheus.MustNewConstMetric(diskBytes, prometheus.GaugeValue, float64(bytes), part)
+	}
+	if space, err := disk.Of(c.s.cfg.Data); err == nil {
+		out <- prometheus.MustNewConstMetric(diskFree, prometheus.GaugeValue, float64(space.Free))
+	}
+	short := 0.0
+	if c.s.caretaker.room() != "" {
+		short = 1
+	}
+	out <- prometheus.MustNewConstMetric(diskShort, prometheus.GaugeValue, short)
+}
 
 func (c *stats) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second) // a scrape has no context of ours
 	defer cancel()
+	c.disk(out)
 	rows, err := c.s.store.Stats(ctx)
 	if err != nil {
 		out <- prometheus.NewInvalidMetric(gauge, err)

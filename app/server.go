@@ -57,6 +57,8 @@ type Server struct {
 	notifier *notify.Notifier
 	handler  http.Handler
 	pages    *web.Handler
+
+	caretaker *caretaker
 }
 
 // NewServer opens everything a server needs and listens, and does nothing yet. Close it by Run, or Close if Run is never called.
@@ -67,7 +69,7 @@ func NewServer(ctx context.Context, cfg *config.Config, o ServerOptions) (_ *Ser
 	if o.Reconcile == 0 {
 		o.Reconcile = 5 * time.Minute
 	}
-	s := &Server{cfg: cfg, log: o.Log}
+	s := &Server{cfg: cfg, log: o.Log, caretaker: &caretaker{data: cfg.Data, bounds: cfg.Disk, log: o.Log}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -186,8 +188,7 @@ func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
 	s.store.Handle(intake.JobPushed, in.Pushed)
 	s.store.Handle(intake.JobReconcile, in.Reconcile)
 	s.store.Handle(operator.JobPauses, func(ctx context.Context, match string) error { return operator.Refresh(ctx, s.store, match) })
-	s.store.Handle(jobHousekeeping, (&housekeeper{store: s.store, git: mirrors, providers: providers, dir: filepath.Join(cfg.Data, "work"), log: s.log}).run)
-	s.store.Every(jobHousekeeping, "all", 24*time.Hour, false)
+	s.store.Handle("housekeeping", func(context.Context, string) error { return nil }) // asked for by a version before this one
 	keep := &retention{store: s.store, blobs: s.blobs, rules: cfg.Retention, disk: cfg.Disk, log: s.log, now: time.Now}
 	s.store.Handle(jobRetention, keep.run)
 	s.store.Every(jobRetention, "all", 24*time.Hour, false)
@@ -197,6 +198,8 @@ func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
 	s.runner = runner.New(runner.Parts{
 		Store: s.store, Exec: exec, Git: mirrors, Facts: gatherer, Tools: tools, Providers: providers, Policy: engine, Blobs: s.blobs, Log: s.log,
 	}, s.runnerOptions(node, keys, hosts, passed(cfg, o.Env)))
+	s.caretaker.store, s.caretaker.exec, s.caretaker.runner = s.store, exec, s.runner
+	s.caretaker.git, s.caretaker.providers, s.caretaker.tools = mirrors, providers, tools
 	s.store.Handle(operator.JobForceUnlock, s.runner.ForceUnlock)
 	s.notifier = &notify.Notifier{Store: s.store, Views: viewer, Hosts: hosts, Log: s.log, Channels: openChannels(cfg)}
 	return s.routes(hosts, viewer, keys)
@@ -232,6 +235,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 	server.RegisterOnShutdown(s.pages.Close)
+	s.caretaker.begin(ctx)
 	if err := s.store.Start(ctx); err != nil {
 		return fmt.Errorf("start jobs: %w", err)
 	}
@@ -243,6 +247,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		return nil
 	})
 	all.Go(func() error { return s.runner.Run(running, s.store.Kicks()) })
+	all.Go(func() error { return s.caretaker.run(running) })
 	all.Go(func() error { return s.notifier.Run(running, s.store.Kicks()) })
 	s.log.Info("planlatch serves", "address", s.URL(), "version", Version)
 	all.Go(func() error {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"time"
 
 	"gocloud.dev/blob"
@@ -68,12 +69,12 @@ func (s *Store) Sweep(before time.Time) error {
 		if err != nil || !info.ModTime().Before(before) || !half.MatchString(e.Name()) {
 			return nil //nolint:nilerr // gone meanwhile
 		}
-		return os.Remove(path)
+		return os.Remove(path) //nolint:gosec // only we write below it
 	})
-	for i := len(dirs) - 1; i >= 0; i-- {
-		info, statErr := os.Stat(dirs[i])
+	for _, dir := range slices.Backward(dirs) {
+		info, statErr := os.Stat(dir)
 		if statErr == nil && info.ModTime().Before(before) {
-			_ = os.Remove(dirs[i]) // one that has something in it stays
+			_ = os.Remove(dir) // one that has something in it stays
 		}
 	}
 	return err

@@ -18,6 +18,8 @@ var (
 	ErrExists = errors.New("execution name was already used")
 	// ErrLost says that an execution started and vanished without a result: machine restart, killed shim.
 	ErrLost = errors.New("execution was lost")
+	// ErrRunning says that an execution has not ended.
+	ErrRunning = errors.New("execution still runs")
 	// ErrAbsent says that no execution of this name was ever started here, or it was removed.
 	ErrAbsent = errors.New("execution is not here")
 )
@@ -41,7 +43,7 @@ type Executor interface {
 	Cancel(ctx context.Context, n Name, kill bool) error
 	// Renew tells an unattended execution that somebody still wants it.
 	Renew(ctx context.Context, n Name) error
-	// Remove frees what an ended execution holds. The name stays used. An absent one is no error.
+	// Remove frees what an ended execution holds. The name stays used. An absent one is no error. Error: ErrRunning.
 	Remove(ctx context.Context, n Name) error
 	// List names every execution that was started and not removed here.
 	List(ctx context.Context) ([]Name, error)

@@ -18,22 +18,27 @@ import (
 const every = 25 * time.Millisecond
 
 // Open makes the file if it is not there and returns it once it is locked. Close it to give the lock back. Error: the cause of ctx's end.
-func Open(ctx context.Context, path string) (*os.File, error) {
+func Open(ctx context.Context, path string) (*os.File, error) { return open(ctx, path, unix.LOCK_EX) }
+
+// Shared is Open for those who may have the lock beside each other, but not beside one of Open.
+func Shared(ctx context.Context, path string) (*os.File, error) { return open(ctx, path, unix.LOCK_SH) }
+
+func open(ctx context.Context, path string, how int) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open a lock: %w", err)
 	}
-	if err := wait(ctx, f); err != nil {
+	if err := wait(ctx, f, how); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
 
-func wait(ctx context.Context, f *os.File) error {
+func wait(ctx context.Context, f *os.File, how int) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 		if err == nil {
 			return nil
 		}

@@ -39,6 +39,7 @@ func (m *Mirror) Fetch(ctx context.Context, r vcs.Remote, refs ...string) error 
 			return fmt.Errorf("fetch from %s: %q is neither a whole ref (refs/heads/main) nor a commit id", to.Redacted(), ref)
 		}
 	}
+	m.touch()
 	if missing, err := m.absent(ctx, refs); err != nil || len(missing) == 0 {
 		return err
 	}
@@ -191,8 +192,12 @@ func (m *Mirror) Maintain(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	if _, err := os.Stat(m.dir); errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Stat(m.dir)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	if err == nil { // this is no use of it
+		defer func() { _ = os.Chtimes(m.dir, info.ModTime(), info.ModTime()) }() // best effort
 	}
 	if err := m.sweep(); err != nil {
 		return fmt.Errorf("clean the mirror: %w", err)

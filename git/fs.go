@@ -72,6 +72,7 @@ func (e entry) fileMode() fs.FileMode {
 
 // FS opens the tree of a commit, or a tree. It holds a git process until Close, or until ctx ends. Error: ErrObject.
 func (m *Mirror) FS(ctx context.Context, treeish string) (*FS, error) {
+	m.touch()
 	id, err := m.Tree(ctx, treeish)
 	if err != nil {
 		return nil, err

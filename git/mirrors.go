@@ -113,7 +113,10 @@ func (ms *Mirrors) Check(ctx context.Context) (string, error) {
 func (ms *Mirrors) Repo(host, hostID string) *Mirror {
 	// The length keeps ("a", "bc") and ("ab", "c") apart.
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s%s", len(host), host, hostID))
-	name := hex.EncodeToString(sum[:16])
+	return ms.named(hex.EncodeToString(sum[:16]))
+}
+
+func (ms *Mirrors) named(name string) *Mirror {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	m := ms.all[name]

@@ -107,7 +107,7 @@ func (s *Store) add(l project.Lock, sum, content string) error {
 		if err := os.Rename(content, dir); err != nil {
 			return err
 		}
-		if err := syncDir(filepath.Dir(dir)); err != nil {
+		if err := errors.Join(syncDir(filepath.Dir(dir)), s.touch(l)); err != nil {
 			return err
 		}
 	}

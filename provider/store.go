@@ -6,7 +6,8 @@
 // its registry into the run's own directory. It leaves to the tool to verify a package against the lock file each time it uses it: a
 // package that was changed on disk is refused there. What cannot be had is left to the run's own init, which says why.
 //
-// A package is never changed, so any number of runs may use it while others are added. A Store is safe for concurrent use, and several
+// A package is never changed, so any number of runs may use it while others are added. One is evicted only when no execution on this machine
+// has it among what it sees, and no View gave it out lately; whoever needs it then gets it fetched again. A Store is safe for concurrent use, and several
 // processes may share a directory.
 package provider
 
@@ -47,7 +48,7 @@ type Options struct {
 //	packages/<host>@<namespace>@<type>@<version>/   a filesystem mirror of one package: what runs see
 //	sums/                                           its checksum, and which lock files' checksums were found to mean it
 //	cli/                                            CLI configurations, named by their content
-//	incoming/  locks/                               fetches in progress
+//	incoming/  locks/                               fetches in progress, and what is being evicted
 type Store struct {
 	o      Options
 	flight singleflight.Group
@@ -111,6 +112,21 @@ func (s *Store) View(ctx context.Context, product, binary string, lock []byte) (
 			s.o.Log.Info("a lock file is left to the tool", "error", err)
 		}
 	}
+	for range 3 { // a package may be evicted after it was found; hardly twice
+		sums, err := s.have(ctx, product, binary, locks)
+		if err != nil {
+			return View{}, err
+		}
+		v, whole, err := s.claim(ctx, locks, sums)
+		if err != nil || whole {
+			return v, err
+		}
+	}
+	return s.view(locks, make([]string, len(locks))) // left to the run's own init
+}
+
+// have has the packages of locks in the store and returns their checksums; empty for those that cannot be had.
+func (s *Store) have(ctx context.Context, product, binary string, locks []project.Lock) ([]string, error) {
 	sums := make([]string, len(locks))
 	var group errgroup.Group
 	group.SetLimit(fetchesAtOnce)
@@ -125,10 +141,7 @@ func (s *Store) View(ctx context.Context, product, binary string, lock []byte) (
 			return err
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return View{}, err
-	}
-	return s.view(locks, sums)
+	return sums, group.Wait()
 }
 
 // view makes a View of which sums[n] is the checksum of the stored package of locks[n], or empty.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/planlatch/planlatch/disk"
 	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/redact"
 	"github.com/planlatch/planlatch/run"
@@ -118,7 +119,7 @@ func (r *Runner) start(ctx context.Context, p phase, name executor.Name) (ending
 	defer ready.done()
 	err = r.Exec.Start(ctx, ready.spec, ready.secrets)
 	if err != nil && !errors.Is(err, executor.ErrExists) {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || disk.Full(err) || r.crowded() { // nothing runs, and the name may be used again
 			return ending{}, err
 		}
 		return ending{failed: "it could not be started: " + err.Error()}, nil

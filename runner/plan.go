@@ -458,10 +458,10 @@ func (r *Runner) lay(ctx context.Context, files map[string][]byte) (inputs []exe
 	if len(files) == 0 {
 		return nil, func() {}, nil
 	}
-	if err := os.MkdirAll(filepath.Join(r.o.Dir, "inputs"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(r.o.Dir, dirInputs), 0o700); err != nil {
 		return nil, nil, err
 	}
-	dir, err := os.MkdirTemp(filepath.Join(r.o.Dir, "inputs"), "run-")
+	dir, err := os.MkdirTemp(filepath.Join(r.o.Dir, dirInputs), "run-")
 	if err != nil {
 		return nil, nil, err
 	}

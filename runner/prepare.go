@@ -158,8 +158,10 @@ func exactly(label string) (tool.Want, error) {
 
 // source returns the extracted tree of a revision, shared by all its runs.
 func (r *Runner) source(ctx context.Context, repo run.Repo, rev run.Revision) (string, error) {
+	r.trees.RLock()
+	defer r.trees.RUnlock()
 	m := r.Git.Repo(repo.Host, repo.HostID)
-	dir := filepath.Join(r.o.Dir, "trees", rev.Tree)
+	dir := filepath.Join(r.o.Dir, dirTrees, rev.Tree)
 	err := m.Export(ctx, rev.Tree, dir)
 	if errors.Is(err, git.ErrObject) { // the mirror was lost, or lives on another node: fetch and merge again
 		if err := r.refetch(ctx, repo, rev); err != nil {

@@ -16,12 +16,18 @@ type pulse struct {
 	back   chan struct{} // closed, and replaced, when one is written after others failed
 }
 
-// beat renews this node's lease when its time has come.
+// beat renews this node's lease when its time has come, or when there is something to say with it: that there is no room, or room again.
 func (r *Runner) beat(ctx context.Context) {
-	if time.Since(r.pulse.beaten) < beat {
+	turned := r.lookForRoom()
+	if !turned && time.Since(r.pulse.beaten) < beat {
 		return
 	}
-	err := r.Store.Beat(ctx, r.o.Node)
+	node := r.o.Node
+	node.Note = r.shortage()
+	err := r.Store.Beat(ctx, node)
+	if err == nil && turned {
+		r.tellRoom(ctx)
+	}
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -28,6 +28,7 @@ func (r *Runner) PushState(ctx context.Context, of run.Run) (failed string, err 
 		return "its state is being pushed already", nil
 	}
 	defer r.release(of.ID)
+	defer r.borrow(of.ID)()
 	ctx, cancel := context.WithTimeout(ctx, pushTimeout)
 	defer cancel()
 	ready, err := r.preparePush(ctx, of)

@@ -72,6 +72,8 @@ type Options struct {
 	Grants func(ctx context.Context, t selector.Target, phase string) (Grant, error)
 	// Binds returns the extra paths a project may see in a phase.
 	Binds func(t selector.Target, phase string) []executor.Bind
+	// Room says why no run may start on this node now, as in "low on disk: …"; empty: one may. Nil: one always may.
+	Room func() string
 	// Permitted says whether a user may use a command on a project now.
 	Permitted func(ctx context.Context, repo run.Repo, user, command string, t selector.Target) (bool, error)
 }
@@ -87,17 +89,22 @@ type Runner struct {
 	Parts
 	o Options
 
-	mu     sync.Mutex
-	active map[run.ID]bool
-	wg     sync.WaitGroup
-	free   chan struct{} // a token per idle worker
-	wake   chan struct{} // a run ended here
-	pulse  pulse
+	mu        sync.Mutex
+	active    map[run.ID]bool
+	lent      map[run.ID]int // whose source something beside it works with
+	short     string         // why no run starts here
+	toldShort bool           // whether people were told that there is a reason
+	wg        sync.WaitGroup
+	free      chan struct{} // a token per idle worker
+	wake      chan struct{} // a run ended here
+	pulse     pulse
+
+	trees sync.RWMutex // held for reading by who extracts, alone by who removes
 }
 
 // New returns a Runner that does nothing until Run.
 func New(p Parts, o Options) *Runner {
-	r := &Runner{Parts: p, o: o, active: map[run.ID]bool{}, free: make(chan struct{}, o.Workers), wake: make(chan struct{}, 1)}
+	r := &Runner{Parts: p, o: o, active: map[run.ID]bool{}, lent: map[run.ID]int{}, free: make(chan struct{}, o.Workers), wake: make(chan struct{}, 1)}
 	r.pulse.back = make(chan struct{})
 	for range o.Workers {
 		r.free <- struct{}{}
@@ -220,7 +227,7 @@ func (r *Runner) stop(ctx context.Context, running run.Run) {
 
 // claim takes runs from the queue while there are idle workers.
 func (r *Runner) claim(ctx context.Context) error {
-	if len(r.free) == 0 {
+	if len(r.free) == 0 || r.shortage() != "" {
 		return nil
 	}
 	next, err := r.next(ctx)

@@ -51,6 +51,7 @@ func (r *Runner) freeLock(ctx context.Context, stopped run.Run, lock string) (fa
 	if wraps(stopped.Settings.Steps) {
 		return "a wrapper stands in the place of the tool: free the lock with the wrapper's own command", nil
 	}
+	defer r.borrow(stopped.ID)()
 	stopped.Execution = fmt.Sprintf("%s-unlock-%x", stopped.ID, time.Now().UnixNano())
 	g, err := r.prepareGround(ctx, stopped, "apply")
 	if err == nil {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -65,10 +66,7 @@ func (s *Store) Forget(ctx context.Context, id run.ID, part run.Part, blobs ...s
 		if row.Live || row.Unsaved {
 			return nil
 		}
-		left := map[string]string{}
-		for name, key := range row.Blobs.V {
-			left[name] = key
-		}
+		left := maps.Clone(row.Blobs.V)
 		for _, name := range blobs {
 			if key := left[name]; key != "" {
 				keys = append(keys, key)

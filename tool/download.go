@@ -170,7 +170,7 @@ func (d *downloads) installAlone(ctx context.Context, p product.Product, v *vers
 	if _, err := os.Lstat(final); err == nil {
 		return final, nil // another process was quicker
 	}
-	fresh, err := os.MkdirTemp(home, ".new-")
+	fresh, err := os.MkdirTemp(home, leftover)
 	if err != nil {
 		return "", err
 	}

@@ -7,7 +7,7 @@
 // runs. What is downloaded enters the cache whole, and only after the publisher's signature over its checksum was found right.
 //
 // A binary is run once to learn its version, without the server's environment; after that its path, size and time of change stand for
-// it. A Finder is safe for concurrent use, and several processes may share a cache.
+// it. What was downloaded is evicted only when no execution of this machine sees it and Resolve did not name it lately. A Finder is safe for concurrent use, and several processes may share a cache.
 package tool
 
 import (
@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/hashicorp/go-version"
 	"github.com/hashicorp/hc-install/product"
@@ -69,6 +70,8 @@ type Finder struct {
 	sources []source
 	probes  *probes
 	from    *downloads // nil: nothing is downloaded
+
+	evicting sync.RWMutex // held for reading by who notes that a download is used
 }
 
 // source is one place where binaries are. list returns every candidate for a product; those whose version can be told from where they lie
@@ -108,6 +111,14 @@ func New(o Options) (*Finder, error) {
 
 // Resolve finds the binary for what a project asks for. Errors: ErrNotFound, ErrNotAllowed, ErrDownload, ErrInvalid, or the context's.
 func (f *Finder) Resolve(ctx context.Context, w Want) (Tool, error) {
+	t, err := f.find(ctx, w)
+	if err == nil && !f.claim(t) { // evicted after it was found
+		t, err = f.find(ctx, w)
+	}
+	return t, err
+}
+
+func (f *Finder) find(ctx context.Context, w Want) (Tool, error) {
 	t, err := f.resolve(ctx, f.complete(w))
 	if w.Name != "" || len(f.complete(w).Required) == 0 || (!errors.Is(err, ErrNotFound) && !errors.Is(err, ErrDownload)) {
 		return t, err

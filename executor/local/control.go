@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -57,14 +59,23 @@ func (e *Executor) look(n executor.Name) (state, error) {
 
 // lookGone tells a directory that was removed from one that a crash of the machine took: then the tombstone has no mark of Remove.
 func (e *Executor) lookGone(n executor.Name) (state, error) {
-	mark, err := os.ReadFile(e.tombstone(n))
+	info, err := os.Lstat(e.tombstone(n))
 	switch {
-	case errors.Is(err, fs.ErrNotExist) || (err == nil && len(mark) > 0):
+	case errors.Is(err, fs.ErrNotExist) || (err == nil && removed(info)):
 		return state{}, executor.ErrAbsent
 	case err != nil:
 		return state{}, err
 	}
 	return state{began: true}, nil
+}
+
+// removedMode is the mark of Remove on a tombstone: a mode, because a full disk has no room for a text, and each of thousands of texts would
+// take a block.
+const removedMode = 0o400
+
+// removed says whether a tombstone has the mark of Remove. Earlier versions wrote a word into it.
+func removed(tombstone fs.FileInfo) bool {
+	return tombstone.Size() > 0 || tombstone.Mode().Perm() == removedMode
 }
 
 // Cancel passes the request to the owner. When the owner was killed and the tool lives on, it signals the processes itself.
@@ -183,14 +194,14 @@ func (e *Executor) Remove(ctx context.Context, n executor.Name) error {
 	case err != nil:
 		return fmt.Errorf("remove execution %s: %w", n, err)
 	case s.alive && s.result == nil:
-		return fmt.Errorf("remove execution %s: it still runs", n)
+		return fmt.Errorf("remove execution %s: %w", n, executor.ErrRunning)
 	}
 	var launch shim.Launch
 	if err := shim.ReadJSON(e.path(n), shim.FileLaunch, &launch); err == nil {
 		shim.RemoveCgroups(launch)
 	}
 	// Marked first, so that what is gone was meant to go. The tombstone itself stays.
-	if err := errors.Join(os.WriteFile(e.tombstone(n), []byte("removed\n"), 0o600), e.discard(e.path(n))); err != nil {
+	if err := errors.Join(os.Chmod(e.tombstone(n), removedMode), e.discard(e.path(n))); err != nil {
 		return fmt.Errorf("remove execution %s: %w", n, err)
 	}
 	return nil
@@ -198,12 +209,12 @@ func (e *Executor) Remove(ctx context.Context, n executor.Name) error {
 
 // discard makes an execution's directory disappear at once and then frees it.
 func (e *Executor) discard(dir string) error {
-	to, err := os.MkdirTemp(filepath.Join(e.dir, dirTrash), "removed-")
-	if err != nil {
+	to := filepath.Join(e.dir, dirTrash, "removed-"+strings.ToLower(rand.Text())) // a rename works on a full disk, too
+	if err := os.Rename(dir, to); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		return err
-	}
-	if err := os.Rename(dir, filepath.Join(to, "it")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return errors.Join(err, os.Remove(to))
 	}
 	return removeAll(to)
 }

@@ -59,7 +59,7 @@ type Options struct {
 // Executor implements executor.Executor in a directory:
 //
 //	runs/<name>/   an execution; see package shim for the files in it
-//	names/<name>   its tombstone, kept for ever
+//	names/<name>   its tombstone, an empty file, kept until Expire
 //	trash/         what is being removed
 type Executor struct {
 	dir     string

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/planlatch/planlatch/executor"
 )
 
@@ -59,7 +61,7 @@ func keepOutput(work, name, path string, limit int64) (executor.Artifact, error)
 	if info, err := from.Stat(); err != nil || (limit > 0 && info.Size() > limit) {
 		return executor.Artifact{}, errors.Join(fmt.Errorf("larger than the disk limit of %d bytes", limit), err)
 	}
-	to, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	to, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600) // again, when the disk was full
 	if err != nil {
 		return executor.Artifact{}, err
 	}

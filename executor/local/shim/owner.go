@@ -57,7 +57,27 @@ func own(dir string) error {
 	result := o.supervise()
 	o.finish()
 	o.keepOutputs(&result)
-	return WriteDurable(dir, FileExit, result)
+	return o.patiently(func() error { return WriteDurable(dir, FileExit, result) })
+}
+
+// The waits for room on a full disk. What a plan leaves can be made again; what an apply leaves may be the only copy of a state, and without
+// its result nobody knows how far it came.
+const (
+	roomEvery = time.Second
+	roomPlan  = time.Minute
+)
+
+// patiently repeats a write until the disk has room for it.
+func (o *owner) patiently(write func() error) error {
+	began := time.Now()
+	for {
+		err := write()
+		full := errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
+		if !full || o.launch.Spec.Unattended > 0 && time.Since(began) > roomPlan {
+			return err
+		}
+		time.Sleep(roomEvery) //nolint:forbidigo // room on a disk announces itself to nobody
+	}
 }
 
 // prepare takes what the execution needs of this process before it has secrets.
@@ -338,7 +358,11 @@ func buryAll() bool {
 func (o *owner) keepOutputs(r *executor.Result) {
 	out := filepath.Join(o.dir, DirOut)
 	for i, name := range o.launch.Spec.Outputs {
-		a, err := keepOutput(o.launch.WorkDir(o.dir), name, filepath.Join(out, fmt.Sprint(i)), o.launch.Spec.Limits.Disk)
+		var a executor.Artifact
+		err := o.patiently(func() (err error) {
+			a, err = keepOutput(o.launch.WorkDir(o.dir), name, filepath.Join(out, fmt.Sprint(i)), o.launch.Spec.Limits.Disk)
+			return err
+		})
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
