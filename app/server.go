@@ -116,7 +116,7 @@ func openStore(ctx context.Context, cfg *config.Config, o ServerOptions, sealer 
 		options.Dir = cfg.Data
 	}
 	s, err := store.Open(ctx, options)
-	if errors.Is(err, store.ErrInUse) {
+	if errors.Is(err, store.ErrInUse) || errors.Is(err, store.ErrNewer) {
 		return nil, usage(err)
 	}
 	if err != nil {

@@ -60,7 +60,7 @@ func (s *Store) openSQLite(ctx context.Context, dir string) (err error) {
 	}
 	types := columnTypes{engine: "sqlite", id: "INTEGER PRIMARY KEY AUTOINCREMENT", bytes: "BLOB"}
 	d := localDriver[*sql.Tx]{Driver: riversqlite.New(e.writer.DB), listener: s.kicks.wake}
-	if err := migrate(ctx, e.writer.DB, goose.DialectSQLite3, types, d); err != nil {
+	if err := migrate(ctx, e.writer.DB, goose.DialectSQLite3, types, d, s.kill); err != nil {
 		return fmt.Errorf("database %s: %w", file, err)
 	}
 	s.engine, s.read = e, e.reader
@@ -77,7 +77,8 @@ func openPool(file string, size int, pragmas ...string) (*bun.DB, error) {
 	}
 	db.SetMaxOpenConns(size)
 	db.SetMaxIdleConns(size)
-	return bun.NewDB(db, sqlitedialect.New()), nil
+	// Unknown columns are those of a later release whose schema this one works on.
+	return bun.NewDB(db, sqlitedialect.New(), bun.WithDiscardUnknownColumns()), nil
 }
 
 // ErrInUse says that another process has the data directory.

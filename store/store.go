@@ -32,7 +32,7 @@ type Options struct {
 	DSN    string             // of a PostgreSQL database: postgres://user@host/name
 	Dir    string             // of the embedded SQLite database; created when missing, used by one process at a time
 	Log    *slog.Logger       // nil: discards
-	Kill   func(point string) // called with "before:<action>" and "after:<action>" around the commits of Advance and Deliver; nil: never
+	Kill   func(point string) // called with "before:<action>" and "after:<action>" around the commits of Advance and Deliver, and before those of migrations; nil: never
 	Sealer Sealer             // encrypts log text, delivery events and frozen reviews at rest; nil: they are kept plain
 }
 

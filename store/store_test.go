@@ -20,6 +20,9 @@ import (
 // TestMain lets the test binary be the process that a test kills.
 func TestMain(m *testing.M) {
 	if o := (store.Options{Dir: os.Getenv("STORE_TEST_DIR"), DSN: os.Getenv("STORE_TEST_DSN")}); o.Dir+o.DSN != "" {
+		if kill := os.Getenv("STORE_TEST_OPEN"); kill != "" {
+			opener(o, kill)
+		}
 		child(o)
 	}
 	flag.Parse()
