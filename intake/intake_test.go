@@ -3,6 +3,7 @@ package intake_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"strconv"
@@ -268,6 +269,65 @@ func TestACommandIsCarriedOutAndAnsweredOnceHoweverOftenItsDeliveryIsHandled(t *
 			if answers != want.answers {
 				t.Errorf("%d answers, want %d", answers, want.answers)
 			}
+		})
+	}
+}
+
+// late is a host on which something happens right after a pull request was read.
+type late struct {
+	vcs.Host
+	then func()
+}
+
+func (l *late) Pull(ctx context.Context, r vcs.Repo, number int) (vcs.Pull, error) {
+	p, err := l.Host.Pull(ctx, r, number)
+	if then := l.then; then != nil {
+		l.then = nil
+		then()
+	}
+	return p, err
+}
+
+// A merge may come between our look at the pull request and our fetch of its base. What was found then, that nothing is left to change, must
+// not hide what the merge has to apply.
+func TestAMergeThatOvertakesALookLosesNothing(t *testing.T) {
+	t.Parallel()
+	for _, method := range []fakehost.MergeMethod{fakehost.MergeCommit, fakehost.Squash, fakehost.Rebase} {
+		t.Run(string(method), func(t *testing.T) {
+			t.Parallel()
+			o := open(t)
+			_, err := o.host.Push(repository, "alice", "change", fakehost.Commit{Files: project("one")})
+			check(t, err)
+			_, err = o.host.Push(repository, "alice", "change", fakehost.Commit{Files: map[string]string{"README.md": "and a word\n"}})
+			check(t, err)
+			number, err := o.host.OpenPull(repository, "alice", fakehost.NewPull{Title: "Change", Head: "change"})
+			check(t, err)
+			o.hand(vcs.Event{Kind: vcs.EventPull, Number: number})
+			commit := ""
+			o.intake.Hosts["github"] = &late{o.intake.Hosts["github"], func() {
+				commit, err = o.host.Merge(repository, number, "bob", method)
+				check(t, err)
+			}}
+			id, err := o.host.Comment(repository, number, "alice", "planlatch plan")
+			check(t, err)
+			event := vcs.Event{Kind: vcs.EventComment, Repo: o.repo, Number: number, Comment: &vcs.Comment{
+				ID: strconv.FormatInt(id, 10), Author: vcs.User{Login: "alice"}, Body: "planlatch plan", Created: time.Now().Add(2 * time.Second),
+			}}
+			body, err := json.Marshal(event)
+			check(t, err)
+			_, err = o.store.Deliver(t.Context(), run.Delivery{Host: "github", ID: "late", Event: body, Received: time.Now()})
+			check(t, err)
+			check(t, o.intake.Delivery(t.Context(), "github/late"))
+			key := "github/comment." + o.repo.ID + ".c" + strconv.FormatInt(id, 10)
+			var again *vcs.RetryError
+			if err := o.intake.Delivery(t.Context(), key); !errors.As(err, &again) {
+				t.Errorf("Delivery() while it is merged = %v, want to be asked again", err)
+			}
+			o.hand(vcs.Event{Kind: vcs.EventPull, Number: number})
+			if runs := o.runs(commit); len(runs) != 1 || runs[0].Label != "network" || runs[0].Kind != run.KindMerge {
+				t.Errorf("runs of the merge = %+v, want one of network", runs)
+			}
+			check(t, o.intake.Delivery(t.Context(), key))
 		})
 	}
 }

@@ -51,6 +51,9 @@ func (i *Intake) revise(ctx context.Context, p place, q request) (string, error)
 		return i.write(ctx, p, rev, nil, q)
 	}
 	rev.Tree = merged.Tree
+	if err := i.overtaken(ctx, p, mirror, rev); err != nil {
+		return "", err
+	}
 	changed, err := mirror.Changed(ctx, base, rev.Head)
 	if err != nil {
 		return "", err
@@ -60,6 +63,23 @@ func (i *Intake) revise(ctx context.Context, p place, q request) (string, error)
 		return "", err
 	}
 	return i.chosen(ctx, p, rev, selection, q)
+}
+
+// overtaken is an error if a pull request that adds nothing to its base is no longer what it was: it was merged while we looked, so its change
+// would be looked for on a base that has it already, and found to touch nothing.
+func (i *Intake) overtaken(ctx context.Context, p place, mirror *git.Mirror, rev run.Revision) error {
+	base, err := mirror.Tree(ctx, rev.Base)
+	if err != nil || base != rev.Tree {
+		return err
+	}
+	now, err := p.host.Pull(ctx, vcsRepo(p.repo), p.snap.Number)
+	if err != nil {
+		return fmt.Errorf("look at pull request #%d again: %w", p.snap.Number, err)
+	}
+	if now.State != p.snap.State {
+		return &vcs.RetryError{After: time.Second, Err: fmt.Errorf("pull request #%d became %s meanwhile", p.snap.Number, now.State)}
+	}
+	return nil
 }
 
 // fetch brings the base branch and the head of a pull request into the mirror and returns the tip of the base.
@@ -281,12 +301,7 @@ func (i *Intake) reviseMerge(ctx context.Context, p place) (string, error) {
 	if rev.Base, err = mirror.Resolve(ctx, commit+"^1"); err != nil {
 		return "", fmt.Errorf("read the parent of the merge commit: %w", err)
 	}
-	var changed []project.Change
-	if last.ID != 0 && last.Head == p.snap.Head.SHA {
-		changed, err = mirror.Changed(ctx, last.Base, last.Head)
-	} else {
-		changed, err = mirror.ChangedBetween(ctx, rev.Base, commit)
-	}
+	changed, err := i.ownChange(ctx, p, mirror, last, rev)
 	if err != nil {
 		return "", err
 	}
@@ -322,6 +337,29 @@ func (i *Intake) reviseMerge(ctx context.Context, p place) (string, error) {
 		return "", fmt.Errorf("write the merge: %w", err)
 	}
 	return fmt.Sprintf("merged: %d projects queued", len(fresh)), nil
+}
+
+// ownChange lists what a merged pull request itself changed: everything that its head has and a base from before the merge has not. That base
+// is the one it was last looked at on, or the host's; one that has the merge already would show nothing. Without either it is the parent of
+// the merge commit, which falls short only of a fast-forward of several commits.
+func (i *Intake) ownChange(ctx context.Context, p place, mirror *git.Mirror, last, merge run.Revision) ([]project.Change, error) {
+	bases := []string{p.snap.Base.SHA}
+	if last.Head == p.snap.Head.SHA {
+		bases = []string{last.Base, p.snap.Base.SHA}
+	}
+	for _, base := range bases {
+		if base == "" {
+			continue
+		}
+		before, err := mirror.IsAncestor(ctx, base, merge.Base)
+		if err != nil && !errors.Is(err, git.ErrObject) { // a branch that was rewritten has lost it
+			return nil, err
+		}
+		if before {
+			return mirror.Changed(ctx, base, p.snap.Head.SHA)
+		}
+	}
+	return mirror.Changed(ctx, merge.Base, p.snap.Head.SHA)
 }
 
 // inOrder gives merge runs their place among the merges into the branch. One whose commit a later merge has planned or applied already is
