@@ -165,7 +165,7 @@ const (
 	EndMemory    End = "memory"
 	EndDisk      End = "disk"
 	EndLog       End = "log"
-	EndLost      End = "lost"  // nobody renewed it
+	EndLost      End = "lost"  // nobody renewed it, or somebody outside killed it
 	EndStart     End = "start" // a step's program could not be started
 	EndProcesses End = "processes"
 )

@@ -103,6 +103,9 @@ func SettlePlan(s Snapshot, id ID, o PlanOutcome) (Change, error) {
 	return c, err
 }
 
+// mostAttempts is how often a plan whose execution is lost begins: what kills the machine it runs on shall not do so for ever.
+const mostAttempts = 10
+
 // action is what the end of a planning run comes to, and why.
 func (o PlanOutcome) action(r Run) (Action, string) {
 	switch {
@@ -110,6 +113,8 @@ func (o PlanOutcome) action(r Run) (Action, string) {
 		return ActCancel, r.StopWhy
 	case r.Stop == Superseded:
 		return ActSupersede, r.StopWhy
+	case o.Lost && r.Attempt >= mostAttempts:
+		return ActFail, fmt.Sprintf("its execution was lost %d times; is the machine short of memory?", r.Attempt)
 	case o.Lost:
 		return ActRequeue, "planned again: its execution was lost"
 	case o.Failed != "":

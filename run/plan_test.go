@@ -45,6 +45,8 @@ func TestSettlePlan(t *testing.T) {
 	}
 	merge := a(run.Planning)
 	merge.Kind = run.KindMerge
+	tenth := a(run.Planning)
+	tenth.Attempt = 10
 	for name, c := range map[string]struct {
 		run  run.Run
 		out  run.PlanOutcome
@@ -53,6 +55,7 @@ func TestSettlePlan(t *testing.T) {
 		"PlannedWithChanges":                {a(run.Planning), run.PlanOutcome{}, run.Planned},
 		"UnchangedIsFinal":                  {a(run.Planning), run.PlanOutcome{Unchanged: true}, run.Unchanged},
 		"FailedSaysWhy":                     {a(run.Planning), run.PlanOutcome{Failed: "plan failed"}, run.Failed},
+		"LostTooOftenFails":                 {tenth, run.PlanOutcome{Lost: true}, run.Failed},
 		"LostIsPlannedAgain":                {a(run.Planning), run.PlanOutcome{Lost: true}, run.Queued},
 		"SupersedeWinsOverSuccess":          {stopped(run.Superseded), run.PlanOutcome{}, run.Superseded},
 		"CancelWinsOverLoss":                {stopped(run.Canceled), run.PlanOutcome{Lost: true}, run.Canceled},

@@ -272,3 +272,24 @@ func TestKilledOwner(t *testing.T) {
 		}
 	})
 }
+
+// TestKilledFromOutside: what the machine kills, for want of memory for instance, did not fail by itself and was not asked to end.
+func TestKilledFromOutside(t *testing.T) {
+	t.Parallel()
+	o := local.Options{Dir: t.TempDir()}
+	e := open(t, o)
+	s := executortest.Spec(t, "r1-plan-1", "echo ready; while :; do sleep 0.02; done")
+	executortest.Start(t, e, s)
+	executortest.WaitLog(t, e, s.Name, "ready\n")
+	var procs shim.Procs
+	if err := shim.ReadJSON(filepath.Join(o.Dir, "runs", string(s.Name)), shim.FileProcs, &procs); err != nil {
+		t.Fatal(err)
+	}
+	if err := procs.Inner.Signal(unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	r, err := e.Attach(t.Context(), s.Name, io.Discard, 0)
+	if err != nil || r.Ended != executor.EndLost || !strings.Contains(r.Reason, "from outside") {
+		t.Errorf("Attach() = %+v, %v, want it lost, killed from outside", r, err)
+	}
+}

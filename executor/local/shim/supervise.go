@@ -180,7 +180,7 @@ func (s *supervision) end() executor.Result {
 	case s.groups.starved() && !s.dead:
 		s.result.Ended, s.result.Reason = executor.EndMemory, s.memoryReason()
 	case s.result.Ended == "" && !s.done:
-		s.result.Ended, s.result.Reason = executor.EndKilled, "the execution was killed from outside"
+		s.result.Ended, s.result.Reason = executor.EndLost, "the execution was killed from outside"
 	case s.result.Ended == "":
 		s.result.Ended = executor.EndExit
 	}
