@@ -153,6 +153,9 @@ type Artifact struct {
 	SHA256 string
 }
 
+// KilledOnRequest is the Reason of an execution that ended by Cancel with kill.
+const KilledOnRequest = "killed on request"
+
 // End is what ended an execution.
 type End string
 

@@ -23,7 +23,6 @@ const (
 	ActAcknowledge Action = "acknowledge" // a person settled an interrupted run
 	ActCancel      Action = "cancel"
 	ActSupersede   Action = "supersede"
-	ActStop        Action = "stop"      // ask a running phase to end
 	ActAdopt       Action = "adopt"     // another life of the node takes a running run over
 	ActUnconfirm   Action = "unconfirm" // a gate closed between confirm and claim, or the confirmation expired
 	ActClose       Action = "close"     // the pull request closed: holds and waiting runs go

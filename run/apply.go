@@ -172,6 +172,7 @@ type ApplyOutcome struct {
 	Told        string            // with Stale: what the pull request is told
 	Interrupted bool              // it vanished, or was killed: nobody knows how far it came
 	Unsaved     bool              // it failed and could not save its state
+	Asked       bool              // it ended because it was asked to: by a person, else by the stop of its server
 	Reason      string            // one sentence
 	Blobs       map[string]string // added to the run's
 	Counts      *Counts           // what was done, where known
@@ -191,6 +192,24 @@ func (o ApplyOutcome) action() Action {
 	}
 }
 
+// reason says who asked an apply to end, where somebody did; Reason says how it ended.
+func (o ApplyOutcome) reason(r Run) string {
+	if !o.Asked {
+		return o.Reason
+	}
+	who := r.StopWhy
+	if who == "" {
+		who = "its server was stopped"
+	}
+	switch {
+	case o.Unsaved:
+		return "state not saved: " + who
+	case o.Interrupted:
+		return who + "; the tool did not end within its grace and was killed"
+	}
+	return who + "; the tool was interrupted and ended by itself"
+}
+
 // SettleApply ends applying. The slot is freed unless nobody knows what the state holds; the hold stays until merge, close or unlock, but
 // goes with an applied merge.
 func SettleApply(s Snapshot, id ID, o ApplyOutcome) (Change, error) {
@@ -202,7 +221,7 @@ func SettleApply(s Snapshot, id ID, o ApplyOutcome) (Change, error) {
 	if r.State == Interrupted && by == ActInterrupt {
 		return Change{Action: by}, nil // still unknown
 	}
-	if r, err = step(r, by, o.Reason); err != nil {
+	if r, err = step(r, by, o.reason(r)); err != nil {
 		return Change{}, err
 	}
 	c := Change{Action: by}

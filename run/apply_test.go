@@ -119,6 +119,36 @@ func TestSettleApply(t *testing.T) {
 	}
 }
 
+func TestAnApplyThatWasAskedToEndSaysByWhom(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		why  string
+		out  run.ApplyOutcome
+		want string
+	}{
+		"ByAPerson":       {"canceled by bob", run.ApplyOutcome{Reason: "canceled"}, "canceled by bob; the tool was interrupted and ended by itself"},
+		"ByAStop":         {"", run.ApplyOutcome{Reason: "canceled"}, "its server was stopped; the tool was interrupted and ended by itself"},
+		"KilledInTheEnd":  {"", run.ApplyOutcome{Interrupted: true}, "its server was stopped; the tool did not end within its grace and was killed"},
+		"WithoutItsState": {"canceled by bob", run.ApplyOutcome{Unsaved: true}, "state not saved: canceled by bob"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := a(run.Applying)
+			if c.why != "" {
+				r.Stop, r.StopWhy = run.Canceled, c.why
+			}
+			c.out.Asked = true
+			change, err := run.SettleApply(snapshot(r), r.ID, c.out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := change.Runs[0].Reason; got != c.want {
+				t.Errorf("Reason = %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 func TestBatchIsWhatWasConfirmedTogether(t *testing.T) {
 	t.Parallel()
 	r := a(run.Applied)

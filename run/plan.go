@@ -52,6 +52,7 @@ func Recheck(s Snapshot) Change {
 type PlanOutcome struct {
 	Failed    string // one sentence; empty: it planned
 	Lost      bool   // the execution vanished: plan again
+	Stopped   bool   // its server had to stop: plan again
 	Unlock    string // it failed because an earlier plan of ours left this lock in the backend: free it and plan again, once
 	Unchanged bool
 	Planned   Run // the fields a plan fills in: Tool, digests, Blobs, Counts, NoBackend, Settings.Backend
@@ -117,6 +118,8 @@ func (o PlanOutcome) action(r Run) (Action, string) {
 		return ActFail, fmt.Sprintf("its execution was lost %d times; is the machine short of memory?", r.Attempt)
 	case o.Lost:
 		return ActRequeue, "planned again: its execution was lost"
+	case o.Stopped:
+		return ActRequeue, "planned again: its server was stopped"
 	case o.Failed != "":
 		return ActFail, o.Failed
 	case o.Unchanged:

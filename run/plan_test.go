@@ -57,6 +57,8 @@ func TestSettlePlan(t *testing.T) {
 		"FailedSaysWhy":                     {a(run.Planning), run.PlanOutcome{Failed: "plan failed"}, run.Failed},
 		"LostTooOftenFails":                 {tenth, run.PlanOutcome{Lost: true}, run.Failed},
 		"LostIsPlannedAgain":                {a(run.Planning), run.PlanOutcome{Lost: true}, run.Queued},
+		"StoppedIsPlannedAgain":             {a(run.Planning), run.PlanOutcome{Stopped: true}, run.Queued},
+		"CancelWinsOverAStop":               {stopped(run.Canceled), run.PlanOutcome{Stopped: true}, run.Canceled},
 		"SupersedeWinsOverSuccess":          {stopped(run.Superseded), run.PlanOutcome{}, run.Superseded},
 		"CancelWinsOverLoss":                {stopped(run.Canceled), run.PlanOutcome{Lost: true}, run.Canceled},
 		"MergeThatMayAppliesByItself":       {merge, run.PlanOutcome{Confirm: "bob"}, run.Confirmed},

@@ -227,7 +227,7 @@ type Outbox interface {
 	// Posted records success for the Wanted that p carries: Digest, External; Attempts and Error are cleared. A Wanted that grew
 	// meanwhile stays due. When stamp is given, those runs' Posted time is set if it was zero.
 	Posted(ctx context.Context, p Posting, stamp ...ID) error
-	// Unposted records a failed attempt: Attempts, NextAt, Dead, Error of p.
+	// Unposted records a failed attempt: Attempts, NextAt (on this machine's clock), Dead, Error of p.
 	Unposted(ctx context.Context, p Posting) error
 	// Postings lists postings, whether they are due or not, newest first.
 	Postings(ctx context.Context, f PostingFilter) ([]Posting, error)

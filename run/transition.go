@@ -22,7 +22,6 @@ var transitions = map[State]map[Action]State{
 		ActRequeue:   Queued,
 		ActCancel:    Canceled,   // once its execution has ended
 		ActSupersede: Superseded, // once its execution has ended
-		ActStop:      Planning,
 		ActAdopt:     Planning,
 	},
 	Planned: {
@@ -42,7 +41,6 @@ var transitions = map[State]map[Action]State{
 		ActFail:      Failed,
 		ActInterrupt: Interrupted,
 		ActSupersede: Superseded, // the tool itself refused the plan as stale: nothing was done
-		ActStop:      Applying,
 		ActAdopt:     Applying,
 	},
 	Interrupted: {

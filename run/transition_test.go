@@ -16,7 +16,7 @@ var states = []run.State{
 
 var actions = []run.Action{
 	run.ActRevise, run.ActClaimPlan, run.ActPlanned, run.ActUnchanged, run.ActFail, run.ActRequeue, run.ActConfirm, run.ActClaimApply,
-	run.ActApplied, run.ActInterrupt, run.ActAcknowledge, run.ActCancel, run.ActSupersede, run.ActStop, run.ActAdopt, run.ActUnconfirm,
+	run.ActApplied, run.ActInterrupt, run.ActAcknowledge, run.ActCancel, run.ActSupersede, run.ActAdopt, run.ActUnconfirm,
 	run.ActClose, run.ActMerge, run.ActOverride, run.ActUnlock, run.ActRejudge,
 }
 

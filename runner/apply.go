@@ -13,9 +13,9 @@ import (
 	"github.com/planlatch/planlatch/views"
 )
 
-func (r *Runner) applyPhase(running run.Run) phase {
-	p := phase{name: "apply", run: running}
-	p.prepare = func(ctx context.Context) (prepared, error) { return r.prepareApply(ctx, running) }
+func (r *Runner) applyPhase(running run.Run, claimed time.Time) phase {
+	p := phase{name: "apply", run: running, claimed: claimed}
+	p.prepare = func(ctx context.Context) (prepared, error) { return r.prepareApply(ctx, p) }
 	p.settle = func(ctx context.Context, e ending) error { return r.settleApply(ctx, p, e) }
 	return p
 }
@@ -24,8 +24,9 @@ func (r *Runner) applyPhase(running run.Run) phase {
 const judgedFor = time.Minute
 
 // prepareApply lays out the stored plan file, whose bytes must be the reviewed ones.
-func (r *Runner) prepareApply(ctx context.Context, running run.Run) (prepared, error) {
-	if time.Since(running.ApplyStarted) > judgedFor { // we died between claim and start, and were away
+func (r *Runner) prepareApply(ctx context.Context, p phase) (prepared, error) {
+	running := p.run
+	if p.claimed.IsZero() || time.Since(p.claimed) > judgedFor { // we died between claim and start, and were away, or could not start for long
 		gates, _ := r.gates(ctx, running.Waiting())
 		for _, g := range gates {
 			if !g.Holds {
@@ -90,9 +91,9 @@ func (r *Runner) settleApply(ctx context.Context, p phase, e ending) error {
 		o = refused(p.run, &staleness{"the state has moved since the plan"})
 		o.Blobs = map[string]string{}
 	case killed(e.result):
-		o.Interrupted, o.Reason = true, why(e, steps)
+		o.Interrupted, o.Asked, o.Reason = true, asked(e.result), why(e, steps)
 	default:
-		o.Reason = why(e, steps)
+		o.Asked, o.Reason = asked(e.result), why(e, steps)
 	}
 	if !o.Applied {
 		kept.Failure = tail(e.log)
@@ -160,6 +161,11 @@ func killed(res executor.Result) bool {
 		return true
 	}
 	return len(res.Steps) > 0 && res.Steps[len(res.Steps)-1].Exit < 0
+}
+
+// asked says whether an execution ended because we asked it to.
+func asked(res executor.Result) bool {
+	return res.Ended == executor.EndCanceled || res.Ended == executor.EndKilled && res.Reason == executor.KilledOnRequest
 }
 
 func (r *Runner) keptPlan(ctx context.Context, of run.Run) (report.Plan, error) {

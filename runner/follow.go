@@ -19,6 +19,7 @@ import (
 type phase struct {
 	name    string // plan | apply
 	run     run.Run
+	claimed time.Time // by this process, on its own clock; zero: by an earlier one
 	prepare func(ctx context.Context) (prepared, error)
 	settle  func(ctx context.Context, e ending) error
 }
@@ -36,6 +37,7 @@ type ending struct {
 	lost   error  // executor.ErrLost: it vanished
 	failed string // it never started: why, in one sentence
 	stale  error  // an apply that never started because its plan cannot be applied any more: why
+	early  bool   // it never started, because it was asked to end: failed or stale says by whom
 	log    string // the redacted log
 }
 
@@ -47,11 +49,11 @@ func (e *refusal) Error() string { return e.text }
 func refuse(format string, args ...any) error { return &refusal{fmt.Sprintf(format, args...)} }
 
 // follow brings a running run to its end: it attaches to the execution, or starts it if it never was, and settles. When ctx ends first the
-// execution goes on and the next life of this node follows it.
-func (r *Runner) follow(ctx context.Context, running run.Run) {
+// execution goes on and the next life of this node follows it. claimed is when this process claimed the run; zero if it did not.
+func (r *Runner) follow(ctx context.Context, running run.Run, claimed time.Time) {
 	p := r.planPhase(running)
 	if running.State == run.Applying {
-		p = r.applyPhase(running)
+		p = r.applyPhase(running, claimed)
 	}
 	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
 		// What was listed or claimed a moment ago may be settled by now, and its execution removed.
@@ -66,7 +68,7 @@ func (r *Runner) follow(ctx context.Context, running run.Run) {
 			return
 		}
 		r.complain(ctx, p.name+" of run "+string(running.ID), err)
-		if !r.later(ctx, wait) {
+		if !r.later(ctx, r.ends(running.State), wait) {
 			return
 		}
 	}
@@ -105,7 +107,15 @@ func (r *Runner) carry(ctx context.Context, p phase) error {
 
 // start prepares and starts an execution that never was, and follows it.
 func (r *Runner) start(ctx context.Context, p phase, name executor.Name) (ending, error) {
-	ready, err := p.prepare(ctx)
+	preparing, release := r.ends(p.run.State).bound(ctx)
+	defer release()
+	ready, err := p.prepare(preparing)
+	if err == nil {
+		defer ready.done()
+	}
+	if e, fault := r.unwanted(ctx, p); fault != nil || e.early {
+		return e, fault
+	}
 	var no *refusal
 	var old *staleness
 	switch {
@@ -116,7 +126,6 @@ func (r *Runner) start(ctx context.Context, p phase, name executor.Name) (ending
 	case err != nil:
 		return ending{}, fmt.Errorf("prepare: %w", err)
 	}
-	defer ready.done()
 	err = r.Exec.Start(ctx, ready.spec, ready.secrets)
 	if err != nil && !errors.Is(err, executor.ErrExists) {
 		if ctx.Err() != nil || disk.Full(err) || r.crowded() { // nothing runs, and the name may be used again

@@ -223,7 +223,7 @@ func TestAPlanThatWasAlteredAfterItsClaimIsNotApplied(t *testing.T) {
 	if _, err := d.plan(t.Context(), claimed); !errors.Is(err, errAltered) {
 		t.Fatalf("plan() error = %v, want that it was altered", err)
 	}
-	p := d.applyPhase(claimed)
+	p := d.applyPhase(claimed, time.Now())
 	if err := p.settle(t.Context(), ending{stale: errAltered}); err != nil {
 		t.Fatal(err)
 	}

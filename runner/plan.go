@@ -80,6 +80,8 @@ func (r *Runner) settlePlan(ctx context.Context, p phase, e ending) error {
 	switch {
 	case e.lost != nil || e.result.Ended == executor.EndLost:
 		o.Lost = true
+	case e.early || asked(e.result): // what people asked for is in the run, and wins; else the server had to stop
+		o.Stopped = true
 	case e.failed == "" && e.result.OK(len(r.sequence(ground{run: p.run}, "plan"))):
 		var err error
 		if o, err = r.judged(ctx, p, e); err != nil {

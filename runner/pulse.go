@@ -51,14 +51,20 @@ func (r *Runner) steady() bool {
 	return !r.pulse.since.IsZero() && time.Since(r.pulse.since) >= min(calm, r.o.NodeTimeout)
 }
 
-// later waits before another try: for the time given, or until the database is back. It returns false when ctx ended.
-func (r *Runner) later(ctx context.Context, wait time.Duration) bool {
+// later waits before another try: for the time given, or until the database is back, or until what is tried is asked to end. It returns false
+// when ctx ended.
+func (r *Runner) later(ctx context.Context, end *latch, wait time.Duration) bool {
 	r.mu.Lock()
 	back := r.pulse.back
 	r.mu.Unlock()
+	var asked <-chan struct{}
+	if !end.isShut() { // else it was asked before, and waits like all others
+		asked = end.done
+	}
 	select {
 	case <-ctx.Done():
 		return false
+	case <-asked:
 	case <-back:
 	case <-time.After(wait):
 	}

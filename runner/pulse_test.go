@@ -45,7 +45,7 @@ func TestNobodyIsTakenForGoneRightAfterAnOutage(t *testing.T) {
 						r.beat(t.Context())
 					}
 				}
-				asks := func() bool { return r.watch(t.Context()) != nil }
+				asks := func() bool { _, err := r.watch(t.Context()); return err != nil }
 				live(tick)
 				if asks() {
 					t.Error("a node that has just come looks for orphans: it may be the first one back")
@@ -79,7 +79,7 @@ func TestWhatWaitsForTheDatabaseGoesOnWhenItIsBack(t *testing.T) {
 		waited := make(chan time.Duration, 1)
 		begun := time.Now()
 		go func() {
-			r.later(t.Context(), time.Hour)
+			r.later(t.Context(), &r.draining, time.Hour)
 			waited <- time.Since(begun)
 		}()
 		synctest.Wait()

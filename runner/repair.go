@@ -28,9 +28,14 @@ func (r *Runner) PushState(ctx context.Context, of run.Run) (failed string, err 
 		return "its state is being pushed already", nil
 	}
 	defer r.release(of.ID)
+	if r.draining.isShut() { // looked at only now, so that a drain which begins later waits for us
+		return "the server is stopping: push it again when it is back", nil
+	}
 	defer r.borrow(of.ID)()
 	ctx, cancel := context.WithTimeout(ctx, pushTimeout)
 	defer cancel()
+	ctx, release := r.hurrying.bound(ctx)
+	defer release()
 	ready, err := r.preparePush(ctx, of)
 	var no *refusal
 	switch {
@@ -61,8 +66,9 @@ func (r *Runner) PushState(ctx context.Context, of run.Run) (failed string, err 
 // release lets go of a run that hold marked.
 func (r *Runner) release(id run.ID) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	delete(r.active, id)
+	r.mu.Unlock()
+	r.poke()
 }
 
 // preparePush lays out the kept state where the apply ran.

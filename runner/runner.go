@@ -91,20 +91,28 @@ type Runner struct {
 
 	mu        sync.Mutex
 	active    map[run.ID]bool
-	lent      map[run.ID]int // whose source something beside it works with
-	short     string         // why no run starts here
-	toldShort bool           // whether people were told that there is a reason
+	asked     map[run.ID]time.Time // when this process first asked an execution to end
+	lent      map[run.ID]int       // whose source something beside it works with
+	short     string               // why no run starts here
+	toldShort bool                 // whether people were told that there is a reason
 	wg        sync.WaitGroup
 	free      chan struct{} // a token per idle worker
-	wake      chan struct{} // a run ended here
+	wake      chan struct{} // a run ended here, or Drain was called
 	pulse     pulse
+
+	draining latch // nothing starts, plans end
+	hurrying latch // applies end too
 
 	trees sync.RWMutex // held for reading by who extracts, alone by who removes
 }
 
 // New returns a Runner that does nothing until Run.
 func New(p Parts, o Options) *Runner {
-	r := &Runner{Parts: p, o: o, active: map[run.ID]bool{}, lent: map[run.ID]int{}, free: make(chan struct{}, o.Workers), wake: make(chan struct{}, 1)}
+	r := &Runner{
+		Parts: p, o: o, active: map[run.ID]bool{}, asked: map[run.ID]time.Time{}, lent: map[run.ID]int{},
+		free: make(chan struct{}, o.Workers), wake: make(chan struct{}, 1),
+		draining: latch{done: make(chan struct{})}, hurrying: latch{done: make(chan struct{})},
+	}
 	r.pulse.back = make(chan struct{})
 	for range o.Workers {
 		r.free <- struct{}{}
@@ -121,8 +129,8 @@ const (
 	unattended = time.Minute
 )
 
-// Run works until ctx ends, then lets go of what is running, which goes on without us, and returns once nothing of ours does.
-// kicks wakes it early.
+// Run works until ctx ends, then lets go of what is running, which goes on without us, and returns once nothing of ours does. After Drain it
+// returns by itself, once nothing is running. kicks wakes it early.
 func (r *Runner) Run(ctx context.Context, kicks <-chan struct{}) error {
 	defer r.wg.Wait()
 	r.wg.Go(func() { r.rejudge(ctx) })
@@ -131,14 +139,21 @@ func (r *Runner) Run(ctx context.Context, kicks <-chan struct{}) error {
 	var adopted time.Time
 	for {
 		r.beat(ctx)
-		if now := time.Now(); now.Sub(adopted) >= tick { // stops and strays need no more than a look per second
+		ending := r.draining.isShut()
+		if now := time.Now(); ending || now.Sub(adopted) >= tick { // stops and strays need no more than a look per second
 			adopted = now
-			if err := r.watch(ctx); err != nil {
+			owned, err := r.watch(ctx)
+			if err != nil {
 				r.complain(ctx, "watch running executions", err)
 			}
+			if ending && err == nil && owned == 0 && r.idle() { // in this order: what was claimed since is followed
+				return nil
+			}
 		}
-		if err := r.claim(ctx); err != nil {
-			r.complain(ctx, "claim runs", err)
+		if !ending {
+			if err := r.claim(ctx); err != nil {
+				r.complain(ctx, "claim runs", err)
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -156,34 +171,35 @@ func (r *Runner) complain(ctx context.Context, doing string, err error) {
 	}
 }
 
-// watch follows running runs of this node that nobody follows, passes on requests to stop, and settles runs of nodes that are gone.
-func (r *Runner) watch(ctx context.Context) error {
-	owned, err := r.Store.Owned(ctx, r.o.Node.ID)
+// watch follows running runs of this node that nobody follows, passes on requests to stop, and settles runs of nodes that are gone. owned is
+// how many runs of this node are running.
+func (r *Runner) watch(ctx context.Context) (owned int, err error) {
+	ours, err := r.Store.Owned(ctx, r.o.Node.ID)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	for _, running := range owned {
-		if running.Stop != "" {
+	for _, running := range ours {
+		if running.Stop != "" || r.ends(running.State).isShut() {
 			r.stop(ctx, running)
 		}
 		if r.hold(running.ID) {
 			r.Log.Info("following a run again", "run", running.ID, "state", running.State)
-			r.go_(func() { r.follow(ctx, running) }, running.ID, false)
+			r.go_(func() { r.follow(ctx, running, time.Time{}) }, running.ID, false)
 		}
 	}
 	if !r.steady() {
-		return nil
+		return len(ours), nil
 	}
 	orphans, err := r.Store.Orphans(ctx, r.o.NodeTimeout)
 	if err != nil {
-		return err
+		return len(ours), err
 	}
 	for _, o := range orphans {
 		if o.Node != r.o.Node.ID {
 			r.orphaned(ctx, o)
 		}
 	}
-	return nil
+	return len(ours), nil
 }
 
 // orphaned settles a run whose node is gone: a plan is planned again, an apply waits for a person, because it may still run over there.
@@ -196,32 +212,6 @@ func (r *Runner) orphaned(ctx context.Context, o run.Run) {
 	})
 	if err != nil && !errors.Is(err, run.ErrMoved) {
 		r.complain(ctx, "settle a run of a lost node", err)
-	}
-}
-
-// stop passes a request to end on to the execution: an interrupt, and a kill once the grace is over.
-func (r *Runner) stop(ctx context.Context, running run.Run) {
-	grace := r.o.PlanGrace
-	if running.State == run.Applying {
-		grace = r.o.ApplyGrace
-	}
-	kill := !running.Deadline.IsZero() && time.Now().After(running.Deadline)
-	if !kill { // the deadline of a stopped run becomes the end of its grace, once
-		limit := time.Now().Add(grace)
-		if running.Deadline.After(limit) {
-			err := r.advance(ctx, running, func(s run.Snapshot) (run.Change, error) {
-				shortened := s.Runs[0]
-				shortened.Deadline = limit
-				return run.Change{Action: run.ActStop, Runs: []run.Run{shortened}}, nil
-			})
-			if err != nil {
-				r.complain(ctx, "shorten the deadline of a stopped run", err)
-			}
-		}
-	}
-	err := r.Exec.Cancel(ctx, executor.Name(running.Execution), kill)
-	if err != nil && !errors.Is(err, executor.ErrAbsent) {
-		r.complain(ctx, "cancel an execution", err)
 	}
 }
 
@@ -301,14 +291,12 @@ func (r *Runner) go_(f func(), id run.ID, worker bool) {
 		defer func() {
 			r.mu.Lock()
 			delete(r.active, id)
+			delete(r.asked, id)
 			r.mu.Unlock()
 			if worker {
 				r.free <- struct{}{}
 			}
-			select {
-			case r.wake <- struct{}{}:
-			default:
-			}
+			r.poke()
 		}()
 		f()
 	})
@@ -322,15 +310,18 @@ func (r *Runner) take(ctx context.Context, waiting run.Run) {
 		claimed, err = r.claimApply(ctx, waiting)
 	} else {
 		claimed, err = r.advanced(ctx, waiting, func(s run.Snapshot) (run.Change, error) {
+			if r.draining.isShut() {
+				return run.Change{}, errDraining
+			}
 			return run.ClaimPlan(s, waiting.ID, run.Owner{Node: r.o.Node.ID, Deadline: s.Now.Add(r.o.PlanTimeout)})
 		})
 	}
 	switch {
-	case errors.Is(err, run.ErrMoved), errors.Is(err, run.ErrPaused):
+	case errors.Is(err, run.ErrMoved), errors.Is(err, run.ErrPaused), errors.Is(err, errDraining):
 	case err != nil:
 		r.complain(ctx, "claim a run", err)
 	case claimed.State.Running():
-		r.follow(ctx, claimed)
+		r.follow(ctx, claimed, time.Now())
 	}
 }
 
@@ -346,6 +337,9 @@ func (r *Runner) claimApply(ctx context.Context, waiting run.Run) (run.Run, erro
 	}
 	gates, anew := r.gates(ctx, waiting)
 	return r.advanced(ctx, waiting, func(s run.Snapshot) (run.Change, error) {
+		if r.draining.isShut() {
+			return run.Change{}, errDraining
+		}
 		gates := slices.DeleteFunc(slices.Clone(gates), func(g run.Gate) bool { return g.Name == run.GatePaused })
 		if p := facts.Paused(s.Pauses, repo, s.Runs[0]); p != nil {
 			gates = append(gates, run.PauseGate(*p))

@@ -23,6 +23,9 @@ func (r *Runner) ForceUnlock(ctx context.Context, key string) error {
 	if err := json.Unmarshal([]byte(key), &f); err != nil {
 		return nil //nolint:nilerr // a job of another release; the person will ask again
 	}
+	if r.draining.isShut() {
+		return errDraining // the job is done by another replica, or after the restart
+	}
 	stopped, err := r.Store.Run(ctx, f.Run)
 	if errors.Is(err, run.ErrNotFound) {
 		return nil

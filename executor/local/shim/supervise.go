@@ -131,7 +131,7 @@ func (s *supervision) request(r byte) {
 		}
 		s.ask()
 	case RequestKill:
-		s.kill(executor.EndKilled, "killed on request")
+		s.kill(executor.EndKilled, executor.KilledOnRequest)
 	}
 }
 
