@@ -58,9 +58,11 @@ const (
 func (n *Notifier) Run(ctx context.Context, kicks <-chan struct{}) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	n.mu.Lock()
 	n.active, n.sent = map[int64]bool{}, map[int64]time.Time{}
 	n.speaking, n.quiet, n.sights = map[string]bool{}, map[string]time.Time{}, map[run.PullID]sight{}
 	n.failed = map[string]int{}
+	n.mu.Unlock()
 	free := make(chan struct{}, abreast)
 	every := time.NewTicker(tick)
 	defer every.Stop()
@@ -119,6 +121,30 @@ func (n *Notifier) due(ctx context.Context) ([]run.Posting, error) {
 		return nil, err
 	}
 	return n.Store.Due(ctx, atOnce)
+}
+
+// Flush returns once nothing is due and nothing is being sent, or when ctx ends, while Run works. What a host did not take stays for the next
+// start, and what another process sends is its concern.
+func (n *Notifier) Flush(ctx context.Context) {
+	look := time.NewTicker(tick / 20)
+	defer look.Stop()
+	for {
+		due, err := n.due(ctx)
+		if err == nil && len(due) == 0 && !n.sending() { // in this order: what was due and is not any more was sent, or is
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+	}
+}
+
+func (n *Notifier) sending() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.active) > 0
 }
 
 // aside sends a posting of a chat channel, which never keeps the others waiting. One whose channel is quiet for long is put off, so that a

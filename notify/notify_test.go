@@ -93,6 +93,8 @@ type desk struct {
 	host  *host
 	pull  run.Pull
 	repo  run.Repo
+
+	notifier *notify.Notifier
 }
 
 // open starts a notifier on a real store with one open pull request.
@@ -120,6 +122,7 @@ func open(t *testing.T) *desk {
 		},
 	}
 	n := &notify.Notifier{Store: d.store, Views: viewer, Hosts: hosts, Log: log}
+	d.notifier = n
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(ctx, d.store.Kicks()) }()
@@ -202,6 +205,21 @@ func TestTheSummaryIsOneCommentThatStaysCurrent(t *testing.T) {
 	d.until("that the plan failed", func(h *host) bool { return strings.Contains(h.comments["c1"], "**failed**") })
 	if n := len(d.host.comments); n != 1 {
 		t.Errorf("%d comments, want the one that is edited: %q", n, d.host.comments)
+	}
+}
+
+func TestAFlushReturnsWhenAllThatWasDueHasLeft(t *testing.T) {
+	t.Parallel()
+	d := open(t)
+	runs := d.revise(head, "network", "dns")
+	d.fails(runs[0].ID) // while the other still goes on edits come a second apart
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	d.notifier.Flush(ctx)
+	d.host.mu.Lock()
+	defer d.host.mu.Unlock()
+	if len(d.host.comments) != 1 || !strings.Contains(d.host.comments["c1"], "plan failed") || ctx.Err() != nil {
+		t.Errorf("comments %q after %v, want the one that tells the failure", d.host.comments, ctx.Err())
 	}
 }
 
