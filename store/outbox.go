@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/uptrace/bun"
 
@@ -180,7 +181,14 @@ func (s *Store) Posted(ctx context.Context, p run.Posting, stamp ...run.ID) erro
 // Unposted records a failed attempt. A posting that was wanted again meanwhile does not die of it.
 func (s *Store) Unposted(ctx context.Context, p run.Posting) error {
 	return s.write(ctx, "record failed posting", "", func(ctx context.Context, t *tx) error {
-		res, err := t.NewUpdate().Model((*postingRow)(nil)).Set("attempts = ?", p.Attempts).Set("next_at = ?", micros(p.NextAt)).
+		now, err := t.stamp(ctx)
+		if err != nil {
+			return err
+		}
+		if !p.NextAt.IsZero() { // a wait from now: the caller's clock is not the one that Due goes by
+			now += time.Until(p.NextAt).Microseconds()
+		}
+		res, err := t.NewUpdate().Model((*postingRow)(nil)).Set("attempts = ?", p.Attempts).Set("next_at = ?", now).
 			Set("dead = ? AND wanted = ?", p.Dead, p.Wanted).Set("error = ?", clean(p.Error)).Where("id = ?", p.ID).Exec(ctx)
 		if err != nil {
 			return err
