@@ -30,6 +30,7 @@ const (
 	asServer = "PLANLATCH_E2E_SERVE" // in the environment of a child: the server.yaml to serve
 	asHelper = "PLANLATCH_E2E_SHIM"  // in the environment of a child: the planlatch-shim to execute runs with
 	killFile = "PLANLATCH_E2E_KILL"  // in the environment of a child: where it keeps at which commits it died already
+	asFirst  = "PLANLATCH_E2E_FIRST" // in the environment of a child: it is process 1 and mounts its own /proc
 	patience = 3 * time.Minute       // of a loaded machine; seconds are usual
 )
 
@@ -74,8 +75,16 @@ func withHelper(test func() int) int {
 
 // serve is the child: a real server whose kill points may kill it.
 func serve(file string, env map[string]string) int {
+	if env[asFirst] != "" {
+		if err := ownProc(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 3
+		}
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
+	again := make(chan os.Signal, 2)
+	defer context.AfterFunc(ctx, func() { signal.Notify(again, syscall.SIGTERM, os.Interrupt) })()
 	cfg, err := config.Load(file, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -83,7 +92,7 @@ func serve(file string, env map[string]string) int {
 	}
 	s, err := app.NewServer(ctx, cfg, app.ServerOptions{
 		Env: env, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo})), Kill: killer(env[killFile]),
-		Shim: env[asHelper], Reconcile: 3 * time.Second,
+		Shim: env[asHelper], Reconcile: 3 * time.Second, Again: again,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -94,6 +103,35 @@ func serve(file string, env map[string]string) int {
 		return 3
 	}
 	return 0
+}
+
+// ownProc shows this process the PID namespace that it is process 1 of, as a container's /proc does.
+func ownProc() error {
+	if pid := os.Getpid(); pid != 1 {
+		return fmt.Errorf("the server has pid %d, want 1", pid)
+	}
+	if err := syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	if err := syscall.Mount("proc", "/proc", "proc", syscall.MS_NOSUID|syscall.MS_NODEV|syscall.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("mount /proc: %w", err)
+	}
+	return nil
+}
+
+// process is how a server's process is made. It leads a group, as one that a shell starts; and it dies with the thread that started it, and
+// so with a test that was killed.
+func (w *world) process() *syscall.SysProcAttr {
+	a := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if w.alone {
+		a.Cloneflags = syscall.CLONE_NEWPID | syscall.CLONE_NEWNS
+	}
+	if w.alone && os.Getuid() != 0 { // root in there, who may mount
+		a.Cloneflags |= syscall.CLONE_NEWUSER
+		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+	}
+	return a
 }
 
 // killer kills the process once before and once after every commit of a story, and at those that a story makes often again and again, but
@@ -148,11 +186,11 @@ func (w *world) start() {
 }
 
 func (w *world) keep(ready chan struct{}) {
-	runtime.LockOSThread() // a child dies with the thread that started it, and so with a test that was killed
+	runtime.LockOSThread() // see process
 	for {
 		cmd := exec.Command(os.Args[0]) //nolint:noctx // ended by stop
 		cmd.Env, cmd.Stderr, cmd.Stdout = w.env, w.log, w.log
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		cmd.SysProcAttr = w.process()
 		if err := cmd.Start(); err != nil {
 			w.ended <- err
 			return
@@ -211,6 +249,33 @@ func (w *world) stop() {
 	case <-time.After(30 * time.Second):
 		w.t.Error("the server did not stop within 30 s of SIGTERM")
 		w.log.kill()
+	}
+}
+
+// signal sends a signal to the server; group: to all of its process group, as a terminal does.
+func (w *world) signal(s syscall.Signal, group bool) {
+	w.t.Helper()
+	w.log.mu.Lock()
+	pid := w.log.process.Pid
+	w.log.mu.Unlock()
+	if group {
+		pid = -pid
+	}
+	if err := syscall.Kill(pid, s); err != nil {
+		w.t.Fatalf("signal the server: %v", err)
+	}
+}
+
+// exits waits until the server has ended by itself, and returns how.
+func (w *world) exits(within time.Duration) error {
+	w.t.Helper()
+	select {
+	case err := <-w.ended:
+		w.ended <- err // for stop
+		return err
+	case <-time.After(within):
+		w.t.Fatalf("the server did not end within %s:\n%s", within, w.log)
+		return nil
 	}
 }
 

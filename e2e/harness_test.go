@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/planlatch/planlatch/git"
 	"github.com/planlatch/planlatch/vcs"
 	"github.com/planlatch/planlatch/vcs/vcstest"
 )
@@ -27,6 +28,7 @@ type world struct {
 	url    string
 
 	env   []string
+	alone bool // the server is process 1 of a PID namespace of its own, as in a container
 	log   *logBuffer
 	ended chan error
 }
@@ -41,6 +43,8 @@ type rules struct {
 	network  string // YAML below network:
 	waits    string // execution.lock_timeout; 1m when empty
 	requires string // requirements, as a YAML list
+	alone    bool   // the server is process 1 of a PID namespace of its own
+	executes string // further lines of YAML below execution:
 }
 
 // begin makes people, a repository with a first commit, and a server that listens to it.
@@ -63,6 +67,9 @@ func begin(t *testing.T, files map[string]string, r rules) *world {
 	w.start()
 	t.Cleanup(func() {
 		w.stop()
+		if err := git.RemoveExport(filepath.Join(w.dir, "data", "work")); err != nil { // an ordinary user cannot remove what is read-only
+			t.Error(err)
+		}
 		if t.Failed() {
 			t.Logf("server log:\n%s", w.log)
 			if killed, err := os.ReadFile(filepath.Join(w.dir, "killed")); err == nil {
@@ -123,16 +130,20 @@ admin_token: the-admin-token-of-the-tests
   lock_timeout: %s
   binds: [{path: %s, write: true}]
   cancel_grace: {plan: 5s, apply: 10s}
+  %s
 defaults:
   apply: %s
   requirements: {apply: %s}
 %s
 %s
-`, r.network, r.waits, w.states, r.apply, r.requires, strings.ReplaceAll(r.policies, "%s", login(w.carol)), r.extra)
+`, r.network, r.waits, w.states, r.executes, r.apply, r.requires, strings.ReplaceAll(r.policies, "%s", login(w.carol)), r.extra)
 	if err := os.WriteFile(filepath.Join(w.dir, "server.yaml"), []byte(server), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	w.env = append(os.Environ(), asServer+"="+filepath.Join(w.dir, "server.yaml"), "PLANLATCH_TOFU="+tofu(t), "CANARY=a canary in the server's environment")
+	if w.alone = r.alone; w.alone {
+		w.env = append(w.env, asFirst+"=yes")
+	}
 	if r.kill {
 		w.env = append(w.env, killFile+"="+filepath.Join(w.dir, "killed"))
 	}
