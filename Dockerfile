@@ -29,6 +29,6 @@ COPY LICENSE /usr/share/doc/planlatch/LICENSE
 USER 10001:10001
 VOLUME /var/lib/planlatch
 EXPOSE 8090
-# Stop this container only while nothing applies (docs/operating.md): the end of process 1 ends every execution with it.
+# The end of process 1 ends every execution with it, so a stop waits for applies: give it the time (docs/operating.md, Stopping).
 ENTRYPOINT ["/usr/local/bin/planlatch"]
 CMD ["serve", "--config", "/etc/planlatch/server.yaml"]

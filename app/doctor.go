@@ -34,7 +34,8 @@ func (c *doctorCmd) Run(ctx context.Context, t *terminal) error {
 	}
 	d.good("configuration", "%s", c.Config)
 	for _, check := range []func(context.Context, *config.Config){
-		d.unused, d.data, d.disk, d.port, d.database, d.blobs, d.git, d.tools, d.providers, d.policies, d.sandbox, d.hosts, d.chat, d.credentials,
+		d.unused, d.data, d.disk, d.port, d.database, d.blobs, d.git, d.tools, d.providers, d.policies, d.sandbox, d.stopping, d.hosts, d.chat,
+		d.credentials,
 	} {
 		check(ctx, cfg)
 	}

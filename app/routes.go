@@ -59,8 +59,12 @@ func (s *Server) routes(hosts map[string]vcs.Host, viewer *views.Viewer, k keys)
 	return nil
 }
 
-// ready says whether the server can take and do work: its database answers.
+// ready says whether the server can take and do work: it is not stopping and its database answers.
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
+	if s.stopped.Load() {
+		answer(w, http.StatusServiceUnavailable, "stopping: nothing starts here any more")
+		return
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
 	if err := s.store.Ping(ctx); err != nil {

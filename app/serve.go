@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/planlatch/planlatch/config"
 )
@@ -24,7 +27,10 @@ func (c *serveCmd) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return usage(err)
 	}
-	s, err := NewServer(ctx, cfg, ServerOptions{Env: t.env, Log: log})
+	again := make(chan os.Signal, 2)
+	defer signal.Stop(again)
+	defer context.AfterFunc(ctx, func() { signal.Notify(again, os.Interrupt, syscall.SIGTERM) })() // those that come after the one that ended ctx
+	s, err := NewServer(ctx, cfg, ServerOptions{Env: t.env, Log: log, Again: again})
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -39,6 +40,7 @@ type ServerOptions struct {
 	Kill      func(point string) // called before and after every commit, for tests that kill the process there
 	Shim      string             // path of planlatch-shim; empty: beside our own program, else our own program
 	Reconcile time.Duration      // between two looks at what webhooks lost; 0: 5 minutes
+	Again     <-chan os.Signal   // brings further requests to stop, once the context of Run has ended; nil: there are none
 }
 
 // Server is a whole planlatch.
@@ -57,8 +59,14 @@ type Server struct {
 	notifier *notify.Notifier
 	handler  http.Handler
 	pages    *web.Handler
+	node     run.Node
 
 	caretaker *caretaker
+
+	handsOver bool   // a stop leaves executions to the next start
+	because   string // how that is known
+	again     <-chan os.Signal
+	stopped   atomic.Bool // a stop was asked for
 }
 
 // NewServer opens everything a server needs and listens, and does nothing yet. Close it by Run, or Close if Run is never called.
@@ -69,7 +77,8 @@ func NewServer(ctx context.Context, cfg *config.Config, o ServerOptions) (_ *Ser
 	if o.Reconcile == 0 {
 		o.Reconcile = 5 * time.Minute
 	}
-	s := &Server{cfg: cfg, log: o.Log, caretaker: &caretaker{data: cfg.Data, bounds: cfg.Disk, log: o.Log}}
+	s := &Server{cfg: cfg, log: o.Log, again: o.Again, caretaker: &caretaker{data: cfg.Data, bounds: cfg.Disk, log: o.Log}}
+	s.handsOver, s.because = handsOver(cfg, findPlace(ctx))
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -159,8 +168,7 @@ func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
 		return usage(fmt.Errorf("executor: %w", err))
 	}
 	s.tellWalls(ctx, exec)
-	node, err := nodeID(cfg.Data)
-	if err != nil {
+	if s.node, err = nodeID(cfg.Data); err != nil {
 		return err
 	}
 	mirrors := git.New(git.Options{Dir: filepath.Join(cfg.Data, "mirrors"), Log: s.log, Env: passed(cfg, o.Env)})
@@ -197,7 +205,7 @@ func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
 	}
 	s.runner = runner.New(runner.Parts{
 		Store: s.store, Exec: exec, Git: mirrors, Facts: gatherer, Tools: tools, Providers: providers, Policy: engine, Blobs: s.blobs, Log: s.log,
-	}, s.runnerOptions(node, keys, hosts, passed(cfg, o.Env)))
+	}, s.runnerOptions(s.node, keys, hosts, passed(cfg, o.Env)))
 	s.caretaker.store, s.caretaker.exec, s.caretaker.runner = s.store, exec, s.runner
 	s.caretaker.git, s.caretaker.providers, s.caretaker.tools = mirrors, providers, tools
 	s.store.Handle(operator.JobForceUnlock, s.runner.ForceUnlock)
@@ -224,7 +232,8 @@ func (s *Server) tellWalls(ctx context.Context, exec *local.Executor) {
 // URL is where the server listens, for tests and the demo that let the system choose the port.
 func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 
-// Run serves until ctx ends, then stops taking work and lets go of what runs, which goes on and is found again by the next start.
+// Run serves until ctx ends and then stops. Where executions outlive this process it lets go of them within seconds, and the next start finds
+// them again. Elsewhere it brings them to their end first, see drain, and serves meanwhile: webhooks are stored, pages and cancel work.
 func (s *Server) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
 	if err := local.Harden(); err != nil {
@@ -236,22 +245,37 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	}
 	server.RegisterOnShutdown(s.pages.Close)
 	s.caretaker.begin(ctx)
-	if err := s.store.Start(ctx); err != nil {
+	work, end := context.WithCancel(context.WithoutCancel(ctx)) // it outlasts ctx for as long as a stop takes
+	defer end()
+	if err := s.store.Start(work); err != nil {
 		return fmt.Errorf("start jobs: %w", err)
 	}
-	all, running := errgroup.WithContext(ctx)
+	all, running := errgroup.WithContext(work)
+	worked := make(chan struct{})
 	all.Go(func() error {
 		if err := server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve: %w", err)
 		}
 		return nil
 	})
-	all.Go(func() error { return s.runner.Run(running, s.store.Kicks()) })
+	all.Go(func() error {
+		defer close(worked)
+		return s.runner.Run(running, s.store.Kicks())
+	})
 	all.Go(func() error { return s.caretaker.run(running) })
 	all.Go(func() error { return s.notifier.Run(running, s.store.Kicks()) })
 	s.log.Info("planlatch serves", "address", s.URL(), "version", Version)
+	s.tellStop()
 	all.Go(func() error {
-		<-running.Done()
+		select {
+		case <-ctx.Done():
+			s.stopped.Store(true)
+			if !s.handsOver {
+				s.drain(running, worked)
+			}
+		case <-running.Done(): // something broke
+		}
+		end()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopping)
 		defer cancel()
 		return errors.Join(server.Shutdown(stop), s.store.Stop(stop))

@@ -90,6 +90,9 @@ type Execution struct {
 	// PlanTimeout and ApplyTimeout bound a phase. Defaults 30m and 2h.
 	PlanTimeout  time.Duration `yaml:"plan_timeout" least:"1"`
 	ApplyTimeout time.Duration `yaml:"apply_timeout" least:"1"`
+	// OnStop is what a stop of the server does with what runs: wait for applies, where their execution would end with this process; hand_over,
+	// where executions outlive it; or auto, the default: what fits the place where the server finds itself.
+	OnStop string `yaml:"on_stop" oneof:"auto wait hand_over"`
 	// ShutdownWait is how long a stop waits for applies that cannot outlive the process. Default: ApplyTimeout.
 	ShutdownWait time.Duration `yaml:"shutdown_wait" least:"0"`
 	// NodeTimeout is how long a silent node keeps its runs. Default 2m.
@@ -357,6 +360,7 @@ func Default(dataDir string) *Config {
 			Sandbox:      "required",
 			PlanTimeout:  30 * time.Minute,
 			ApplyTimeout: 2 * time.Hour,
+			OnStop:       "auto",
 			ShutdownWait: 2 * time.Hour,
 			NodeTimeout:  2 * time.Minute,
 			LockTimeout:  time.Minute,
