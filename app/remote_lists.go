@@ -81,7 +81,10 @@ func (c *runsCmd) one(ctx context.Context, t *terminal, s *client.Client) error 
 		say("changes", changes(d.Run))
 		say("tool", d.Tool)
 		say("confirmed by", d.ConfirmedBy)
-		say("held by", d.HeldBy)
+		say("waits for", d.HeldBy)
+		if d.State == "queued" || d.State == "confirmed" {
+			say("ahead", strconv.Itoa(d.Ahead))
+		}
 		say("waits", d.Waits)
 		for _, text := range d.Removed {
 			say("removed", text)

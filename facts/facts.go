@@ -106,7 +106,7 @@ func (g *Gatherer) Moments(ctx context.Context, now time.Time, pull run.Pull, sn
 		}
 		m.Head = base.head(ctx, r)
 		if by, held := s.holds[r.Project]; held && by != pull.ID {
-			m.HeldBy = g.name(ctx, by)
+			m.HeldBy = g.name(ctx, repo, by)
 		}
 		if r.State == run.Queued || r.State == run.Planned || r.State == run.Confirmed {
 			m.Fresh = base.fresh(ctx, r)
@@ -436,11 +436,16 @@ func (b *base) fetch(ctx context.Context, branch string) error {
 	return m.Fetch(ctx, remote, "refs/heads/"+branch)
 }
 
-// name writes a pull as people do.
-func (g *Gatherer) name(ctx context.Context, id run.PullID) string {
+// name writes a pull as people of a repository do.
+func (g *Gatherer) name(ctx context.Context, here run.Repo, id run.PullID) string {
 	p, err := g.Store.Pull(ctx, id)
 	if err != nil {
 		return "another pull request"
+	}
+	if p.Repo != here.ID { // it holds the same state
+		if repo, err := g.Store.Repo(ctx, p.Repo); err == nil {
+			return fmt.Sprintf("%s#%d", repo.Name, p.Number)
+		}
 	}
 	return fmt.Sprintf("#%d", p.Number)
 }

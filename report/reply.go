@@ -288,6 +288,7 @@ func (v View) explain(p *page) {
 		p.text(fmt.Sprintf("%s selected for %s:", count(len(lines), "project", "projects"), of))
 	}
 	p.list(lines)
+	p.list(v.waiting())
 	p.list(v.notes())
 	var asides []string
 	for _, a := range v.Asides {
@@ -297,6 +298,20 @@ func (v View) explain(p *page) {
 		p.text("Not selected:")
 		p.list(asides)
 	}
+}
+
+// waiting says of what is in the queue what it waits for.
+func (v View) waiting() []string {
+	var out []string
+	for _, p := range v.sorted() {
+		switch {
+		case p.Run.State == run.Confirmed:
+			out = append(out, "- the apply of "+code(p.Run.Label)+" is confirmed"+waitWords(p))
+		case p.Run.State == run.Queued:
+			out = append(out, "- the plan of "+code(p.Run.Label)+" is queued"+waitWords(p))
+		}
+	}
+	return out
 }
 
 func (v View) notes() []string {

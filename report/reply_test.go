@@ -49,5 +49,12 @@ func TestReplies(t *testing.T) {
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	all := stories(t)
-	golden(t, "explain.md", report.Explain(all["skipped"], githubLimit)+"\n== none\n"+report.Explain(view(), githubLimit))
+	waits := func(label string, in run.State, held string, ahead int) report.Project {
+		return report.Project{Run: run.Run{Label: label, Dir: label, State: in}, HeldBy: held, Position: ahead}
+	}
+	queue := report.Explain(view(
+		waits("network", run.Confirmed, "#12", 4), waits("dns", run.Queued, "#15 (interrupted)", 0), waits("app", run.Queued, "", 3), waits("db", run.Queued, "", 0),
+		waits("lb", run.Planned, "", 0),
+	), githubLimit)
+	golden(t, "explain.md", report.Explain(all["skipped"], githubLimit)+"\n== none\n"+report.Explain(view(), githubLimit)+"\n== in the queue\n"+queue)
 }

@@ -22,13 +22,15 @@ func TestARefusedPlanIsLookedAtAgain(t *testing.T) {
 		want   []run.Job
 		why    string
 	}{
-		"WhenTheHeadMoved":                {func(m *run.Moment) { m.Head = vcs.No }, look, "the plan is not of aaaaaaa on main"},
-		"WhenTheHeadIsUnknown":            {func(m *run.Moment) { m.Head = vcs.Unknown }, look, "could not be found out"},
-		"WhenTheBaseChangedItsInputs":     {func(m *run.Moment) { m.Fresh = vcs.No }, look, "main has changed what this plan was made from"},
-		"WhenTheBaseIsUnknown":            {func(m *run.Moment) { m.Fresh = vcs.Unknown }, look, "could not be found out"},
-		"NotWhenAnApprovalWasTakenBack":   {func(m *run.Moment) { m.Pull.Reviews = nil }, nil, "approved"},
-		"NotWhenPolicySaysNo":             {func(m *run.Moment) { m.Findings = []run.Finding{{Rule: "r", Level: run.Hard}} }, nil, "policy r fixed"},
-		"NotWhereItIsNotAskedToBeCurrent": {func(m *run.Moment) { m.Fresh, m.Pull.Reviews, m.Run.Settings.Requirements = vcs.No, nil, []string{"approved"} }, nil, "approved"},
+		"WhenTheHeadMoved":              {func(m *run.Moment) { m.Head = vcs.No }, look, "the plan is not of aaaaaaa on main"},
+		"WhenTheHeadIsUnknown":          {func(m *run.Moment) { m.Head = vcs.Unknown }, look, "could not be found out"},
+		"WhenTheBaseChangedItsInputs":   {func(m *run.Moment) { m.Fresh = vcs.No }, look, "main has changed what this plan was made from"},
+		"WhenTheBaseIsUnknown":          {func(m *run.Moment) { m.Fresh = vcs.Unknown }, look, "could not be found out"},
+		"NotWhenAnApprovalWasTakenBack": {func(m *run.Moment) { m.Pull.Reviews = nil }, nil, "approved"},
+		"NotWhenPolicySaysNo":           {func(m *run.Moment) { m.Findings = []run.Finding{{Rule: "r", Level: run.Hard}} }, nil, "policy r fixed"},
+		"NotWhereItIsNotAskedToBeCurrent": {func(m *run.Moment) {
+			m.Fresh, m.Pull.Reviews, m.Run.Settings.Requirements = vcs.No, nil, []string{"approved"}
+		}, nil, "approved"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -154,6 +154,14 @@ type Lock struct {
 	Since   time.Time // of a hold
 }
 
+// Wait is what keeps a waiting run from being claimed. At most one of Run, Pull and Full is set; none: it waits for its turn and a worker.
+type Wait struct {
+	Ahead int    // runs ahead in the fair order
+	Run   ID     // that works on the project, or on its state; or that goes first because this one depends on it, or was merged before
+	Pull  PullID // that holds the project, or its state
+	Full  int    // so many projects of its pull request may be at work at once, and are
+}
+
 // Filter narrows a listing; zero fields match all. Limit 0 means 1,000.
 type Filter struct {
 	Repo     RepoID
@@ -193,6 +201,10 @@ type Queue interface {
 	Next(ctx context.Context, limit int) ([]Run, error)
 	// Position says how many runs are ahead of a waiting one in that order; 0 for the head.
 	Position(ctx context.Context, id ID) (int, error)
+	// Waits says what keeps a waiting run, zero for others. Error: ErrNotFound.
+	Waits(ctx context.Context, id ID) (Wait, error)
+	// Waiting lists the head of the queue in that order, whether or not the runs could be claimed now, and how many more there are.
+	Waiting(ctx context.Context, limit int) (runs []Run, more int, err error)
 	// Kicks delivers a token whenever a run may have become claimable or a posting wanted, by this process or, on PostgreSQL, another.
 	// Tokens coalesce; a tick of the caller's own covers lost ones. Each call is a subscription of its own, for as long as the store
 	// lives: a loop calls it once, before it begins.

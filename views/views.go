@@ -433,7 +433,7 @@ func (v *Viewer) project(ctx context.Context, repo run.Repo, m run.Moment) (repo
 		}
 	}
 	if r.State == run.Queued || r.State == run.Confirmed {
-		if p.Position, err = v.Store.Position(ctx, r.ID); err != nil && !errors.Is(err, run.ErrNotFound) {
+		if p.Position, p.HeldBy, err = v.keeps(ctx, repo, r); err != nil && !errors.Is(err, run.ErrNotFound) {
 			return p, err
 		}
 		if p.Waits, err = v.waits(ctx); err != nil {

@@ -1,11 +1,9 @@
 package web
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/planlatch/planlatch/run"
 )
@@ -59,29 +57,9 @@ const queueMax = 200
 
 // queue lists the runs that wait for a worker, next first; more says how many are left out.
 func (h *Handler) queue(ctx context.Context) (waiting []place, more int, err error) {
-	runs, err := h.Store.Runs(ctx, run.Filter{States: []run.State{run.Queued, run.Confirmed}})
-	if err != nil {
-		return nil, 0, err
+	runs, more, err := h.Store.Waiting(ctx, queueMax)
+	for n, r := range runs {
+		waiting = append(waiting, place{r, n})
 	}
-	if more = len(runs) - queueMax; more > 0 {
-		runs = runs[more:] // the newest are far behind
-	}
-	for _, r := range runs {
-		ahead, err := h.Store.Position(ctx, r.ID)
-		if errors.Is(err, run.ErrNotFound) {
-			continue // it began meanwhile
-		}
-		if err != nil {
-			return nil, 0, err
-		}
-		waiting = append(waiting, place{r, ahead})
-	}
-	sortPlaces(waiting)
-	return waiting, max(0, more), nil
-}
-
-func sortPlaces(ps []place) {
-	slices.SortStableFunc(ps, func(a, b place) int {
-		return cmp.Or(cmp.Compare(a.ahead, b.ahead), a.run.Created.Compare(b.run.Created))
-	})
+	return waiting, more, err
 }

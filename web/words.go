@@ -25,7 +25,7 @@ func answer(p report.Project, open int) string {
 			text = "It waits: " + p.Waits + "."
 		}
 		if p.HeldBy != "" {
-			text = "It waits: the project is held by " + p.HeldBy + "."
+			text = "It waits for " + p.HeldBy + "."
 		}
 		return text
 	case run.Planning:

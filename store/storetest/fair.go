@@ -26,6 +26,7 @@ func fairTests() map[string]func(*testing.T, Database) {
 		"TwoPullsCannotTakeOneStateAtOnce":        twoPullsCannotTakeOneStateAtOnce,
 		"ClosingFreesThatPullAndNoNamesake":       closingFreesThatPullAndNoNamesake,
 		"ClosingIsNotStoppedByAPlan":              closingIsNotStoppedByAPlan,
+		"WhatKeepsARunIsNamed":                    whatKeepsARunIsNamed,
 		"AFreedSlotIsHandedOverAtOnce":            aFreedSlotIsHandedOverAtOnce,
 	}
 }
@@ -446,5 +447,63 @@ func aFreedSlotIsHandedOverAtOnce(t *testing.T, db Database) {
 	t.Logf("from freed to claimed: median %v, most %v", took[len(took)/2], took[len(took)-1])
 	if took[len(took)/2] > time.Second {
 		t.Errorf("a freed slot was handed over after %v, want less than the tick that covers lost kicks", took[len(took)/2])
+	}
+}
+
+// whatKeepsARunIsNamed walks one run past everything that can keep it.
+func whatKeepsARunIsNamed(t *testing.T, db Database) {
+	c := newCrowd(t, db)
+	pulls, runs := c.twins() // of two repositories, planned
+	waits := func(why string, id run.ID, want run.Wait) {
+		t.Helper()
+		got, err := c.Waits(t.Context(), id)
+		check(t, "Waits", err)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: Waits() differs (-want +got):\n%s", why, diff)
+		}
+		next := slices.Contains(c.first(100), id)
+		if only := got == (run.Wait{Ahead: got.Ahead}); why != "planned" && why != "its turn" && next != only {
+			t.Errorf("%s: it is among the next = %t, and Waits() = %+v", why, next, got)
+		}
+	}
+	waits("planned", runs[0].ID, run.Wait{})
+	check(t, "Confirm", c.confirm(pulls[0].ID, runs[0]))
+	_, err := c.Advance(t.Context(), run.Scope{Runs: []run.At{{ID: runs[1].ID}}}, func(s run.Snapshot) (run.Change, error) {
+		r := s.Runs[0]
+		r.State, r.Confirmed = run.Confirmed, instant(1)
+		return run.Change{Action: run.ActConfirm, Runs: []run.Run{r}}, nil
+	})
+	check(t, "Advance", err)
+	waits("its state is held", runs[1].ID, run.Wait{Ahead: 1, Pull: pulls[0].ID})
+	_, err = c.Advance(t.Context(), run.Scope{Runs: []run.At{{ID: runs[0].ID}}}, func(s run.Snapshot) (run.Change, error) {
+		return run.ClaimApply(s, runs[0].ID, []run.Gate{{Holds: true}}, run.Owner{Node: "n"})
+	})
+	check(t, "ClaimApply", err)
+	waits("its state is being applied", runs[1].ID, run.Wait{Run: runs[0].ID})
+
+	_, bound := c.opens(c.repo("gitea", "acme/c"), 1, 3, func(r *run.Run) { r.Settings.Parallel = 1 })
+	waits("its turn", bound[1].ID, run.Wait{Ahead: 2})
+	check(t, "plan", c.plans(bound[0], false))
+	waits("its pull request is full", bound[1].ID, run.Wait{Ahead: 1, Full: 1})
+
+	_, chain := c.opens(c.repo("gitea", "acme/d"), 1, 1, nil)
+	dependent := chain[0]
+	ps, err := c.SaveProjects(t.Context(), []run.Project{{Repo: dependent.Repo, Dir: "dependent", Workspace: "default", Label: "dependent"}})
+	check(t, "SaveProjects", err)
+	dependent.ID, dependent.Project, dependent.Epoch, dependent.Ordinal = "", ps[0].ID, 0, 1
+	dependent.Settings.After = []run.ProjectID{chain[0].Project}
+	res, err := c.Advance(t.Context(), run.Scope{Pull: dependent.Pull}, func(run.Snapshot) (run.Change, error) {
+		return run.Change{Action: run.ActRevise, New: []run.Run{dependent}}, nil
+	})
+	check(t, "Advance", err)
+	got, err := c.Waits(t.Context(), res.Runs[0].ID)
+	check(t, "Waits", err)
+	if got.Run != chain[0].ID {
+		t.Errorf("Waits() of a dependent = %+v, want %s first", got, chain[0].ID)
+	}
+	queue, more, err := c.Waiting(t.Context(), 2)
+	check(t, "Waiting", err)
+	if len(queue) != 2 || more != 3 || queue[0].ID != runs[1].ID {
+		t.Errorf("Waiting(2) = %v and %d more, want the apply first, and 3 more", ids(queue), more)
 	}
 }
