@@ -304,10 +304,10 @@ func (v View) explain(p *page) {
 func (v View) waiting() []string {
 	var out []string
 	for _, p := range v.sorted() {
-		switch {
-		case p.Run.State == run.Confirmed:
+		switch p.Run.State { //nolint:exhaustive // the others are not in the queue
+		case run.Confirmed:
 			out = append(out, "- the apply of "+code(p.Run.Label)+" is confirmed"+waitWords(p))
-		case p.Run.State == run.Queued:
+		case run.Queued:
 			out = append(out, "- the plan of "+code(p.Run.Label)+" is queued"+waitWords(p))
 		}
 	}
