@@ -129,6 +129,7 @@ const demoSecret = "the demo's webhook secret"
 // demoConfig is a server that is as strict as the defaults, but takes what isolation this machine can give.
 func demoConfig(dir, states, url, token string) *config.Config {
 	cfg := config.Default(filepath.Join(dir, "data"))
+	cfg.Disk = config.Disk{} // it is gone in a minute
 	cfg.Listen, cfg.URL = "127.0.0.1:0", ""
 	cfg.VCS = []config.Host{{
 		Name: "github", Kind: "github", URL: url, Token: config.NewSecret(token), WebhookSecret: config.NewSecret(demoSecret), Repos: []string{"acme/*"},
