@@ -24,6 +24,7 @@ type homeView struct {
 	Empty    bool
 	Webhooks []string // addresses to give to VCS hosts
 	Pauses   []pauseView
+	Short    []run.Node // that start no run now
 	Lists    []runList
 	Locks    []lockRow
 	Unsaid   []unsaidRow // what could not be posted
@@ -109,6 +110,9 @@ func badgeOf(r run.Run) badge {
 	return badge{string(r.State), "off"}
 }
 
+// nodeAlive is how lately a node that works must have beaten.
+const nodeAlive = 30 * time.Second
+
 // GET /: the queue and recent runs.
 func (h *Handler) home(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
@@ -117,6 +121,11 @@ func (h *Handler) home(w http.ResponseWriter, r *http.Request) error {
 	if err := h.homeRuns(ctx, &v, n); err != nil {
 		return err
 	}
+	nodes, err := h.Store.Nodes(ctx, nodeAlive)
+	if err != nil {
+		return err
+	}
+	v.Short = slices.DeleteFunc(nodes, func(n run.Node) bool { return n.Note == "" })
 	pauses, err := h.Store.Pauses(ctx)
 	if err != nil {
 		return err

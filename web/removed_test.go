@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/views"
@@ -55,5 +56,34 @@ func TestWhatRetentionRemovedIsToldByTheAPI(t *testing.T) {
 	}
 	if len(got.Removed) != 2 || got.Plan != nil {
 		t.Errorf("removed = %q, plan = %v, want two sentences and no plan", got.Removed, got.Plan)
+	}
+}
+
+func TestAShortageIsToldWherePeopleWait(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	r := s.queued(seed{label: "waiting"})
+	beat := func(note string) {
+		t.Helper()
+		if err := s.store.Beat(t.Context(), run.Node{ID: "n1", Name: "host-1", Note: note}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	beat("low on disk: 0.5 GiB free, 1 GiB wanted")
+	if got := text(s.page(s.member(), "/")); !strings.Contains(got, "No run starts on host-1 : low on disk: 0.5 GiB free, 1 GiB wanted") {
+		t.Errorf("the start page does not tell: %s", got)
+	}
+	if got := text(s.page(s.member(), "/runs/"+string(r.ID))); !strings.Contains(got, "It waits: the server is low on disk: 0.5 GiB free, 1 GiB wanted.") {
+		t.Errorf("the page of the run does not tell: %s", got)
+	}
+	if a := s.get(s.member(), "/api/v1/runs/"+string(r.ID)); !strings.Contains(a.body, `"waits":"the server is low on disk`) {
+		t.Errorf("the API does not tell: %s", a.body)
+	}
+	if err := s.store.Beat(t.Context(), run.Node{ID: "n2", Name: "host-2"}); err != nil {
+		t.Fatal(err)
+	}
+	s.pass(time.Minute) // what is remembered of the run
+	if got := text(s.page(s.member(), "/runs/"+string(r.ID))); strings.Contains(got, "low on disk") {
+		t.Errorf("the page says that it waits for room, though another node has it: %s", got)
 	}
 }
