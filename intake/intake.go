@@ -6,6 +6,7 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -68,6 +69,22 @@ type place struct {
 	was   run.Pull // as stored before; zero if it is new
 	snap  vcs.Pull
 }
+
+// advance writes a decision about a pull request, unless another replica has written meanwhile that it was merged, closed, reopened or pushed
+// to: then what was seen is out of date, and the job looks again.
+func (i *Intake) advance(ctx context.Context, p place, scope run.Scope, decide func(run.Snapshot) (run.Change, error)) error {
+	was := cmp.Or(p.was.State, string(vcs.PullOpen))
+	_, err := i.Store.Advance(ctx, scope, func(s run.Snapshot) (run.Change, error) {
+		if s.Pull.State != was || s.Pull.HeadSHA != p.pull.HeadSHA {
+			return run.Change{}, &vcs.RetryError{After: again, Err: fmt.Errorf("pull request #%d: %w", p.pull.Number, run.ErrMoved)}
+		}
+		return decide(s)
+	})
+	return err
+}
+
+// again is how soon a job looks again that met another replica at its work.
+const again = 200 * time.Millisecond
 
 // Delivery handles one stored delivery. Key is host/delivery id.
 func (i *Intake) Delivery(ctx context.Context, key string) error {

@@ -288,6 +288,36 @@ func (l *late) Pull(ctx context.Context, r vcs.Repo, number int) (vcs.Pull, erro
 	return p, err
 }
 
+// Another replica may write that a pull request is merged while this one still carries out what was said before.
+func TestWhatAnotherReplicaWroteMeanwhileIsNotOverwritten(t *testing.T) {
+	t.Parallel()
+	o := open(t)
+	_, err := o.host.Push(repository, "alice", "change", fakehost.Commit{Files: project("one")})
+	check(t, err)
+	number, err := o.host.OpenPull(repository, "alice", fakehost.NewPull{Title: "Change", Head: "change"})
+	check(t, err)
+	o.hand(vcs.Event{Kind: vcs.EventPull, Number: number})
+	o.intake.Hosts["github"] = &late{o.intake.Hosts["github"], func() {
+		p := o.pull(number)
+		p.State, p.Updated = "merged", time.Now().Add(time.Minute)
+		_, err := o.store.SavePull(t.Context(), p)
+		check(t, err)
+	}}
+	_, err = o.host.Push(repository, "alice", "change", fakehost.Commit{Files: project("two")})
+	check(t, err)
+	body, err := json.Marshal(vcs.Event{Kind: vcs.EventPull, Repo: o.repo, Number: number})
+	check(t, err)
+	_, err = o.store.Deliver(t.Context(), run.Delivery{Host: "github", ID: "slow", Event: body, Received: time.Now()})
+	check(t, err)
+	var again *vcs.RetryError
+	if err := o.intake.Delivery(t.Context(), "github/slow"); !errors.As(err, &again) || !errors.Is(err, run.ErrMoved) {
+		t.Errorf("Delivery() = %v, want to be asked again because the pull request moved", err)
+	}
+	if p := o.pull(number); p.State != "merged" {
+		t.Errorf("the pull request is %s, want what the other replica wrote", p.State)
+	}
+}
+
 // A merge may come between our look at the pull request and our fetch of its base. What was found then, that nothing is left to change, must
 // not hide what the merge has to apply.
 func TestAMergeThatOvertakesALookLosesNothing(t *testing.T) {

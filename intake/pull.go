@@ -87,10 +87,9 @@ func (i *Intake) closed(ctx context.Context, p place) (string, error) {
 
 // end frees what a pull request holds and ends what waits for it.
 func (i *Intake) end(ctx context.Context, p place, why string) error {
-	_, err := i.Store.Advance(ctx, run.Scope{Pull: p.pull.ID}, func(s run.Snapshot) (run.Change, error) {
+	return i.advance(ctx, p, run.Scope{Pull: p.pull.ID}, func(s run.Snapshot) (run.Change, error) {
 		return run.Close(s, p.pull, why)
 	})
-	return err
 }
 
 // open plans a pull request whose head or base branch is new to us, that was reopened, or that became ready.

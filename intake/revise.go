@@ -249,7 +249,7 @@ func after(s run.Selected, chosen []run.Selected) []run.ProjectID {
 
 // write stores a revision of a pull request with its runs and ends what they replace. A cause that was handled before changes nothing.
 func (i *Intake) write(ctx context.Context, p place, rev run.Revision, runs []run.Run, q request) (string, error) {
-	_, err := i.Store.Advance(ctx, run.Scope{Pull: p.pull.ID}, func(s run.Snapshot) (run.Change, error) {
+	err := i.advance(ctx, p, run.Scope{Pull: p.pull.ID}, func(s run.Snapshot) (run.Change, error) {
 		c, err := run.Revise(s, rev, runs, q.why)
 		c.Pull = &p.pull
 		if q.actor != "" {
@@ -327,7 +327,7 @@ func (i *Intake) reviseMerge(ctx context.Context, p place) (string, error) {
 	if err := i.inOrder(ctx, mirror, rev, fresh); err != nil {
 		return "", err
 	}
-	_, err = i.Store.Advance(ctx, run.Scope{Pull: p.pull.ID}, func(s run.Snapshot) (run.Change, error) {
+	err = i.advance(ctx, p, run.Scope{Pull: p.pull.ID}, func(s run.Snapshot) (run.Change, error) {
 		return run.Merge(s, p.pull, rev, fresh)
 	})
 	if errors.Is(err, run.ErrExists) {

@@ -353,7 +353,7 @@ func (i *Intake) approve(ctx context.Context, o order) (answer, error) {
 	for n, r := range ready {
 		at[n] = run.At{ID: r.ID, Epoch: r.Epoch}
 	}
-	_, err = i.Store.Advance(ctx, run.Scope{Runs: at}, func(run.Snapshot) (run.Change, error) {
+	err = i.advance(ctx, o.place, run.Scope{Runs: at}, func(run.Snapshot) (run.Change, error) {
 		c := run.Change{Action: run.ActOverride, Pull: &o.pull, Overrides: overrides, Audit: []run.Audit{o.row(answer{})}}
 		for _, ov := range overrides {
 			c.Audit = append(c.Audit, run.Audit{

@@ -10,19 +10,20 @@ import (
 
 func rowTests() map[string]func(*testing.T, Database) {
 	return map[string]func(*testing.T, Database){
-		"ARepositoryIsItsHostID":        aRepositoryIsItsHostID,
-		"ANameMeansWhoHasItNow":         aNameMeansWhoHasItNow,
-		"APullIsItsNumber":              aPullIsItsNumber,
-		"WhatAMergeFrozeStays":          whatAMergeFrozeStays,
-		"OpenPullsAndPullsAt":           openPullsAndPullsAt,
-		"ProjectsComeBackInOrder":       projectsComeBackInOrder,
-		"LatestRevisionIsTheNewest":     latestRevisionIsTheNewest,
-		"ARevisionComesBackWhole":       aRevisionComesBackWhole,
-		"RunsAreFiltered":               runsAreFiltered,
-		"HoldsAreThoseOfTheRepository":  holdsAreThoseOfTheRepository,
-		"ProjectsOfTheSameNameAreKept":  projectsOfTheSameNameAreKept,
-		"FindingsOfNoRunsAreNone":       findingsOfNoRunsAreNone,
-		"ManyWritersSaveTheSameObjects": manyWritersSaveTheSameObjects,
+		"AnOlderLookAtAPullChangesNothing": anOlderLookAtAPullChangesNothing,
+		"ARepositoryIsItsHostID":           aRepositoryIsItsHostID,
+		"ANameMeansWhoHasItNow":            aNameMeansWhoHasItNow,
+		"APullIsItsNumber":                 aPullIsItsNumber,
+		"WhatAMergeFrozeStays":             whatAMergeFrozeStays,
+		"OpenPullsAndPullsAt":              openPullsAndPullsAt,
+		"ProjectsComeBackInOrder":          projectsComeBackInOrder,
+		"LatestRevisionIsTheNewest":        latestRevisionIsTheNewest,
+		"ARevisionComesBackWhole":          aRevisionComesBackWhole,
+		"RunsAreFiltered":                  runsAreFiltered,
+		"HoldsAreThoseOfTheRepository":     holdsAreThoseOfTheRepository,
+		"ProjectsOfTheSameNameAreKept":     projectsOfTheSameNameAreKept,
+		"FindingsOfNoRunsAreNone":          findingsOfNoRunsAreNone,
+		"ManyWritersSaveTheSameObjects":    manyWritersSaveTheSameObjects,
 	}
 }
 
@@ -296,4 +297,19 @@ func manyWritersSaveTheSameObjects(t *testing.T, db Database) {
 			}
 		}
 	})
+}
+
+// anOlderLookAtAPullChangesNothing: of two replicas that look at a pull request the slower may have seen it before it was merged.
+func anOlderLookAtAPullChangesNothing(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 0)
+	p := w.pull
+	p.State, p.HeadSHA, p.Updated = "merged", "new", instant(3)
+	_, err := w.SavePull(t.Context(), p)
+	check(t, "SavePull", err)
+	p.State, p.HeadSHA, p.Updated = "open", "old", instant(2)
+	got, err := w.SavePull(t.Context(), p)
+	check(t, "SavePull", err)
+	if got.State != "merged" || got.HeadSHA != "new" || !got.Updated.Equal(instant(3)) {
+		t.Errorf("SavePull() of an older look = %s at %s, want what was stored", got.State, got.HeadSHA)
+	}
 }
