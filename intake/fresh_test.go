@@ -277,3 +277,42 @@ func TestANewPushReplacesWhatWaitsAndWhatRuns(t *testing.T) {
 		t.Error("the stopped run was not superseded")
 	}
 }
+
+// TestAllLocksAreTakenOrNone: of two projects another pull request holds one, and the refusal says which and who.
+func TestAllLocksAreTakenOrNone(t *testing.T) {
+	t.Parallel()
+	o := open(t)
+	o.intake.Config.Defaults.Apply, o.intake.Config.Defaults.Requirements.Apply = run.ApplyBeforeMerge, []string{"up_to_date"}
+	o.main("one")
+	o.opens("other", 1)
+	number, head := o.opens("a", 2)
+	runs := o.runs(head)
+	for _, r := range runs {
+		o.claims(r.ID)
+		o.settles(r.ID, run.PlanOutcome{})
+		check(t, o.store.Posted(t.Context(), run.Posting{ID: o.summary(number).ID, Wanted: 1}, r.ID))
+	}
+	held := runs[0]
+	_, err := o.store.Advance(t.Context(), run.Scope{Pull: o.pull(1).ID}, func(run.Snapshot) (run.Change, error) {
+		return run.Change{Action: run.ActConfirm, Hold: map[run.ProjectID]run.PullID{held.Project: o.pull(1).ID}}, nil
+	})
+	check(t, err)
+	contains(t, o.says("alice", number, "planlatch apply"), "Not applied", held.Label+" is held by", "1 until that is merged, closed or unlocked")
+	holds, err := o.store.Holds(t.Context(), held.Repo)
+	check(t, err)
+	if len(holds) != 1 {
+		t.Errorf("holds = %v, want only that of the other pull request", holds)
+	}
+	for _, r := range o.runs(head) {
+		if r.State != run.Planned {
+			t.Errorf("run of %s is %s, want planned", r.Label, r.State)
+		}
+	}
+	o.says("alice", 1, "planlatch unlock")
+	if answer := o.says("alice", number, "planlatch apply"); answer != "" {
+		t.Errorf("the answer is %q, want none", answer)
+	}
+	if holds, err = o.store.Holds(t.Context(), held.Repo); err != nil || len(holds) != 2 {
+		t.Errorf("holds = %v, %v, want both", holds, err)
+	}
+}

@@ -316,6 +316,10 @@ func (v View) remarks(ps []Project) []string {
 		if p.Unmerged != "" {
 			out = append(out, "- ⚠️ "+code(p.Run.Label)+": live differs from "+code(v.BaseBranch)+" since "+prose(p.Unmerged)+", which was applied and not merged")
 		}
+		if len(p.Beside) > 0 {
+			out = append(out, "- ⚠️ "+code(p.Run.Label)+" keeps its state where "+names(p.Beside)+" does: they never run at once, and each destroys what only the other has. "+
+				"Look for a copied backend block.")
+		}
 		if len(p.PRs) > 0 {
 			out = append(out, "- the plan of "+code(p.Run.Label)+" includes unapplied changes of "+names(p.PRs))
 		}

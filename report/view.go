@@ -70,6 +70,7 @@ type Project struct {
 	Left      []string  // addresses a failed apply did not get to
 	Reviewed  *Reviewed // what a merge run is compared with
 	After     string    // label of the project it is planned again after: a preview, never applied as it is
+	Beside    []string  // other projects that keep their state in the same place
 	PRs       []string  // "#214": merges whose unapplied changes this plan includes
 	Unmerged  string    // "#214": applied this project and was closed or unlocked without a merge, so that what is live differs from the branch
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -133,4 +134,31 @@ func (r *Runner) identify(ctx context.Context, of run.Run, identity string) erro
 		return fmt.Errorf("remember where the state is: %w", err)
 	}
 	return nil
+}
+
+// beside names the other projects that keep their state where a planned one does. Of the same repository, those whose directory its source
+// still has: a moved one left its old place.
+func (r *Runner) beside(ctx context.Context, g ground) ([]string, error) {
+	twins, err := r.Store.Twins(ctx, g.run.Project)
+	if err != nil || len(twins) == 0 {
+		return nil, err
+	}
+	root, err := os.OpenRoot(g.tree)
+	if err != nil {
+		return nil, fmt.Errorf("open the source: %w", err)
+	}
+	defer func() { _ = root.Close() }() // read only
+	var names []string
+	elsewhere := 0
+	for _, t := range twins {
+		if t.Repo != g.run.Repo {
+			elsewhere++
+		} else if _, err := root.Stat(t.Dir); err == nil {
+			names = append(names, t.Label)
+		}
+	}
+	if elsewhere > 0 { // what it is called may be nobody's business here
+		names = append(names, "a project of another repository")
+	}
+	return names, nil
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -186,6 +187,34 @@ func (d *desk) alter(name string) {
 	})
 	if err != nil || !found {
 		d.t.Fatalf("alter %s: found %t, %v", name, found, err)
+	}
+}
+
+// TestWhoKeepsStateInTheSamePlaceIsNamed unless their directory is gone, or they are of another repository.
+func TestWhoKeepsStateInTheSamePlaceIsNamed(t *testing.T) {
+	t.Parallel()
+	d := openDesk(t)
+	ctx := t.Context()
+	other, err := d.Store.SaveRepo(ctx, run.Repo{Host: "gitea", HostID: "2", Name: "acme/secret", DefaultBranch: "main"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ps []run.Project
+	for dir, repo := range map[string]run.RepoID{"a": d.run.Repo, "copy": d.run.Repo, "moved/away": d.run.Repo, "hidden": other.ID} {
+		ps = append(ps, run.Project{Repo: repo, Dir: dir, Workspace: "default", Label: dir, Identity: "s3:one"})
+	}
+	if _, err := d.Store.SaveProjects(ctx, ps); err != nil {
+		t.Fatal(err)
+	}
+	tree := t.TempDir()
+	for _, dir := range []string{"a", "copy"} {
+		if err := os.Mkdir(filepath.Join(tree, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := d.beside(ctx, ground{run: d.run, tree: tree})
+	if want := []string{"copy", "a project of another repository"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("beside() = %q, %v, want %q", got, err, want)
 	}
 }
 

@@ -186,10 +186,13 @@ func (r *Runner) judged(ctx context.Context, p phase, e ending) (run.PlanOutcome
 	if planned.InputsDigest, err = facts.Inputs(ctx, r.Git.Repo(g.repo.Host, g.repo.HostID), g.rev.Tree, p.run); err != nil {
 		return run.PlanOutcome{}, err
 	}
-	if planned.Blobs, err = r.keep(ctx, p, l, a.kept); err != nil {
+	if err := r.identify(ctx, p.run, a.identity); err != nil {
 		return run.PlanOutcome{}, err
 	}
-	if err := r.identify(ctx, p.run, a.identity); err != nil {
+	if a.kept.Beside, err = r.beside(ctx, g); err != nil {
+		return run.PlanOutcome{}, err
+	}
+	if planned.Blobs, err = r.keep(ctx, p, l, a.kept); err != nil {
 		return run.PlanOutcome{}, err
 	}
 	o := run.PlanOutcome{Unchanged: a.kept.Effect.Empty, Planned: planned, Findings: a.findings}

@@ -32,6 +32,7 @@ type Kept struct {
 	Lock     *report.LockInfo `json:",omitempty"`
 	Left     []string         `json:",omitempty"` // apply: addresses it did not get to
 	NoPolicy bool             `json:",omitempty"`
+	Beside   []string         `json:",omitempty"` // projects that keep their state where this one does
 }
 
 // The names under which run.Run.Blobs holds the key of a Kept.
@@ -422,7 +423,7 @@ func (v *Viewer) project(ctx context.Context, repo run.Repo, m run.Moment) (repo
 	if err != nil {
 		return p, err
 	}
-	p.Plan, p.Failure, p.Lock, p.NoPolicy = plan.Plan, plan.Failure, plan.Lock, plan.NoPolicy
+	p.Plan, p.Failure, p.Lock, p.NoPolicy, p.Beside = plan.Plan, plan.Failure, plan.Lock, plan.NoPolicy, plan.Beside
 	if r.Blobs[KeptApply] != "" {
 		p.Failure, p.Lock, p.Left = apply.Failure, apply.Lock, apply.Left
 	}

@@ -39,6 +39,8 @@ func (v *Viewer) behind(ctx context.Context, repo run.Repo, r, by run.Run) strin
 		return fmt.Sprintf("an earlier run of this pull request (%s)", doing)
 	case by.Project != r.Project && by.Revision == r.Revision && by.Repo == r.Repo:
 		return fmt.Sprintf("%s (%s)", by.Label, doing)
+	case by.Repo != r.Repo:
+		return fmt.Sprintf("a project of another repository (%s), which has the same state", doing)
 	case by.Project != r.Project:
 		return fmt.Sprintf("%s (%s in %s, which has the same state)", v.called(ctx, repo, by), doing, by.Dir)
 	}
@@ -51,12 +53,8 @@ func (v *Viewer) called(ctx context.Context, here run.Repo, r run.Run) string {
 	if err != nil {
 		return "a push to the branch"
 	}
-	if pull.Repo == here.ID {
-		return fmt.Sprintf("#%d", pull.Number)
+	if pull.Repo != here.ID {
+		return "a pull request of another repository" // what it is called may be nobody's business here
 	}
-	repo, err := v.Store.Repo(ctx, pull.Repo)
-	if err != nil {
-		return "another pull request"
-	}
-	return fmt.Sprintf("%s#%d", repo.Name, pull.Number)
+	return fmt.Sprintf("#%d", pull.Number)
 }

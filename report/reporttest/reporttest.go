@@ -68,7 +68,7 @@ func View(rnd *rand.Rand) report.View {
 				Settings: run.Settings{Apply: modes[rnd.IntN(len(modes))], Flags: few(), EffectIgnore: few()}, EffectDigest: "e", PolicyDigest: "p", NoBackend: rnd.IntN(4) == 0,
 				Unsaved: rnd.IntN(9) == 0, Started: noon, Planned: noon.Add(1), Counts: run.Counts{Add: rnd.IntN(3), Replace: rnd.IntN(2), Destroy: rnd.IntN(2)},
 			},
-			HeldBy: w(), Waits: []string{"", w()}[rnd.IntN(2)], Position: rnd.IntN(3), RunURL: []string{"", "https://x.example/runs/1", w()}[rnd.IntN(3)], LogURL: w(), Failure: w(), Left: few(), After: []string{"", w()}[rnd.IntN(2)], PRs: few(),
+			HeldBy: w(), Waits: []string{"", w()}[rnd.IntN(2)], Position: rnd.IntN(3), RunURL: []string{"", "https://x.example/runs/1", w()}[rnd.IntN(3)], LogURL: w(), Failure: w(), Left: few(), Beside: few(), After: []string{"", w()}[rnd.IntN(2)], PRs: few(),
 			Gates: []run.Gate{{Name: run.GateApproved, Text: w()}, {Name: run.GatePolicy, Holds: true, Text: w()}},
 		}
 		if rnd.IntN(3) == 0 {
