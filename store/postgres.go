@@ -64,7 +64,7 @@ func (s *Store) openPostgres(ctx context.Context, dsn string) (err error) {
 		return fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
 	e := &postgresEngine{store: s, pool: pool, db: bun.NewDB(stdlib.OpenDBFromPool(pool), pgdialect.New(), bun.WithDiscardUnknownColumns())}
-	defer func() {
+	defer func() { //nolint:contextcheck // what was opened is closed whatever became of the caller
 		if err != nil {
 			err = errors.Join(err, e.close())
 		}
