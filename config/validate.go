@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/hashicorp/go-version"
@@ -166,10 +167,17 @@ func (j *judge) access(key string, h Host) {
 	}
 }
 
+// endsWithin is how long a plan may go on, its grace aside, after the database last heard of its server.
+const endsWithin = 40 * time.Second
+
 func (j *judge) execution(c *Config) {
 	e := c.Execution
 	for i, n := range e.Environment {
 		j.variable(fmt.Sprintf("execution.environment[%d]", i), n)
+	}
+	if least := e.CancelGrace.Plan + endsWithin; e.NodeTimeout < least {
+		j.add("execution.node_timeout", fmt.Sprintf("%s is too short: a plan that lost its server may need %s to end, and would be planned again beside it", e.NodeTimeout, least),
+			fmt.Sprintf("set %s or more, or a shorter cancel_grace.plan", least))
 	}
 	for i, a := range e.Network.Allow {
 		if host, port, err := net.SplitHostPort(a); err != nil || host == "" || !isPort(port) || port == "0" {

@@ -173,13 +173,16 @@ func (r *Runner) attach(ctx context.Context, p phase, name executor.Name) (endin
 
 // renewing tells an unattended execution that it is wanted, until ctx ends.
 func (r *Runner) renewing(ctx context.Context, name executor.Name) {
-	t := time.NewTicker(renew)
+	t := time.NewTicker(r.unattended() / 6)
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
+			if !r.wanted() {
+				continue
+			}
 			if err := r.Exec.Renew(ctx, name); err != nil && !errors.Is(err, executor.ErrAbsent) {
 				r.complain(ctx, "renew an execution", err)
 			}

@@ -273,7 +273,7 @@ func (r *Runner) planSpec(g ground) executor.Spec {
 	s := r.base(g, "plan")
 	s.Steps = r.sequence(g, "plan")
 	s.Outputs = []string{filePlan, filePlanJSON, fileLock, fileBackend}
-	s.Limits.Wall, s.Grace, s.Unattended = r.o.PlanTimeout, r.o.PlanGrace, unattended
+	s.Limits.Wall, s.Grace, s.Unattended = r.o.PlanTimeout, r.o.PlanGrace, r.unattended()
 	return s
 }
 

@@ -51,6 +51,24 @@ func (r *Runner) steady() bool {
 	return !r.pulse.since.IsZero() && time.Since(r.pulse.since) >= min(calm, r.o.NodeTimeout)
 }
 
+// lapse is how long after its last beat this node goes on to renew what it runs.
+const lapse = 3 * beat
+
+// unattended is how long a plan goes on when no server renews it: long enough for a restart, and short enough that it has ended, its grace
+// included, before another node takes this one for gone and plans again.
+func (r *Runner) unattended() time.Duration {
+	const margin = 15 * time.Second
+	return max(min(time.Minute, r.o.NodeTimeout-r.o.PlanGrace-lapse-margin), beat)
+}
+
+// wanted says whether this node may renew what it runs: it was heard of a moment ago. One that nobody hears of is taken for gone, and what
+// it plans is planned elsewhere.
+func (r *Runner) wanted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.Since(r.pulse.beaten) < lapse
+}
+
 // later waits before another try: for the time given, or until the database is back, or until what is tried is asked to end. It returns false
 // when ctx ended.
 func (r *Runner) later(ctx context.Context, end *latch, wait time.Duration) bool {

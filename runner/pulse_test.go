@@ -91,3 +91,28 @@ func TestWhatWaitsForTheDatabaseGoesOnWhenItIsBack(t *testing.T) {
 		}
 	})
 }
+
+func TestAPlanHasEndedBeforeAnotherNodePlansAgain(t *testing.T) {
+	t.Parallel()
+	for _, o := range []Options{
+		{NodeTimeout: 2 * time.Minute, PlanGrace: 30 * time.Second},
+		{NodeTimeout: 43 * time.Second, PlanGrace: 3 * time.Second}, // the shortest that the configuration takes
+		{NodeTimeout: time.Hour, PlanGrace: time.Minute},
+	} {
+		r := New(Parts{}, o)
+		if ends := lapse + r.unattended() + o.PlanGrace; ends >= o.NodeTimeout || r.unattended() < beat {
+			t.Errorf("after the last beat a plan ends within %s, unattended for %s, want less than %s", ends, r.unattended(), o.NodeTimeout)
+		}
+		if r.wanted() {
+			t.Error("wanted() before the first beat = true")
+		}
+		r.pulse.beaten = time.Now()
+		if !r.wanted() {
+			t.Error("wanted() after a beat = false")
+		}
+		r.pulse.beaten = time.Now().Add(-lapse)
+		if r.wanted() {
+			t.Error("wanted() long after the last beat = true: what it runs may be planned elsewhere")
+		}
+	}
+}

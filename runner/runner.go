@@ -121,12 +121,8 @@ func New(p Parts, o Options) *Runner {
 }
 
 const (
-	tick  = time.Second
-	beat  = 5 * time.Second
-	renew = 10 * time.Second
-	// unattended is how long a plan goes on when no server renews it: long enough for a restart, short enough that a re-plan elsewhere
-	// does not overlap.
-	unattended = time.Minute
+	tick = time.Second
+	beat = 5 * time.Second
 )
 
 // Run works until ctx ends, then lets go of what is running, which goes on without us, and returns once nothing of ours does. After Drain it

@@ -63,7 +63,7 @@ func (r *Runner) freeLock(ctx context.Context, stopped run.Run, lock string) (fa
 			defer ready.done()
 			spec := r.base(g, "apply")
 			spec.Inputs, spec.Steps = ready.spec.Inputs, unlockSteps(g, lock)
-			spec.Limits.Wall, spec.Grace, spec.Unattended = unlockTime, r.o.PlanGrace, unattended
+			spec.Limits.Wall, spec.Grace, spec.Unattended = unlockTime, r.o.PlanGrace, r.unattended()
 			return r.freeing(ctx, spec, g.grant)
 		}
 	}
