@@ -294,6 +294,11 @@ func (i *Intake) lookAgain(ctx context.Context, name string, repo run.Repo, numb
 	}
 	for _, c := range comments {
 		e := vcs.Event{Kind: vcs.EventComment, Repo: vcsRepo(repo), Number: number, Sender: c.Author, Comment: &c, At: c.Created}
+		if _, err := i.Store.Delivery(ctx, name, commentKey(e)); err == nil {
+			continue // every look finds what the last one found; only what is new is worth a write
+		} else if !errors.Is(err, run.ErrNotFound) {
+			return err
+		}
 		if err := i.keepComment(ctx, name, e); err != nil {
 			return err
 		}

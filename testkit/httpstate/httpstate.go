@@ -2,7 +2,7 @@
 //
 // It promises to be strict. What the protocol asks of a client is demanded: credentials, a lock before a change, the lock's own id with
 // it, a body that is what its digest says. A client that gets this wrong is refused, and the test that started the server fails with what
-// was wrong. A test can hold the lock as somebody else, look at the state, and have saves answered with 500.
+// was wrong. A test can hold the lock as somebody else, look at the state, let readers wait, and have saves answered with 500.
 //
 // A Server ends with its test. It is safe for concurrent use. Only tests import it.
 package httpstate
@@ -46,6 +46,7 @@ type Server struct {
 	state   []byte
 	lock    *Lock
 	failing bool
+	stalled chan struct{} // closed when reading may go on
 	refused int
 	ended   bool
 }
@@ -124,6 +125,15 @@ func (s *Server) FailSaves(on bool) {
 	s.failing = on
 }
 
+// Stall keeps those waiting who read the state while it is locked, until release is called or they go away. A tool that plans has the lock then.
+func (s *Server) Stall() (release func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	until := make(chan struct{})
+	s.stalled = until
+	return sync.OnceFunc(func() { close(until) })
+}
+
 // RefusedSaves is how many saves were answered with 500.
 func (s *Server) RefusedSaves() int {
 	s.mu.Lock()
@@ -157,6 +167,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.mu.Lock()
+	if until := s.stalled; until != nil && r.Method == http.MethodGet && s.lock != nil {
+		s.mu.Unlock()
+		select {
+		case <-until:
+		case <-r.Context().Done():
+		}
+		s.mu.Lock()
+	}
 	a := s.answer(r, body)
 	s.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
