@@ -94,14 +94,20 @@ func (i *Intake) end(ctx context.Context, p place, why string) error {
 
 // open plans a pull request whose head or base branch is new to us, that was reopened, or that became ready.
 func (i *Intake) open(ctx context.Context, p place, cause string) (string, error) {
-	if p.snap.Draft && p.rules.Drafts == "ignore" {
-		return "ignored: draft", nil
-	}
+	ignored := p.snap.Draft && p.rules.Drafts == "ignore"
 	if p.snap.Draft && p.was.ID != 0 && !p.was.Draft { // a draft holds nothing
-		_, err := i.Store.Advance(ctx, run.Scope{Pull: p.pull.ID}, func(s run.Snapshot) (run.Change, error) { return run.Unlock(s, "") })
+		_, err := i.Store.Advance(ctx, run.Scope{Pull: p.pull.ID}, func(s run.Snapshot) (run.Change, error) {
+			if ignored {
+				return run.Close(s, p.pull, "it became a draft")
+			}
+			return run.Draft(s, p.pull)
+		})
 		if err != nil {
 			return "", err
 		}
+	}
+	if ignored {
+		return "ignored: draft", nil
 	}
 	last, err := i.Store.LatestRevision(ctx, p.pull.ID, run.KindChange)
 	if err != nil && !errors.Is(err, run.ErrNotFound) {

@@ -211,8 +211,11 @@ func (o order) busy(r run.Run) report.Reply {
 // holds on one fresh snapshot.
 func (i *Intake) apply(ctx context.Context, o order) (answer, error) {
 	ready, a, ok, err := i.ready(ctx, o)
-	if err != nil || !ok {
+	if err != nil {
 		return a, err
+	}
+	if !ok {
+		return i.retry(ctx, o, a)
 	}
 	snap, err := i.Facts.Settled(ctx, o.repo, o.pull)
 	if err != nil {
@@ -470,13 +473,19 @@ func (i *Intake) unlock(ctx context.Context, o order) (answer, error) {
 		}
 		if len(o.cmd.Projects)+len(o.cmd.Dirs) == 0 {
 			reply := o.refused(report.Confirm)
-			reply.Given, reply.Projects = fmt.Sprintf("unlock -p %s", r.Label), []string{r.Label}
+			reply.Given, reply.Projects = fmt.Sprintf("%s unlock -p %s", i.prefix(), r.Label), []string{r.Label}
 			return no(reply), nil
 		}
 		if _, err := operator.Acknowledge(ctx, i.Store, r, o.by.Login); err != nil {
 			return answer{}, err
 		}
 	}
-	_, err = operator.Unlock(ctx, i.Store, o.pull.ID, o.by.Login)
+	var projects []run.ProjectID
+	if o.cmd.Targeted() {
+		for _, r := range chosen {
+			projects = append(projects, r.Project)
+		}
+	}
+	_, err = operator.Unlock(ctx, i.Store, o.pull.ID, o.by.Login, projects...)
 	return answer{}, err
 }

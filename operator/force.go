@@ -26,6 +26,8 @@ func ForceUnlock(ctx context.Context, s run.Store, stopped run.Run, holder strin
 	switch {
 	case stopped.Unsaved:
 		return &Fault{"an earlier apply could not save its state, which has to be pushed back before the lock goes"}
+	case stopped.State == run.Interrupted:
+		return &Fault{"its apply was interrupted: acknowledge that first, and the plan that follows meets the lock"}
 	case !stopped.State.Final():
 		return &Fault{"its last run has not ended"}
 	}

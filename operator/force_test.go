@@ -21,7 +21,7 @@ func TestALockThatMayBeOurOwnIsNotFreed(t *testing.T) {
 	}{
 		"nobody is at work":            {stopped: run.Failed, other: run.Failed, holder: "carol@laptop"},
 		"the run has not ended":        {stopped: run.Planning, other: run.Failed, want: "has not ended"},
-		"the run is interrupted":       {stopped: run.Interrupted, other: run.Failed, want: "has not ended"},
+		"the run is interrupted":       {stopped: run.Interrupted, other: run.Failed, want: "acknowledge that first"},
 		"the state waits to be saved":  {stopped: run.Failed, other: run.Failed, unsaved: true, want: "could not save its state"},
 		"another run is at work":       {stopped: run.Failed, other: run.Applying, want: "another run of b is applying"},
 		"another run is interrupted":   {stopped: run.Failed, other: run.Interrupted, want: "another run of b is interrupted"},

@@ -163,10 +163,15 @@ func Cancel(ctx context.Context, s run.Store, runs []run.Run, actor string, also
 	return res.Runs, err
 }
 
-// Acknowledge settles an interrupted run, or one whose state was not saved, for somebody who has looked. Errors: run.ErrMoved, run.ErrIllegal.
+// Acknowledge settles an interrupted run, or one whose state was not saved, for somebody who has looked, and plans its project again to show
+// what is left. Errors: run.ErrMoved, run.ErrIllegal.
 func Acknowledge(ctx context.Context, s run.Store, r run.Run, actor string) (run.Run, error) {
-	res, err := s.Advance(ctx, run.Scope{Runs: []run.At{{ID: r.ID, Epoch: r.Epoch}}}, func(snap run.Snapshot) (run.Change, error) {
-		return run.Acknowledge(snap, r.ID, actor)
+	counts, err := Counts(ctx, s, r)
+	if err != nil {
+		return run.Run{}, err
+	}
+	res, err := s.Advance(ctx, run.Scope{Runs: []run.At{{ID: r.ID, Epoch: r.Epoch}}, Pull: r.Pull}, func(snap run.Snapshot) (run.Change, error) {
+		return run.Acknowledge(snap, r.ID, actor, counts)
 	})
 	if err != nil {
 		return run.Run{}, err
@@ -174,10 +179,28 @@ func Acknowledge(ctx context.Context, s run.Store, r run.Run, actor string) (run
 	return res.Runs[0], nil
 }
 
-// Repaired settles a run whose state has been pushed to its backend. Errors: run.ErrMoved, run.ErrIllegal.
+// Counts says whether the revision of a run is still the one that counts, so that another plan of it tells people something.
+func Counts(ctx context.Context, s run.Store, r run.Run) (bool, error) {
+	if r.Pull == 0 {
+		newest, err := s.Newest(ctx, run.Filter{Kind: r.Kind}, r.Project)
+		return newest[r.Project].ID == r.ID, err
+	}
+	latest, err := s.LatestRevision(ctx, r.Pull, r.Kind)
+	if err != nil || latest.ID != r.Revision || r.Kind != run.KindDestroy {
+		return latest.ID == r.Revision, err
+	}
+	change, err := s.LatestRevision(ctx, r.Pull, run.KindChange)
+	return change.Head == latest.Head && change.Base == latest.Base, err
+}
+
+// Repaired settles a run whose state has been pushed to its backend, and plans its project again. Errors: run.ErrMoved, run.ErrIllegal.
 func Repaired(ctx context.Context, s run.Store, r run.Run, actor string) (run.Run, error) {
-	res, err := s.Advance(ctx, run.Scope{Runs: []run.At{{ID: r.ID}}}, func(snap run.Snapshot) (run.Change, error) {
-		return run.Repaired(snap, r.ID, actor)
+	counts, err := Counts(ctx, s, r)
+	if err != nil {
+		return run.Run{}, err
+	}
+	res, err := s.Advance(ctx, run.Scope{Runs: []run.At{{ID: r.ID}}, Pull: r.Pull}, func(snap run.Snapshot) (run.Change, error) {
+		return run.Repaired(snap, r.ID, actor, counts)
 	})
 	if err != nil {
 		return run.Run{}, err

@@ -73,7 +73,13 @@ func (v View) lockWords(l LockInfo, p Project) string {
 		return text + " by another PostgreSQL session, which the backend does not name. If its holder is still at work, wait and say " +
 			v.command("plan -p", p.Run.Label) + ". The lock ends with that session: find it in " + code("pg_locks") + " (advisory) and " + code("pg_stat_activity") + "."
 	}
-	if l.Who != "" {
+	if l.Ours != "" {
+		text += " by " + prose(l.Ours)
+	}
+	switch {
+	case l.Who != "" && l.Ours != "":
+		text += " (" + code(l.Who) + ")"
+	case l.Who != "":
 		text += " by " + code(l.Who)
 	}
 	if !l.Created.IsZero() {
@@ -96,8 +102,11 @@ func (v View) lockWords(l LockInfo, p Project) string {
 	if !v.local { // only where there is a pull request to say it on
 		free = v.command("unlock --state", l.ID, "-p", p.Run.Label) + ", or " + free
 	}
-	return text + " If its holder is still at work, wait and say " + v.command("plan -p", p.Run.Label) + ". If nothing of it runs any more: " +
-		free + ", then " + v.command("plan -p", p.Run.Label)
+	again := ", then " + v.command("plan -p", p.Run.Label)
+	if l.Ours != "" {
+		return text + " Nothing of it runs any more. Free it with " + free + again
+	}
+	return text + " If its holder is still at work, wait and say " + v.command("plan -p", p.Run.Label) + ". If nothing of it runs any more: " + free + again
 }
 
 // tool is the program a project runs: tofu or terraform.

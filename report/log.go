@@ -169,41 +169,99 @@ func (l *LockInfo) set(key, value string) {
 	}
 }
 
-// completed is how the tools say that one object is done.
-var completed = regexp.MustCompile(`^(\S.*?)(?: \(deposed object [0-9a-f]+\))?: (Creation|Modifications|Destruction) complete after `)
+// progress is how the tools say that they begin with one object, are at it, or are done with it.
+var progress = regexp.MustCompile(`^(\S.*?)(?: \(deposed object [0-9a-f]+\))?: (?:(Creation|Modifications|Destruction) complete after |(?:Creating|Modifying|Destroying|Still creating|Still modifying|Still destroying)\.\.\.)`)
 
-// Completed reads from the log of a whole apply what of a plan was done, and which objects it did not get to or could not finish.
-func Completed(log string, p Plan) (done run.Counts, left []string) {
-	seen := map[string]bool{}
+// Progress is how far an apply came, as its log tells: addresses in the order of the plan. What a log has no line for, such as a move, is in none
+// of them. Nobody but the real objects knows what became of those that were begun.
+type Progress struct {
+	Done  []string `json:",omitempty"`
+	Begun []string `json:",omitempty"` // and not seen to end
+	Rest  []string `json:",omitempty"` // not seen to begin
+}
+
+// ProgressOf reads from the log of an apply, whole or cut off, how far it came with a plan.
+func ProgressOf(log string, p Plan) Progress {
+	var out Progress
+	seen := readProgress(log)
+	for _, c := range p.Changes {
+		switch done, told := seen.done(c); {
+		case !told:
+		case done:
+			out.Done = append(out.Done, c.Address)
+		case seen[c.Address]:
+			out.Begun = append(out.Begun, c.Address)
+		default:
+			out.Rest = append(out.Rest, c.Address)
+		}
+	}
+	return out
+}
+
+// Twice lists what a plan creates although an apply that was interrupted has created it, as its log shows: it was killed before the state
+// was saved.
+func Twice(p Plan, came *Progress) []string {
+	var twice []string
+	for _, c := range p.Changes {
+		if came != nil && c.Kind == Create && slices.Contains(came.Done, c.Address) {
+			twice = append(twice, c.Address)
+		}
+	}
+	return twice
+}
+
+// said is what a log says of objects: the address alone for one that was begun, with what was completed for one that is done.
+type said map[string]bool
+
+func readProgress(log string) said {
+	seen := said{}
 	for l := range strings.SplitSeq(Clean(log), "\n") {
-		if m := completed.FindStringSubmatch(l); m != nil {
+		m := progress.FindStringSubmatch(l)
+		if m == nil {
+			continue
+		}
+		seen[m[1]] = true
+		if m[2] != "" {
 			seen[m[1]+" "+m[2]] = true
 		}
 	}
+	return seen
+}
+
+// done says whether all of a change was completed; told is false of one that logs have no line for.
+func (s said) done(c Change) (done, told bool) {
+	created, destroyed := s[c.Address+" Creation"], s[c.Address+" Destruction"]
+	switch c.Kind {
+	case Create:
+		return created, true
+	case Update:
+		return s[c.Address+" Modifications"], true
+	case Delete:
+		return destroyed, true
+	case Replace:
+		return created && (destroyed || c.Keeps), true
+	default:
+		return false, false
+	}
+}
+
+// Completed reads from the log of a whole apply what of a plan was done, and which objects it did not get to or could not finish.
+func Completed(log string, p Plan) (done run.Counts, left []string) {
+	seen := readProgress(log)
 	for _, c := range p.Changes {
-		created, changed, destroyed := seen[c.Address+" Creation"], seen[c.Address+" Modifications"], seen[c.Address+" Destruction"]
-		ok := true
-		switch c.Kind {
-		case Create:
-			if ok = created; ok {
-				done.Add++
-			}
-		case Update:
-			if ok = changed; ok {
-				done.Change++
-			}
-		case Delete:
-			if ok = destroyed; ok {
-				done.Destroy++
-			}
-		case Replace:
-			if ok = created && (destroyed || c.Keeps); ok {
-				done.Replace++
-			}
-		default: // the log has no line for it
-		}
-		if !ok {
+		ok, told := seen.done(c)
+		switch {
+		case !told:
+		case !ok:
 			left = append(left, c.Address)
+		case c.Kind == Create:
+			done.Add++
+		case c.Kind == Update:
+			done.Change++
+		case c.Kind == Delete:
+			done.Destroy++
+		case c.Kind == Replace:
+			done.Replace++
 		}
 	}
 	return done, left

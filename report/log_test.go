@@ -127,6 +127,61 @@ func TestCompleted(t *testing.T) {
 	}
 }
 
+func TestProgressIsWhatTheLogOfAnInterruptedApplyShows(t *testing.T) {
+	t.Parallel()
+	p := report.Plan{Changes: []report.Change{
+		{Address: "a.done", Kind: report.Create}, {Address: "a.begun", Kind: report.Create}, {Address: "a.rest", Kind: report.Create},
+		{Address: "a.half", Kind: report.Replace}, {Address: `a.u["x y"]`, Kind: report.Update}, {Address: "a.gone", Kind: report.Delete},
+		{Address: "a.moved", Kind: report.Move}, {Address: "a.said", Kind: report.Create},
+	}}
+	log := "a.half: Destroying... [id=1]\na.done: Creating...\na.begun: Creating...\na.half: Destruction complete after 0s\n" +
+		"a.done: Creation complete after 1s [id=2]\na.u[\"x y\"]: Modifying... [id=3]\na.begun: Still creating... [10s elapsed]\n" +
+		"a.gone (deposed object 5f00): Destruction complete after 0s\na.begun (local-exec): a.said: Creating...\na.res"
+	want := report.Progress{Done: []string{"a.done", "a.gone"}, Begun: []string{"a.begun", "a.half", `a.u["x y"]`}, Rest: []string{"a.rest", "a.said"}}
+	if diff := cmp.Diff(want, report.ProgressOf(log, p)); diff != "" {
+		t.Errorf("ProgressOf() differs (-want +got):\n%s", diff)
+	}
+	if got := report.ProgressOf("", p); len(got.Done)+len(got.Begun) > 0 || len(got.Rest) != 7 {
+		t.Errorf("ProgressOf() of an empty log = %+v, want nothing that was begun", got)
+	}
+}
+
+func TestWhatAnInterruptedApplyCreatedIsNotCreatedTwiceUnseen(t *testing.T) {
+	t.Parallel()
+	p := planned(t, 1, "network", "half")
+	came := report.Progress{Done: []string{"terraform_data.first", "terraform_data.gone"}, Begun: []string{"terraform_data.second"}}
+	p.Plan.Twice = report.Twice(p.Plan, &came)
+	if diff := cmp.Diff([]string{"terraform_data.first"}, p.Plan.Twice); diff != "" {
+		t.Fatalf("Twice() differs (-want +got):\n%s", diff)
+	}
+	body := report.Summary(view(p), githubLimit)
+	if want := "`network` creates **a second time** what the interrupted apply has created, as its log shows, and the state does not know: `terraform_data.first`"; !strings.Contains(body, want) {
+		t.Errorf("%q is not in\n%s", want, body)
+	}
+	if got := report.Twice(p.Plan, nil); got != nil {
+		t.Errorf("Twice() without an interrupted apply = %v, want none", got)
+	}
+}
+
+func TestALockThatOurOwnApplyLeftIsToldAsSuch(t *testing.T) {
+	t.Parallel()
+	p := planFailed(t, 1, "network", "lock_http")
+	lock, _ := report.LockError(p.Failure)
+	lock.Who, lock.Ours = "root@planlatch-01OLD", "the interrupted apply of run 01OLD"
+	p.Lock = &lock
+	body := report.Summary(view(p), githubLimit)
+	for _, want := range []string{
+		"locked by the interrupted apply of run 01OLD (`root@planlatch-01OLD`)", "Nothing of it runs any more", "`planlatch unlock --state 7d1b2f5c-0a7e-4c0f-9a0e-5f9d3c1b2a10 -p network`",
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("%q is not in\n%s", want, body)
+		}
+	}
+	if strings.Contains(body, "If its holder is still at work") {
+		t.Errorf("people are told to wait for an apply that is over:\n%s", body)
+	}
+}
+
 func FuzzLog(f *testing.F) {
 	for _, name := range []string{"lock_local", "lock_pg", "stale", "plan_failed", "apply_failed"} {
 		f.Add(string(file(f, "logs/"+name+".txt")))
@@ -134,6 +189,7 @@ func FuzzLog(f *testing.F) {
 	f.Add("\x1b]8;;\x1b[\x1b]")
 	f.Fuzz(func(t *testing.T, log string) {
 		report.StalePlan(log)
+		report.ProgressOf(log, report.Plan{Changes: []report.Change{{Address: "a", Kind: report.Create}}})
 		report.Completed(log, report.Plan{Changes: []report.Change{{Address: "a", Kind: report.Create}}})
 		if got := report.Excerpt(log); len(got) > 7000 {
 			t.Errorf("Excerpt() has %d bytes", len(got))

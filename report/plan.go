@@ -15,6 +15,7 @@ type Plan struct {
 	Drift    []string `json:",omitempty"` // addresses whose real object was changed by somebody else
 	Warnings []string `json:",omitempty"` // checks that fail, changes that are put off
 	More     int      `json:",omitempty"` // changes beyond what is kept here
+	Twice    []string `json:",omitempty"` // addresses it creates that an interrupted apply has created already: the state does not know them
 }
 
 // Change is what happens to one object.

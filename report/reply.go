@@ -216,9 +216,13 @@ func Help(prefix string, may map[string]Leave) string {
 	return b.String()
 }
 
-// Freed tells what came of freeing a backend's lock that stopped a run; failure is empty if it went well.
-func Freed(stopped run.Run, lock, failure string) string {
+// Freed tells what came of freeing a backend's lock that stopped a run; failure is empty if it went well, and again says that it is planned
+// again by itself.
+func Freed(stopped run.Run, lock, failure string, again bool) string {
 	v := View{}
+	if failure == "" && again {
+		return "The backend's lock " + code(lock) + " of " + code(stopped.Label) + " is free, and it is planned again.\n"
+	}
 	if failure == "" {
 		return "The backend's lock " + code(lock) + " of " + code(stopped.Label) + " is free. Say " + v.command("plan -p", stopped.Label) + " to go on.\n"
 	}

@@ -196,6 +196,8 @@ func stories(t testing.TB) map[string]report.View {
 		v.Projects[0].Run.Reason = "node build-2 unreachable, the apply may still run"
 		v.Projects[0].Failure = "aws_db_instance.main: Destroying... [id=db-PROD]\naws_db_instance.main: Still destroying... [id=db-PROD, 10s elapsed]\n"
 		v.Mention = "@bob"
+		progress := report.ProgressOf("aws_security_group.db: Modifications complete after 2s\n"+v.Projects[0].Failure, v.Projects[0].Plan)
+		v.Projects[0].Progress = &progress
 	})
 	edit("merge_differs", func(v *report.View) {
 		p := &v.Projects[0]

@@ -285,10 +285,33 @@ func (v View) interrupted(ps []Project) []string {
 		if p.Run.Reason != "" {
 			text += " Reason: " + prose(p.Run.Reason) + "."
 		}
-		out = append(out, text+fmt.Sprintf("\n> It keeps its lock. Look at the log and at the real objects; once nothing runs any more, free it with %s and plan again.",
+		if told := progressWords(p); told != "" {
+			text += "\n> " + told
+		}
+		out = append(out, text+fmt.Sprintf("\n> It keeps its lock. Look at the log and at the real objects; once nothing of it runs any more, say %s: that plans again and shows what is left.",
 			v.command("unlock -p", p.Run.Label)))
 	}
 	return out
+}
+
+// progressWords says how far the log of an interrupted apply has come.
+func progressWords(p Project) string {
+	if p.Progress == nil {
+		return ""
+	}
+	var out []string
+	say := func(what string, addresses []string) {
+		if len(addresses) > 0 {
+			out = append(out, what+" "+names(addresses)+".")
+		}
+	}
+	say("Its log says done:", p.Progress.Done)
+	say("Begun, and perhaps half done:", p.Progress.Begun)
+	say("Not seen to begin:", p.Progress.Rest)
+	if len(p.Progress.Done)+len(p.Progress.Begun) == 0 {
+		out = append([]string{"Its log shows nothing that was begun."}, out...)
+	}
+	return strings.Join(out, " ")
 }
 
 // here links to a run in passing.
@@ -381,6 +404,10 @@ func dangers(gs []group) []string {
 	for _, g := range gs {
 		if !g.changes() || g.tried() || g.same != "" {
 			continue
+		}
+		if twice := g.Plan.Twice; len(twice) > 0 {
+			out = append(out, fmt.Sprintf("> %s creates **a second time** what the interrupted apply has created, as its log shows, and the state does not know: %s. "+
+				"Import it into the state first, or delete it.", names(g.names), names(twice)))
 		}
 		for _, c := range g.Plan.Changes {
 			if c.Kind != Delete && c.Kind != Replace || c.Keeps {

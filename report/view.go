@@ -68,6 +68,7 @@ type Project struct {
 	Failure   string    // raw tail of the log of a failed or interrupted run, redacted; the error is found in it
 	Lock      *LockInfo // the backend lock that stopped it; when nil it is looked for in Failure
 	Left      []string  // addresses a failed apply did not get to
+	Progress  *Progress // how far an interrupted apply came; nil: not known
 	Reviewed  *Reviewed // what a merge run is compared with
 	After     string    // label of the project it is planned again after: a preview, never applied as it is
 	Beside    []string  // other projects that keep their state in the same place
@@ -91,4 +92,5 @@ type LockInfo struct {
 	Created   time.Time
 	Message   string // the backend's own words
 	Session   bool   `json:",omitempty"` // a PostgreSQL session holds it: it ends with that session, and has no id
+	Ours      string `json:",omitempty"` // our own apply that left it, in words, when nothing of ours uses it any more
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -218,19 +219,15 @@ func SettleApply(s Snapshot, id ID, o ApplyOutcome) (Change, error) {
 		return Change{}, err
 	}
 	by := o.action()
-	if r.State == Interrupted && by == ActInterrupt {
-		return Change{Action: by}, nil // still unknown
+	if r.State == Interrupted && by == ActInterrupt { // still unknown, but its log may tell more
+		return Change{Action: by, Runs: []Run{withBlobs(r, o.Blobs)}}, nil
 	}
 	if r, err = step(r, by, o.reason(r)); err != nil {
 		return Change{}, err
 	}
 	c := Change{Action: by}
 	r.Deadline, r.Unsaved = time.Time{}, o.Unsaved
-	r.Blobs = maps.Clone(r.Blobs)
-	if r.Blobs == nil {
-		r.Blobs = map[string]string{}
-	}
-	maps.Copy(r.Blobs, o.Blobs)
+	r = withBlobs(r, o.Blobs)
 	if o.Counts != nil {
 		r.Counts = *o.Counts
 	}
@@ -265,6 +262,16 @@ func SettleApply(s Snapshot, id ID, o ApplyOutcome) (Change, error) {
 	return c, err
 }
 
+func withBlobs(r Run, more map[string]string) Run {
+	blobs := maps.Clone(r.Blobs)
+	if blobs == nil {
+		blobs = map[string]string{}
+	}
+	maps.Copy(blobs, more)
+	r.Blobs = blobs
+	return r
+}
+
 // halted sends back what was to apply after a run of the same pull request that failed. If the failed project lets the others go on, only
 // those that depend on it.
 func halted(s Snapshot, failed Run, c Change) (Change, error) {
@@ -286,8 +293,9 @@ func halted(s Snapshot, failed Run, c Change) (Change, error) {
 	return c, nil
 }
 
-// Acknowledge settles an interrupted run, or one whose state was not saved, after a person looked: slot and, with unhold, hold are freed.
-func Acknowledge(s Snapshot, id ID, actor string) (Change, error) {
+// Acknowledge settles an interrupted run, or one whose state was not saved, after a person looked: its slot is freed. If current, which says
+// that its revision is still the one that counts, it is planned again, so that people see what is left.
+func Acknowledge(s Snapshot, id ID, actor string, current bool) (Change, error) {
 	r, err := s.find(id)
 	if err != nil {
 		return Change{}, err
@@ -305,12 +313,48 @@ func Acknowledge(s Snapshot, id ID, actor string) (Change, error) {
 		return Change{}, fmt.Errorf("%s a run that is %s: %w", ActAcknowledge, r.State, ErrIllegal)
 	}
 	c.Runs = []Run{r}
+	if current {
+		c.New = whatIsLeft(s, r)
+	}
 	c.Audit = []Audit{audit(r, actor, ActAcknowledge, "done", r.Label)}
 	return c, nil
 }
 
-// Repaired settles a run whose state could not be saved and now is in its backend: its slot is freed, and the project can be planned again.
-func Repaired(s Snapshot, id ID, actor string) (Change, error) {
+// left begins the cause of a plan that shows what an apply in doubt has left.
+const left = "left:"
+
+// AfterDoubt says whether a run was made to show what an apply in doubt, interrupted or with an unsaved state, has left. It never applies
+// without another word.
+func AfterDoubt(r Run) bool { return strings.HasPrefix(r.Cause, left) }
+
+// whatIsLeft is the plan of a project after a person settled its apply; none if another is under way or the pull request is not planned any more.
+func whatIsLeft(s Snapshot, r Run) []Run {
+	over := r.Kind != KindMerge && r.Pull != 0 && (s.Pull.State != "open" || s.Pull.Draft)
+	under := slices.ContainsFunc(s.Runs, func(o Run) bool { return o.Project == r.Project && o.ID != r.ID && !o.State.Final() })
+	if over || under {
+		return nil
+	}
+	return []Run{Successor(r, left+string(r.ID))}
+}
+
+// Unstuck plans a project again that stopped at a lock of its backend which is free now.
+func Unstuck(s Snapshot, stopped Run, lock string) []Run {
+	if stopped.State != Failed || !stopped.ApplyStarted.IsZero() {
+		return nil
+	}
+	next := whatIsLeft(s, stopped)
+	for i := range next {
+		next[i].Cause = "freed:" + lock
+		if AfterDoubt(stopped) { // it still waits for a word
+			next[i].Cause = left + next[i].Cause
+		}
+	}
+	return next
+}
+
+// Repaired settles a run whose state could not be saved and now is in its backend: its slot is freed and, if current, the project planned
+// again.
+func Repaired(s Snapshot, id ID, actor string, current bool) (Change, error) {
 	r, err := s.find(id)
 	if err != nil {
 		return Change{}, err
@@ -322,6 +366,9 @@ func Repaired(s Snapshot, id ID, actor string) (Change, error) {
 	c := Change{Action: ActStatePush, Runs: []Run{r}, Audit: []Audit{audit(r, actor, ActStatePush, "done", r.Label)}}
 	if s.Slots[r.Project] == r.ID {
 		c.Free = []ProjectID{r.Project}
+	}
+	if current {
+		c.New = whatIsLeft(s, r)
 	}
 	return c, nil
 }

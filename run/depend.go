@@ -75,10 +75,21 @@ func again(s Snapshot, applied Run, latest []Run, c *Change) error {
 	return nil
 }
 
+// retry begins the cause of a run that somebody who said apply after a failure wants to go on with.
+const retry = "retry:"
+
+// Retry plans again what an apply that failed has left, for somebody who wants it applied.
+func Retry(failed Run, actor string) Run {
+	next := Successor(failed, retry+string(failed.ID))
+	next.Actor = actor
+	return next
+}
+
 // Continues returns the run that r was made to replace because it had become stale by no fault of the change: a dependency applied, or
-// the state moved. Whoever confirmed that one confirmed this one, if its effect is the same.
+// the state moved. Whoever confirmed that one confirmed this one, if its effect is the same. After a failed apply it is whoever said apply
+// again, if nothing is left but what was reviewed.
 func Continues(r Run) (ID, bool) {
-	for _, prefix := range []string{"after:", "stale:"} {
+	for _, prefix := range []string{"after:", "stale:", retry} {
 		if id, ok := strings.CutPrefix(r.Cause, prefix); ok {
 			return ID(id), true
 		}

@@ -116,12 +116,12 @@ func TestRepairedFreesOnlyARunWhoseStateWasNotSaved(t *testing.T) {
 	unsaved.Unsaved, unsaved.Reason = true, "state not saved"
 	s := snapshot(unsaved)
 	s.Slots[3] = "01A"
-	c, err := run.Repaired(s, "01A", "admin")
+	c, err := run.Repaired(s, "01A", "admin", false)
 	if err != nil || c.Runs[0].Unsaved || len(c.Free) != 1 || len(c.Audit) != 1 {
 		t.Errorf("Repaired() = %+v, %v; want it settled, its slot free and a row", c, err)
 	}
 	for _, state := range []run.State{run.Failed, run.Applied, run.Interrupted, run.Applying} {
-		if _, err := run.Repaired(snapshot(a(state)), "01A", "admin"); !errors.Is(err, run.ErrIllegal) {
+		if _, err := run.Repaired(snapshot(a(state)), "01A", "admin", true); !errors.Is(err, run.ErrIllegal) {
 			t.Errorf("Repaired() of a run that is %s: error = %v, want ErrIllegal", state, err)
 		}
 	}

@@ -298,7 +298,7 @@ func (m Moment) void(r vcs.Review) string {
 		return "may have been given on an older commit"
 	}
 	switch {
-	case seen != nil && seen.Effect == m.Run.EffectDigest:
+	case seen != nil && m.Run.within(seen.Effect):
 		return ""
 	case seen != nil:
 		return "was given on a plan with another effect"
@@ -306,10 +306,15 @@ func (m Moment) void(r vcs.Review) string {
 		return "was given before the plan, which destroys or replaces"
 	}
 	// Given before any plan: it binds to the first one shown, and this must be that one.
-	if len(m.Shown) > 0 && m.Shown[0].Effect != m.Run.EffectDigest {
+	if len(m.Shown) > 0 && !m.Run.within(m.Shown[0].Effect) {
 		return "was given on a plan with another effect"
 	}
 	return ""
+}
+
+// within says whether what a run does is an effect that was seen, or what an apply of that left (semantics 26).
+func (r Run) within(effect string) bool {
+	return effect == r.EffectDigest || r.RestOf != "" && effect == r.RestOf
 }
 
 func short(sha string) string {

@@ -52,8 +52,9 @@ func Recheck(s Snapshot) Change {
 type PlanOutcome struct {
 	Failed    string // one sentence; empty: it planned
 	Lost      bool   // the execution vanished: plan again
+	Stray     bool   // with Lost: nobody knows whether it did, its node is silent
 	Stopped   bool   // its server had to stop: plan again
-	Unlock    string // it failed because an earlier plan of ours left this lock in the backend: free it and plan again, once
+	Unlock    string // it failed because an earlier plan of ours left this lock in the backend: free it and plan again, once for each
 	Unchanged bool
 	Planned   Run // the fields a plan fills in: Tool, digests, Blobs, Counts, NoBackend, Settings.Backend
 	Findings  []Finding
@@ -73,6 +74,7 @@ func SettlePlan(s Snapshot, id ID, o PlanOutcome) (Change, error) {
 	}
 	c := Change{Action: by, Free: []ProjectID{r.Project}}
 	r.Node, r.Deadline = "", time.Time{}
+	r.Stray = r.Stray || o.Stray
 	if by == ActRequeue {
 		r.Started = time.Time{}
 	} else {
@@ -86,8 +88,12 @@ func SettlePlan(s Snapshot, id ID, o PlanOutcome) (Change, error) {
 	if r.Recheck {
 		r.Recheck, c.Jobs = false, lookAgain(r)
 	}
-	if by == ActFail && o.Unlock != "" && r.Settings.Unlock == "" {
-		next := Successor(r, "unlock:"+o.Unlock)
+	if by == ActFail && o.Unlock != "" && r.Settings.Unlock != o.Unlock {
+		cause := "unlock:" + o.Unlock
+		if AfterDoubt(r) {
+			cause = left + cause
+		}
+		next := Successor(r, cause)
 		next.Settings.Unlock = o.Unlock
 		c.New = []Run{next}
 		r.Reason += "; planned again without the lock that an earlier plan left"
@@ -117,6 +123,9 @@ func (o PlanOutcome) action(r Run) (Action, string) {
 	case o.Lost && r.Attempt >= mostAttempts:
 		return ActFail, fmt.Sprintf("its execution was lost %d times; is the machine short of memory?", r.Attempt)
 	case o.Lost:
+		if o.Stray {
+			return ActRequeue, "planned again: its node fell silent"
+		}
 		return ActRequeue, "planned again: its execution was lost"
 	case o.Stopped:
 		return ActRequeue, "planned again: its server was stopped"
@@ -167,7 +176,7 @@ func contained(s Snapshot, later Run, c *Change) error {
 
 // filled copies what a plan found out into r.
 func filled(r, from Run) Run {
-	r.Tool, r.Partial, r.NoBackend = from.Tool, from.Partial, from.NoBackend
+	r.Tool, r.Partial, r.NoBackend, r.RestOf = from.Tool, from.Partial, from.NoBackend, from.RestOf
 	r.InputsDigest, r.PlanDigest, r.EffectDigest, r.PolicyDigest = from.InputsDigest, from.PlanDigest, from.EffectDigest, from.PolicyDigest
 	r.Blobs, r.Counts = from.Blobs, from.Counts
 	return r

@@ -3,6 +3,7 @@ package run
 import (
 	"fmt"
 	"slices"
+	"time"
 )
 
 // name is how people call the origin of a revision: its pull request, or a push without one.
@@ -60,6 +61,26 @@ func Close(s Snapshot, p Pull, why string) (Change, error) {
 		if by == p.ID && !busy[project] && !s.using(project) {
 			c.Unhold = append(c.Unhold, project)
 		}
+	}
+	return c, nil
+}
+
+// Draft takes back what was confirmed of a pull request that became a draft, and frees its holds. Its plans stay, and are worth reading.
+func Draft(s Snapshot, p Pull) (Change, error) {
+	c, err := Unlock(s, "")
+	if err != nil {
+		return Change{}, err
+	}
+	c.Pull = &p
+	for _, r := range s.Runs {
+		if r.State != Confirmed || r.Pull != p.ID || r.Kind == KindMerge {
+			continue
+		}
+		if r, err = step(r, ActUnconfirm, "not applied: it became a draft"); err != nil {
+			return Change{}, err
+		}
+		r.Confirmed, r.ConfirmedBy = time.Time{}, ""
+		c.Runs = append(c.Runs, r)
 	}
 	return c, nil
 }

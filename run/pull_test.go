@@ -51,7 +51,8 @@ func TestCloseFreesOnlyWhatNobodyUses(t *testing.T) {
 	applying.ID, applying.Project = "01B", 4
 	s := snapshot(waiting, applying)
 	s.Holds = map[run.ProjectID]run.PullID{3: 5, 4: 5, 8: 5, 9: 6}
-	s.Slots = map[run.ProjectID]run.ID{4: "01B", 8: "01C"} // 8: a failed run that left its state unsaved
+	s.Slots = map[run.ProjectID]run.ID{3: "01D", 4: "01B", 8: "01C"} // 3: somebody else plans; 8: a failed run that left its state unsaved
+	s.Users = map[run.ProjectID]run.State{3: run.Planning, 4: run.Applying, 8: run.Failed}
 	c, err := run.Close(s, run.Pull{ID: 5}, "closed")
 	if err != nil {
 		t.Fatal(err)

@@ -207,6 +207,7 @@ type Run struct {
 	Node      string    // that owns the running execution
 	Execution string    // executor.Name of the running or last execution
 	Attempt   int       // of the plan; a lost plan is planned again under a new name
+	Stray     bool      // an attempt of its plan was given up because its node fell silent: it may still be at work there
 	Deadline  time.Time // of the running phase
 	Stop      State     // what a running phase was asked to end as: canceled or superseded; empty: nothing was asked
 	StopWhy   string
@@ -220,6 +221,7 @@ type Run struct {
 	InputsDigest string
 	PlanDigest   string // sha256 of the plan file: what apply must run
 	EffectDigest string
+	RestOf       string // digest of the reviewed effect of which this one is what an apply that failed or was interrupted left; empty: of none
 	PolicyDigest string
 	Blobs        map[string]string // plan, plan_json, view, state …: keys in the blob store
 	Counts       Counts

@@ -68,7 +68,9 @@ func (r *Runner) prepareApply(ctx context.Context, p phase) (prepared, error) {
 func (r *Runner) settleApply(ctx context.Context, p phase, e ending) error {
 	o := run.ApplyOutcome{Blobs: map[string]string{}}
 	kept := views.Kept{}
-	if plan, err := r.keptPlan(ctx, p.run); err == nil && e.failed == "" && e.stale == nil {
+	plan, err := r.keptPlan(ctx, p.run)
+	known := err == nil && e.failed == "" && e.stale == nil
+	if known {
 		var done run.Counts
 		done, kept.Left = report.Completed(e.log, plan)
 		o.Counts = &done
@@ -104,11 +106,13 @@ func (r *Runner) settleApply(ctx context.Context, p phase, e ending) error {
 	if err := r.keepErrored(ctx, p, e, &o); err != nil {
 		return err
 	}
-	key, err := views.Keep(ctx, r.Blobs, p.run.ID, unique(p.run.Execution), kept)
-	if err != nil {
+	if o.Interrupted && known {
+		came := report.ProgressOf(e.log, plan)
+		kept.Progress, kept.Left = &came, nil
+	}
+	if o.Blobs[views.KeptApply], err = views.Keep(ctx, r.Blobs, p.run.ID, unique(p.run.Execution), kept); err != nil {
 		return err
 	}
-	o.Blobs[views.KeptApply] = key
 	if o.Latest, err = r.dependents(ctx, p.run); err != nil {
 		return err
 	}

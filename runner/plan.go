@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/planlatch/planlatch/executor"
@@ -112,6 +111,7 @@ func (r *Runner) branchOf(ctx context.Context, of run.Run) (run.Scope, error) {
 func (r *Runner) failedPlan(ctx context.Context, p phase, e ending) (run.PlanOutcome, error) {
 	kept := views.Kept{Failure: tail(e.log)}
 	if lock, ok := report.LockError(e.log); ok {
+		lock.Ours = r.leftByOurApply(ctx, p.run, lock)
 		kept.Lock = &lock
 	}
 	key, err := views.Keep(ctx, r.Blobs, p.run.ID, unique(p.run.Execution), kept)
@@ -126,25 +126,6 @@ func (r *Runner) failedPlan(ctx context.Context, p phase, e ending) (run.PlanOut
 		o.Unlock = kept.Lock.ID
 	}
 	return o, nil
-}
-
-// leftByOurPlan says whether a lock of the backend is one that a plan of ours on the same state took and can no longer give back, because
-// its execution has ended (semantics 28). A lock of an apply is a person's to free.
-func (r *Runner) leftByOurPlan(ctx context.Context, of run.Run, lock report.LockInfo) bool {
-	_, host, _ := strings.Cut(lock.Who, "@")
-	id, ours := strings.CutPrefix(host, "planlatch-")
-	if !ours || lock.ID == "" || lock.ID[0] == '-' || lock.Operation != "OperationTypePlan" {
-		return false
-	}
-	holder, err := r.Store.Run(ctx, run.ID(id))
-	if err != nil || holder.Planned.IsZero() || holder.State.Running() || holder.State == run.Interrupted || !holder.ApplyStarted.IsZero() {
-		return false // it may be at work somewhere: also one that is queued again because its node fell silent
-	}
-	if holder.Project == of.Project {
-		return true
-	}
-	twins, err := r.Store.Twins(ctx, of.Project)
-	return err == nil && slices.ContainsFunc(twins, func(t run.Project) bool { return t.ID == holder.Project })
 }
 
 // left is what a finished plan execution left behind.
@@ -186,6 +167,9 @@ func (r *Runner) judged(ctx context.Context, p phase, e ending) (run.PlanOutcome
 	if planned.InputsDigest, err = facts.Inputs(ctx, r.Git.Repo(g.repo.Host, g.repo.HostID), g.rev.Tree, p.run); err != nil {
 		return run.PlanOutcome{}, err
 	}
+	if planned.RestOf, a.kept.Plan.Twice, err = r.afterTry(ctx, planned, a.kept); err != nil {
+		return run.PlanOutcome{}, err
+	}
 	if err := r.identify(ctx, p.run, a.identity); err != nil {
 		return run.PlanOutcome{}, err
 	}
@@ -197,6 +181,10 @@ func (r *Runner) judged(ctx context.Context, p phase, e ending) (run.PlanOutcome
 	}
 	o := run.PlanOutcome{Unchanged: a.kept.Effect.Empty, Planned: planned, Findings: a.findings}
 	if o.Unchanged {
+		return o, nil
+	}
+	if len(a.kept.Plan.Twice) > 0 {
+		o.Waits = "it would create again what an apply that was interrupted has created"
 		return o, nil
 	}
 	if o.Confirm, err = r.continues(ctx, planned); err != nil || o.Confirm != "" {
@@ -216,14 +204,19 @@ func (r *Runner) continues(ctx context.Context, planned run.Run) (string, error)
 		return "", nil
 	}
 	before, err := r.Store.Run(ctx, id)
-	if err != nil || before.ConfirmedBy == "" || before.EffectDigest != planned.EffectDigest || before.Partial != planned.Partial {
+	by := before.ConfirmedBy
+	same := before.EffectDigest == planned.EffectDigest
+	if before.State == run.Failed { // somebody said apply again
+		by, same = planned.Actor, planned.RestOf != ""
+	}
+	if err != nil || by == "" || !same || before.Partial != planned.Partial {
 		return "", err
 	}
 	pending, err := r.pending(ctx, planned)
 	if err != nil || len(pending) > 0 {
 		return "", err
 	}
-	return before.ConfirmedBy, nil
+	return by, nil
 }
 
 // pending lists the projects that must apply before a plan is more than a preview.
@@ -341,6 +334,9 @@ func (r *Runner) judge(ctx context.Context, g ground, planJSON []byte) (policy.J
 func (r *Runner) standsForMerge(ctx context.Context, g ground, planned run.Run, effect run.Effect, findings []run.Finding) (confirm, waits string, err error) {
 	if g.run.Pull == 0 {
 		return "", "it was pushed without a pull request", nil
+	}
+	if run.AfterDoubt(planned) {
+		return "", "this is what is left after an apply that was in doubt", nil
 	}
 	if planned.Settings.Apply != run.ApplyAfterMerge {
 		return "", fmt.Sprintf("merged before it was applied; apply: %s waits for a person", planned.Settings.Apply), nil

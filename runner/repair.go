@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/planlatch/planlatch/executor"
@@ -15,11 +17,14 @@ import (
 // pushTimeout bounds how long writing a state back may take: a state is a file of some megabytes.
 const pushTimeout = 10 * time.Minute
 
+const stepPush = "state push"
+
 // PushState writes the state that a run's apply could not save to its backend, as the apply itself would have: the same source, tool,
 // credentials and sandbox. The tool checks serial and lineage under the state's own lock, and nothing overrules it. failed says in a few
 // lines why it was not written; empty: it was, and may be pushed again without harm.
 //
-// It settles nothing. When ctx ends the tool is interrupted; a caller that may go away lets it outlive the call.
+// It settles nothing. When ctx ends the tool is interrupted; a caller that may go away lets it outlive the call. A push that a server left
+// behind when it was killed goes on without it; the next call follows that one instead of pushing beside it.
 func (r *Runner) PushState(ctx context.Context, of run.Run) (failed string, err error) {
 	if !of.Unsaved || of.Blobs[BlobErrored] == "" {
 		return "its state was saved", nil
@@ -36,6 +41,9 @@ func (r *Runner) PushState(ctx context.Context, of run.Run) (failed string, err 
 	defer cancel()
 	ctx, release := r.hurrying.bound(ctx)
 	defer release()
+	if done, err := r.followPush(ctx, of.ID); done || err != nil {
+		return "", err
+	}
 	ready, err := r.preparePush(ctx, of)
 	var no *refusal
 	switch {
@@ -63,6 +71,33 @@ func (r *Runner) PushState(ctx context.Context, of run.Run) (failed string, err 
 	return failed, nil
 }
 
+// pushName begins the names of the executions that push the state of a run.
+func pushName(id run.ID) string { return string(id) + "-push-" }
+
+// followPush waits for pushes that another life of this node began, and removes them. done says that one of them has pushed the state.
+func (r *Runner) followPush(ctx context.Context, id run.ID) (done bool, err error) {
+	all, err := r.Exec.List(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look for a push that was left behind: %w", err)
+	}
+	for _, name := range all {
+		if !strings.HasPrefix(string(name), pushName(id)) {
+			continue
+		}
+		result, err := r.Exec.Attach(ctx, name, io.Discard, 0)
+		if err != nil && !errors.Is(err, executor.ErrLost) && !errors.Is(err, executor.ErrAbsent) {
+			return false, fmt.Errorf("follow a push that was left behind: %w", err)
+		}
+		n := len(result.Steps)
+		done = done || err == nil && result.OK(n) && n > 0 && result.Steps[n-1].Label == stepPush
+		r.Log.Info("followed a push of a state that was left behind", "run", id, "execution", name, "ended", result.Ended, "ok", done)
+		if err := r.Exec.Remove(ctx, name); err != nil {
+			return done, fmt.Errorf("remove a push that was left behind: %w", err)
+		}
+	}
+	return done, nil
+}
+
 // release lets go of a run that hold marked.
 func (r *Runner) release(id run.ID) {
 	r.mu.Lock()
@@ -77,7 +112,7 @@ func (r *Runner) preparePush(ctx context.Context, of run.Run) (prepared, error) 
 		return prepared{}, refuse("this project has steps of its own in place of the tool's, which only its owners know how to push a state with: " +
 			"get it with planlatch state pull, push it with them, then acknowledge the run")
 	}
-	of.Execution = fmt.Sprintf("%s-push-%x", of.ID, time.Now().UnixNano())
+	of.Execution = fmt.Sprintf("%s%x", pushName(of.ID), time.Now().UnixNano())
 	g, err := r.prepareGround(ctx, of, "apply")
 	if err != nil {
 		return prepared{}, err
@@ -112,7 +147,7 @@ func (r *Runner) pushSpec(g ground, inputs []executor.File) executor.Spec {
 	list := assembly{facts: stepFacts(g, "apply"), steps: g.run.Settings.Steps}
 	list.around("before_init")
 	list.own(initStep(g))
-	push := executor.Step{Label: "state push", Argv: []string{g.tool.Path, "state", "push", "-no-color", r.lockTimeout(), fileErrored}}
+	push := executor.Step{Label: stepPush, Argv: []string{g.tool.Path, "state", "push", "-no-color", r.lockTimeout(), fileErrored}}
 	s.Steps = slices.Concat(list.out, []executor.Step{push})
 	s.Limits.Wall, s.Grace = pushTimeout, r.o.PlanGrace
 	return s

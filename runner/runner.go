@@ -9,7 +9,6 @@ package runner
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -92,6 +91,7 @@ type Runner struct {
 	mu        sync.Mutex
 	active    map[run.ID]bool
 	asked     map[run.ID]time.Time // when this process first asked an execution to end
+	gone      map[run.ID]bool      // interrupted applies whose executions will never tell more
 	lent      map[run.ID]int       // whose source something beside it works with
 	short     string               // why no run starts here
 	toldShort bool                 // whether people were told that there is a reason
@@ -109,7 +109,7 @@ type Runner struct {
 // New returns a Runner that does nothing until Run.
 func New(p Parts, o Options) *Runner {
 	r := &Runner{
-		Parts: p, o: o, active: map[run.ID]bool{}, asked: map[run.ID]time.Time{}, lent: map[run.ID]int{},
+		Parts: p, o: o, active: map[run.ID]bool{}, asked: map[run.ID]time.Time{}, gone: map[run.ID]bool{}, lent: map[run.ID]int{},
 		free: make(chan struct{}, o.Workers), wake: make(chan struct{}, 1),
 		draining: latch{done: make(chan struct{})}, hurrying: latch{done: make(chan struct{})},
 	}
@@ -132,7 +132,7 @@ func (r *Runner) Run(ctx context.Context, kicks <-chan struct{}) error {
 	r.wg.Go(func() { r.rejudge(ctx) })
 	every := time.NewTicker(tick)
 	defer every.Stop()
-	var adopted time.Time
+	var adopted, returned time.Time
 	for {
 		r.beat(ctx)
 		ending := r.draining.isShut()
@@ -144,6 +144,12 @@ func (r *Runner) Run(ctx context.Context, kicks <-chan struct{}) error {
 			}
 			if ending && err == nil && owned == 0 && r.idle() { // in this order: what was claimed since is followed
 				return nil
+			}
+		}
+		if now := time.Now(); now.Sub(returned) >= beat {
+			returned = now
+			if err := r.late(ctx); err != nil {
+				r.complain(ctx, "look for late results", err)
 			}
 		}
 		if !ending {
@@ -196,19 +202,6 @@ func (r *Runner) watch(ctx context.Context) (owned int, err error) {
 		}
 	}
 	return len(ours), nil
-}
-
-// orphaned settles a run whose node is gone: a plan is planned again, an apply waits for a person, because it may still run over there.
-func (r *Runner) orphaned(ctx context.Context, o run.Run) {
-	err := r.advance(ctx, o, func(s run.Snapshot) (run.Change, error) {
-		if o.State == run.Planning {
-			return run.SettlePlan(s, o.ID, run.PlanOutcome{Lost: true})
-		}
-		return run.SettleApply(s, o.ID, run.ApplyOutcome{Interrupted: true, Reason: fmt.Sprintf("node %s is unreachable; the apply may still run there", o.Node)})
-	})
-	if err != nil && !errors.Is(err, run.ErrMoved) {
-		r.complain(ctx, "settle a run of a lost node", err)
-	}
 }
 
 // claim takes runs from the queue while there are idle workers.

@@ -1,10 +1,13 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/planlatch/planlatch/executor"
@@ -37,15 +40,27 @@ func (r *Runner) ForceUnlock(ctx context.Context, key string) error {
 	if err != nil {
 		return fmt.Errorf("free the lock of %s: %w", stopped.Label, err)
 	}
+	current, err := operator.Counts(ctx, r.Store, stopped)
+	if err != nil {
+		return err
+	}
 	row := run.Audit{Actor: f.Actor, Action: operator.JobForceUnlock, Repo: stopped.Repo, Pull: stopped.Pull, Run: stopped.ID, Outcome: "done", Detail: "freed " + f.Lock}
 	if failure != "" {
 		row.Outcome, row.Detail = "refused", "could not free "+f.Lock
 	}
-	_, err = r.Store.Advance(ctx, run.Scope{}, func(run.Snapshot) (run.Change, error) {
-		return run.Change{Action: run.ActUnlock, Audit: []run.Audit{row}, Postings: []run.Posting{{
-			Kind: run.PostReply, Repo: stopped.Repo, Pull: stopped.Pull, Key: f.Reply, Body: report.Freed(stopped, f.Lock, failure),
-		}}}, nil
+	_, err = r.Store.Advance(ctx, run.Scope{Runs: []run.At{{ID: stopped.ID}}, Pull: stopped.Pull}, func(s run.Snapshot) (run.Change, error) {
+		c := run.Change{Action: run.ActUnlock, Audit: []run.Audit{row}}
+		if failure == "" && current {
+			c.New = run.Unstuck(s, stopped, f.Lock)
+		}
+		c.Postings = []run.Posting{{
+			Kind: run.PostReply, Repo: stopped.Repo, Pull: stopped.Pull, Key: f.Reply, Body: report.Freed(stopped, f.Lock, failure, len(c.New) > 0),
+		}}
+		return c, nil
 	})
+	if errors.Is(err, run.ErrExists) { // it was told and planned before
+		return nil
+	}
 	return err
 }
 
@@ -95,4 +110,50 @@ func unlockSteps(g ground, lock string) []executor.Step {
 	list.around("before_init")
 	list.own(initStep(g))
 	return append(list.out, executor.Step{Label: "force-unlock", Argv: []string{g.tool.Path, "force-unlock", "-force", lock}})
+}
+
+// leftByOurPlan says whether a lock of the backend is one that a plan of ours on the same state took and can no longer give back, because
+// its execution has ended (semantics 28). A lock of an apply is a person's to free.
+func (r *Runner) leftByOurPlan(ctx context.Context, of run.Run, lock report.LockInfo) bool {
+	holder, ours := r.holder(ctx, lock)
+	if !ours || lock.ID[0] == '-' || lock.Operation != "OperationTypePlan" || holder.Stray {
+		return false // it may be at work somewhere: its node fell silent
+	}
+	if holder.ID == of.ID { // an earlier attempt of this very plan, which was lost; this one has ended
+		return true
+	}
+	if holder.Planned.IsZero() || holder.State.Running() || holder.State == run.Interrupted || !holder.ApplyStarted.IsZero() {
+		return false
+	}
+	return r.oneState(ctx, holder, of)
+}
+
+// leftByOurApply tells in words of an apply of ours on the same state that is over and left a lock; empty if it was no such. A lock of an
+// apply is a person's to free.
+func (r *Runner) leftByOurApply(ctx context.Context, of run.Run, lock report.LockInfo) string {
+	holder, ours := r.holder(ctx, lock)
+	if !ours || holder.ID == of.ID || holder.ApplyStarted.IsZero() || !holder.State.Final() || holder.Unsaved || !r.oneState(ctx, holder, of) {
+		return ""
+	}
+	return fmt.Sprintf("the apply of our run %s, which is %s: %s", holder.ID, holder.State, cmp.Or(holder.Reason, "it has ended"))
+}
+
+// holder is the run of ours whose execution has a lock of the backend: its host name says so.
+func (r *Runner) holder(ctx context.Context, lock report.LockInfo) (run.Run, bool) {
+	_, host, _ := strings.Cut(lock.Who, "@")
+	id, ours := strings.CutPrefix(host, "planlatch-")
+	if !ours || lock.ID == "" {
+		return run.Run{}, false
+	}
+	holder, err := r.Store.Run(ctx, run.ID(id))
+	return holder, err == nil
+}
+
+// oneState says whether two runs are of one state.
+func (r *Runner) oneState(ctx context.Context, a, b run.Run) bool {
+	if a.Project == b.Project {
+		return true
+	}
+	twins, err := r.Store.Twins(ctx, b.Project)
+	return err == nil && slices.ContainsFunc(twins, func(t run.Project) bool { return t.ID == a.Project })
 }

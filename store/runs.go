@@ -36,6 +36,7 @@ type runRow struct {
 	Node          string
 	Execution     string
 	Attempt       int
+	Stray         bool
 	Deadline      int64
 	Stop          string
 	StopWhy       string
@@ -47,6 +48,7 @@ type runRow struct {
 	InputsDigest  string
 	PlanDigest    string
 	EffectDigest  string
+	RestOf        string
 	PolicyDigest  string
 	Blobs         doc[map[string]string]
 	Counts        doc[run.Counts]
@@ -98,9 +100,9 @@ func newRunRow(r run.Run, moved int64) *runRow {
 		ID: string(r.ID), Repo: int64(r.Repo), Revision: int64(r.Revision), Pull: int64(r.Pull), Project: int64(r.Project), Label: r.Label,
 		Dir: r.Dir, Work: r.Work, Kind: string(r.Kind), Cause: r.Cause, Actor: r.Actor, Ordinal: r.Ordinal, Turn: r.Turn,
 		Settings: doc[run.Settings]{r.Settings}, State: string(r.State), Live: !r.State.Final(), Waiting: waiting(r.State), Epoch: r.Epoch,
-		Reason: r.Reason, Node: r.Node, Execution: r.Execution, Attempt: r.Attempt, Deadline: micros(r.Deadline), Stop: string(r.Stop),
+		Reason: r.Reason, Node: r.Node, Execution: r.Execution, Attempt: r.Attempt, Stray: r.Stray, Deadline: micros(r.Deadline), Stop: string(r.Stop),
 		StopWhy: r.StopWhy, Reviewed: string(r.Reviewed), Tool: r.Tool, Partial: r.Partial, Posted: micros(r.Posted),
-		InputsDigest: r.InputsDigest, PlanDigest: r.PlanDigest, EffectDigest: r.EffectDigest, PolicyDigest: r.PolicyDigest,
+		InputsDigest: r.InputsDigest, PlanDigest: r.PlanDigest, EffectDigest: r.EffectDigest, RestOf: r.RestOf, PolicyDigest: r.PolicyDigest,
 		Blobs: doc[map[string]string]{r.Blobs}, Counts: doc[run.Counts]{r.Counts}, Unsaved: r.Unsaved, NoBackend: r.NoBackend,
 		Created: micros(r.Created), Started: micros(r.Started), Planned: micros(r.Planned), Confirmed: micros(r.Confirmed),
 		ConfirmedBy: r.ConfirmedBy, ApplyStarted: micros(r.ApplyStarted), Finished: micros(r.Finished),
@@ -113,9 +115,9 @@ func (r *runRow) domain() run.Run {
 		ID: run.ID(r.ID), Repo: run.RepoID(r.Repo), Revision: run.RevisionID(r.Revision), Pull: run.PullID(r.Pull),
 		Project: run.ProjectID(r.Project), Label: r.Label, Dir: r.Dir, Work: r.Work, Kind: run.Kind(r.Kind), Cause: r.Cause, Actor: r.Actor,
 		Ordinal: r.Ordinal, Idle: r.Place >= idlePlace, Turn: r.Turn, Settings: r.Settings.V, Recheck: r.Recheck, State: run.State(r.State), Epoch: r.Epoch, Reason: r.Reason, Node: r.Node,
-		Execution: r.Execution, Attempt: r.Attempt, Deadline: moment(r.Deadline), Stop: run.State(r.Stop), StopWhy: r.StopWhy,
+		Execution: r.Execution, Attempt: r.Attempt, Stray: r.Stray, Deadline: moment(r.Deadline), Stop: run.State(r.Stop), StopWhy: r.StopWhy,
 		Reviewed: run.ID(r.Reviewed), Tool: r.Tool, Partial: r.Partial, Posted: moment(r.Posted), InputsDigest: r.InputsDigest,
-		PlanDigest: r.PlanDigest, EffectDigest: r.EffectDigest, PolicyDigest: r.PolicyDigest, Blobs: r.Blobs.V, Counts: r.Counts.V,
+		PlanDigest: r.PlanDigest, EffectDigest: r.EffectDigest, RestOf: r.RestOf, PolicyDigest: r.PolicyDigest, Blobs: r.Blobs.V, Counts: r.Counts.V,
 		Unsaved: r.Unsaved, NoBackend: r.NoBackend, Created: moment(r.Created), Started: moment(r.Started), Planned: moment(r.Planned),
 		Confirmed: moment(r.Confirmed), ConfirmedBy: r.ConfirmedBy, ApplyStarted: moment(r.ApplyStarted), Finished: moment(r.Finished),
 		LogGone: moment(r.LogGone), PlanGone: moment(r.PlanGone),

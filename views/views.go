@@ -31,6 +31,7 @@ type Kept struct {
 	Failure  string           `json:",omitempty"` // redacted tail of the log of a phase that failed
 	Lock     *report.LockInfo `json:",omitempty"`
 	Left     []string         `json:",omitempty"` // apply: addresses it did not get to
+	Progress *report.Progress `json:",omitempty"` // apply: how far it came, when nobody knows how it ended
 	NoPolicy bool             `json:",omitempty"`
 	Beside   []string         `json:",omitempty"` // projects that keep their state where this one does
 }
@@ -425,7 +426,7 @@ func (v *Viewer) project(ctx context.Context, repo run.Repo, m run.Moment) (repo
 	}
 	p.Plan, p.Failure, p.Lock, p.NoPolicy, p.Beside = plan.Plan, plan.Failure, plan.Lock, plan.NoPolicy, plan.Beside
 	if r.Blobs[KeptApply] != "" {
-		p.Failure, p.Lock, p.Left = apply.Failure, apply.Lock, apply.Left
+		p.Failure, p.Lock, p.Left, p.Progress = apply.Failure, apply.Lock, apply.Left, apply.Progress
 	}
 	if r.State == run.Planned || r.State == run.Confirmed {
 		p.Gates = run.Gates(m)

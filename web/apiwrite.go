@@ -177,14 +177,40 @@ func (h *Handler) apiAcknowledge(w http.ResponseWriter, r *http.Request) error {
 	return h.sendRun(w, r, rn)
 }
 
+// POST /runs/{id}/acknowledge: the same for somebody who is logged in, from the form of the run's page.
+func (h *Handler) acknowledge(w http.ResponseWriter, r *http.Request) error {
+	if err := r.ParseForm(); err != nil {
+		return &refusal{http.StatusBadRequest, "The form could not be read."}
+	}
+	rn, err := h.Store.Run(r.Context(), run.ID(r.PathValue("id")))
+	if err != nil {
+		return err
+	}
+	if rn.State != run.Interrupted { // a state that was not saved is pushed back, which no page does
+		return &refusal{http.StatusConflict, fmt.Sprintf("The run is %s: there is nothing to acknowledge.", rn.State)}
+	}
+	if err := repeats(r.PostForm.Get("project"), rn); err != nil {
+		return err
+	}
+	if _, err := operator.Acknowledge(r.Context(), h.Store, rn, admin); err != nil {
+		return err
+	}
+	http.Redirect(w, r, h.base+runPath(rn.ID), http.StatusSeeOther)
+	return nil
+}
+
 // confirmed says whether the body repeats the name of the run's project.
 func confirmed(r *http.Request, rn run.Run) error {
 	var in struct{ Project string }
 	if err := body(r, &in); err != nil {
 		return err
 	}
-	if in.Project != label(rn) {
-		return &refusal{http.StatusBadRequest, fmt.Sprintf("Repeat the name of the project to confirm: it is %q, not %q.", label(rn), in.Project)}
+	return repeats(in.Project, rn)
+}
+
+func repeats(name string, rn run.Run) error {
+	if name != label(rn) {
+		return &refusal{http.StatusBadRequest, fmt.Sprintf("Repeat the name of the project to confirm: it is %q, not %q.", label(rn), name)}
 	}
 	return nil
 }

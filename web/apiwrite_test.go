@@ -137,6 +137,59 @@ func TestAcknowledgeRepeatsTheProject(t *testing.T) {
 	}
 }
 
+func TestAPersonWhoIsLoggedInAcknowledgesOnThePage(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	r := s.settled(s.planning(seed{label: "prod/network"}), views.Kept{}, run.PlanOutcome{})
+	page := "/runs/" + string(r.ID)
+	path := page + "/acknowledge"
+	person := s.member()
+	named := url.Values{"project": {"prod/network"}}
+	if a := s.do(person, "POST", path, named, nil); a.status != 409 {
+		t.Errorf("acknowledging a planned run = %d, want 409", a.status)
+	}
+	s.interrupted(r)
+	form := s.do(person, "GET", page, nil, nil)
+	if !strings.Contains(form.body, `action="`+path+`"`) || !strings.Contains(form.body, "planlatch unlock -p prod/network") {
+		t.Errorf("the page has no form for %s:\n%s", path, form.body)
+	}
+	link := s.do(s.browser(), "GET", strings.TrimPrefix(s.linker.Run(s.repo, r.ID, false), s.server.URL), nil, nil)
+	if link.status != 200 || strings.Contains(link.body, `action="`+path+`"`) {
+		t.Errorf("the page for who has a link = %d, want it without the form:\n%s", link.status, link.body)
+	}
+	for name, c := range map[string]struct {
+		by     *http.Client
+		form   url.Values
+		header http.Header
+		status int
+	}{
+		"NobodyKnowsWho":   {s.browser(), named, nil, 401},
+		"TheTokenIsNoForm": {s.browser(), named, bearer(), 401},
+		"AnotherSite":      {person, named, http.Header{"Sec-Fetch-Site": {"cross-site"}}, 403},
+		"AnotherOrigin":    {person, named, http.Header{"Origin": {"https://evil.example"}}, 403},
+		"AnotherName":      {person, url.Values{"project": {"prod/database"}}, nil, 400},
+		"NoName":           {person, url.Values{}, nil, 400},
+	} {
+		if a := s.do(c.by, "POST", path, c.form, c.header); a.status != c.status {
+			t.Errorf("%s: POST %s = %d, want %d", name, path, a.status, c.status)
+		}
+	}
+	if got, err := s.store.Run(t.Context(), r.ID); err != nil || got.State != run.Interrupted {
+		t.Fatalf("after what was refused the run is %s, %v, want interrupted", got.State, err)
+	}
+	if a := s.do(person, "POST", path, named, nil); a.status != 303 || a.header.Get("Location") != page {
+		t.Errorf("POST %s = %d to %s, want back to the page", path, a.status, a.header.Get("Location"))
+	}
+	all, err := s.store.Runs(t.Context(), run.Filter{Project: r.Project})
+	if err != nil || len(all) != 2 || all[0].State != run.Queued || !run.AfterDoubt(all[0]) || all[1].State != run.Failed {
+		t.Errorf("runs = %+v, %v; want the settled one and a plan of what is left", all, err)
+	}
+	rows, err := s.store.AuditRows(t.Context(), run.AuditFilter{Action: string(run.ActAcknowledge)})
+	if err != nil || len(rows) != 4 {
+		t.Errorf("%d audit rows, %v, want one done and three refused", len(rows), err)
+	}
+}
+
 func (s *site) interrupted(r run.Run) {
 	s.t.Helper()
 	s.advance(r, func(snap run.Snapshot) (run.Change, error) { return run.Confirm(snap, []run.ID{r.ID}, "erin") })

@@ -46,6 +46,8 @@ type runView struct {
 	Facts    []fact
 	Digests  []fact
 	HeadSHA  string
+
+	Acknowledge string // where the form goes that settles an interrupted run
 }
 
 // notice is something that stands on top because it is urgent. Class is bad, warn or info.
@@ -124,6 +126,9 @@ func (h *Handler) newRunView(view report.View, r run.Run, who visitor) runView {
 	}
 	if !r.State.Final() {
 		v.Live = h.base + runPath(r.ID) + "/log/live" + query
+	}
+	if r.State == run.Interrupted {
+		v.Acknowledge = h.base + runPath(r.ID) + "/acknowledge"
 	}
 	if !r.Planned.IsZero() {
 		v.Headline = chips(r.Counts)

@@ -2,8 +2,9 @@
 //
 // It promises that nothing is readable without a login, but for exactly the run that a signed link names; that whatever a pull request can
 // influence is shown as text, invisible characters as their escapes; that a page loads nothing from elsewhere and runs no script but its own
-// file; and that somebody who is not logged in learns neither version nor host name. Pages only read; what the API changes needs the admin
-// token itself, a login is not enough, and is written down whether it was done or refused.
+// file; and that somebody who is not logged in learns neither version nor host name. Pages read; the one thing that they change, for people who are
+// logged in and not from another site, is to acknowledge an apply that was interrupted. What the API changes needs the admin token itself, a
+// login is not enough. Both are written down whether they were done or refused.
 //
 // It leaves to callers the root of the server's routes (webhooks, health, metrics), redaction, which happened before anything was stored, and
 // who the token belongs to. A [Handler] and a [Linker] are safe for concurrent use; both need the same key, and a new key logs everybody
@@ -145,6 +146,7 @@ func (h *Handler) routes() []route {
 		{"GET", "/{$}", member, h.home},
 		{"GET", "/audit", member, h.auditPage},
 		{"GET", "/runs/{id}", reader, h.runPage},
+		{"POST", "/runs/{id}/acknowledge", member, h.written(run.ActAcknowledge, h.acknowledge)},
 		{"GET", "/runs/{id}/log", reader, h.logText},
 		{"GET", "/runs/{id}/log/live", reader, h.logLive},
 		{"GET", "/api/v1/runs", program, h.apiRuns},

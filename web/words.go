@@ -72,10 +72,17 @@ func notices(view report.View, p report.Project) []notice {
 	}
 	if r.State == run.Interrupted {
 		out = append(out, notice{Class: "bad", Title: "Look before anything else happens",
-			Text: "Compare the real objects with the plan below. The project stays locked until somebody has looked."})
+			Text: "Compare the real objects with the plan below. The project stays locked until somebody has looked and says so, here or on the pull request; " +
+				"then it is planned again, which shows what is left.",
+			Command: command(view, "unlock", "-p", label(r))})
+		out = append(out, came(p.Progress)...)
 	}
 	if lock, ok := backendLock(p); ok {
 		out = append(out, lockNotice(view, p, lock))
+	}
+	if twice := p.Plan.Twice; len(twice) > 0 && !r.State.Final() {
+		out = append(out, notice{Class: "bad", Title: "This plan creates things a second time", List: twice,
+			Text: "The log of the apply that was interrupted shows that it created them, and the state does not know them. Import them first, or delete them."})
 	}
 	if n := danger(p); n != nil {
 		out = append(out, *n)
@@ -92,6 +99,23 @@ func notices(view report.View, p report.Project) []notice {
 		out = append(out, notice{Class: "bad", Title: "Not done", Text: "The apply did not finish these:", List: p.Left,
 			Command: command(view, "plan", "-p", label(r))})
 	}
+	return out
+}
+
+// came says how far the log of an interrupted apply has come.
+func came(p *report.Progress) []notice {
+	if p == nil {
+		return nil
+	}
+	var out []notice
+	say := func(class, title, text string, addresses []string) {
+		if len(addresses) > 0 {
+			out = append(out, notice{Class: class, Title: title, Text: text, List: addresses})
+		}
+	}
+	say("bad", "Begun, and perhaps half done", "The log shows their beginning and not their end.", p.Begun)
+	say("info", "Done", "The log shows their end.", p.Done)
+	say("warn", "Not seen to begin", "The log does not mention them.", p.Rest)
 	return out
 }
 
@@ -140,6 +164,9 @@ func lockNotice(view report.View, p report.Project, l report.LockInfo) notice {
 	if l.Who != "" {
 		n.Text = "Held by " + l.Who
 	}
+	if l.Ours != "" {
+		n.Text += ", left by " + l.Ours + ";"
+	}
 	if op, ok := strings.CutPrefix(l.Operation, "OperationType"); ok && op != "" {
 		n.Text += " (" + strings.ToLower(op) + ")"
 	}
@@ -158,6 +185,9 @@ func lockNotice(view report.View, p report.Project, l report.LockInfo) notice {
 		n.Text += " A database session holds it: it ends with that session."
 	case !plainID(l.ID):
 		n.Text += " The backend names no id: wait until its holder is done, or free it with the backend's own means."
+	case l.Ours != "":
+		n.Text += " Nothing of it runs any more. Free it:"
+		n.Command = command(view, "unlock", "--state", l.ID, "-p", label(p.Run))
 	default:
 		n.Text += " If its holder is still at work, wait and plan again. If nothing of it runs any more:"
 		n.Command = command(view, "unlock", "--state", l.ID, "-p", label(p.Run))
