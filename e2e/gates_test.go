@@ -182,10 +182,9 @@ func TestABackendsLockIsFreedWhenToldByItsIDAndNoOther(t *testing.T) {
 		t.Fatalf("the lock is %+v, want it held", held)
 	}
 	w.tells(w.alice, pull, "planlatch unlock --state "+id+" -p network")
-	w.says(pull, "The backend's lock `"+id+"` of `network` is free.")
-	if held, ok := s.Held(); ok {
+	w.says(pull, "The backend's lock `"+id+"` of `network` is free, and it is planned again.")
+	if held, ok := s.Held(); ok && held.ID == id { // the plan that follows may have its own
 		t.Errorf("the lock is still held by %+v", held)
 	}
-	w.tells(w.alice, pull, "planlatch plan -p network")
 	w.status(head, "planlatch/plan", "success")
 }

@@ -281,6 +281,37 @@ func TestAPullRequestIsOneMessageThatIsEdited(t *testing.T) {
 	}
 }
 
+// TestAnApplyInDoubtIsToldToEverybody lets an apply vanish, and another fail to save its state.
+func TestAnApplyInDoubtIsToldToEverybody(t *testing.T) {
+	t.Parallel()
+	for event, c := range map[report.Event]struct {
+		out   run.ApplyOutcome
+		words string
+	}{
+		report.EventInterrupted:   {run.ApplyOutcome{Interrupted: true, Reason: "its executor vanished"}, "planlatch unlock -p network"},
+		report.EventStateNotSaved: {run.ApplyOutcome{Unsaved: true, Reason: "state not saved"}, "the state was not saved"},
+	} {
+		t.Run(string(event), func(t *testing.T) {
+			t.Parallel()
+			d := openChat(t)
+			d.start(d.channels()...)
+			id := d.revise(head, "network")[0].ID
+			d.plans(id)
+			d.idle()
+			d.applies(map[run.ID]run.ApplyOutcome{id: c.out}, id)
+			d.eventually("it is told", func() bool { return slices.Contains(d.hook.events(), event) })
+			d.idle()
+			m, replies := d.message()
+			if last := replies[len(replies)-1]; !last.Broadcast || !strings.Contains(m.Blocks+last.Blocks, c.words) {
+				t.Errorf("message %+v, last reply %+v, want it shown to all, with %q", m, last, c.words)
+			}
+			if got := d.hook.events(); slices.Contains(got, report.EventApplyFailed) || slices.Contains(got, report.EventApplied) {
+				t.Errorf("the webhook was told %v, want no other end of the apply", got)
+			}
+		})
+	}
+}
+
 const newer = "dddddddddddddddddddddddddddddddddddddddd"
 
 func TestAnEventIsToldOnce(t *testing.T) {
