@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -141,10 +143,15 @@ func (r *Runner) dependents(ctx context.Context, of run.Run) ([]run.Run, error) 
 
 // keepErrored stores the state that the tool could not save: the only copy there is.
 func (r *Runner) keepErrored(ctx context.Context, p phase, e ending, o *run.ApplyOutcome) error {
-	if e.failed != "" || e.stale != nil || e.lost != nil {
-		return nil //nolint:nilerr // there is nothing left to read
+	if e.failed != "" || e.stale != nil {
+		return nil //nolint:nilerr // it never ran
 	}
-	state, err := r.output(ctx, e.result, executor.Name(p.run.Execution), erroredFile(p.run.Settings.Steps))
+	name, file := executor.Name(p.run.Execution), erroredFile(p.run.Settings.Steps)
+	read := func() ([]byte, error) { return r.output(ctx, e.result, name, file) }
+	if e.lost != nil { // the tool may have outlived its shim, which would have listed the file
+		read = func() ([]byte, error) { return r.leftBehind(ctx, name, file) }
+	}
+	state, err := read()
 	if err != nil || len(state) == 0 {
 		return err
 	}
@@ -157,6 +164,19 @@ func (r *Runner) keepErrored(ctx context.Context, p phase, e ending, o *run.Appl
 	o.Unsaved, o.Stale, o.Interrupted, o.Applied = true, false, false, false
 	o.Reason = "state not saved: " + o.Reason
 	return nil
+}
+
+// leftBehind reads a file of an execution that vanished; nil if there is none.
+func (r *Runner) leftBehind(ctx context.Context, name executor.Name, file string) ([]byte, error) {
+	f, err := r.Exec.Open(ctx, name, file)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, executor.ErrAbsent) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s of an execution that vanished: %w", file, err)
+	}
+	defer func() { _ = f.Close() }() // read only
+	return io.ReadAll(f)
 }
 
 // killed says whether a step was ended by a signal, so that nobody knows how far it came.

@@ -93,7 +93,9 @@ func (r *Runner) carry(ctx context.Context, p phase) error {
 		return err
 	}
 	settled := time.Now()
-	r.clear(ctx, p, e, name)
+	if err := r.Exec.Remove(ctx, name); err != nil {
+		r.complain(ctx, "remove an execution", err)
+	}
 	steps := time.Duration(0)
 	for _, s := range e.result.Steps {
 		steps += s.Took
@@ -101,18 +103,6 @@ func (r *Runner) carry(ctx context.Context, p phase) error {
 	r.Log.Info("settled "+p.name, "run", p.run.ID, "project", p.run.Label, "ended", e.result.Ended, "steps", steps,
 		"executed", ended.Sub(begun), "settling", settled.Sub(ended), "removing", time.Since(settled))
 	return nil
-}
-
-// clear removes a settled execution, unless it vanished and left a state that it could not save: nobody has another copy of it.
-func (r *Runner) clear(ctx context.Context, p phase, e ending, name executor.Name) {
-	if p.name == "apply" && e.lost != nil {
-		if unsaved, err := r.unsaved(ctx, name, p.run); err != nil || unsaved {
-			return // the sweep tells of it
-		}
-	}
-	if err := r.Exec.Remove(ctx, name); err != nil {
-		r.complain(ctx, "remove an execution", err)
-	}
 }
 
 // start prepares and starts an execution that never was, and follows it.

@@ -107,6 +107,7 @@ func (n *node) starts(script, said string) {
 	n.t.Helper()
 	s := executortest.Spec(n.t, executor.Name(n.run.Execution), "true", script)
 	s.Steps[0].Label, s.Steps[1].Label = "init", "apply"
+	s.Outputs = []string{fileErrored}
 	executortest.Start(n.t, n.Exec, s)
 	executortest.WaitLog(n.t, n.Exec, s.Name, said)
 }
@@ -205,6 +206,21 @@ func TestAnApplyThatVanishedWaitsForAPersonAndSaysHowFarItCame(t *testing.T) {
 	}
 	if left, err := n.Exec.List(t.Context()); err != nil || len(left) != 0 {
 		t.Errorf("List() = %v, %v, want nothing left", left, err)
+	}
+}
+
+func TestAStateThatAVanishedApplyCouldNotSaveIsKept(t *testing.T) {
+	t.Parallel()
+	n := underApply(t, "here")
+	n.starts("echo '{\"version\": 4}' >errored.tfstate; echo written; sleep 1000", "written\n")
+	n.killAll(executor.Name(n.run.Execution))
+	n.follow(t.Context(), n.run, time.Time{})
+	got := n.now()
+	if got.State != run.Failed || !got.Unsaved || n.slots() != 1 {
+		t.Fatalf("the run is %s, unsaved %t, %d slots; want it failed with a state that was not saved, and its slot kept", got.State, got.Unsaved, n.slots())
+	}
+	if state, err := n.Blobs.Get(t.Context(), got.Blobs[BlobErrored]); err != nil || string(state) != "{\"version\": 4}\n" {
+		t.Errorf("kept %q, %v, want the only copy", state, err)
 	}
 }
 
