@@ -20,6 +20,7 @@ import (
 
 	"github.com/planlatch/planlatch/blob"
 	"github.com/planlatch/planlatch/config"
+	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/executor/local"
 	"github.com/planlatch/planlatch/facts"
 	"github.com/planlatch/planlatch/git"
@@ -41,6 +42,9 @@ type ServerOptions struct {
 	Shim      string             // path of planlatch-shim; empty: beside our own program, else our own program
 	Reconcile time.Duration      // between two looks at what webhooks lost; 0: 5 minutes
 	Again     <-chan os.Signal   // brings further requests to stop, once the context of Run has ended; nil: there are none
+
+	// Executor takes the place of the one that runs would have, to measure what a run costs beside its execution; nil: none does.
+	Executor executor.Executor
 }
 
 // Server is a whole planlatch.
@@ -203,8 +207,12 @@ func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
 	for name := range hosts {
 		s.store.Every(intake.JobReconcile, name, o.Reconcile, true)
 	}
+	var runs executor.Executor = exec
+	if o.Executor != nil {
+		runs = o.Executor
+	}
 	s.runner = runner.New(runner.Parts{
-		Store: s.store, Exec: exec, Git: mirrors, Facts: gatherer, Tools: tools, Providers: providers, Policy: engine, Blobs: s.blobs, Log: s.log,
+		Store: s.store, Exec: runs, Git: mirrors, Facts: gatherer, Tools: tools, Providers: providers, Policy: engine, Blobs: s.blobs, Log: s.log,
 	}, s.runnerOptions(s.node, keys, hosts, passed(cfg, o.Env)))
 	s.caretaker.store, s.caretaker.exec, s.caretaker.runner = s.store, exec, s.runner
 	s.caretaker.git, s.caretaker.providers, s.caretaker.tools = mirrors, providers, tools

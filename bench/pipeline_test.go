@@ -69,6 +69,14 @@ func start(b *testing.B, projects int) *world {
 	out, err := exec.CommandContext(b.Context(), "sh", "../tools/build.sh", "tofu").Output()
 	must(b, err)
 	_, w.tofu, _ = strings.Cut(strings.TrimSpace(string(out)), " ")
+	w.serve(b, app.ServerOptions{}, func(*config.Config) {})
+	return w
+}
+
+// serve starts the host with its repository, and a server that listens to it, and returns its address.
+func (w *world) serve(b *testing.B, o app.ServerOptions, change func(*config.Config)) string {
+	b.Helper()
+	var err error
 	w.host, err = fakehost.Start(fakehost.Options{Dir: w.dir})
 	must(b, err)
 	b.Cleanup(func() { _ = w.host.Close() })
@@ -85,15 +93,15 @@ func start(b *testing.B, projects int) *world {
 	}}
 	cfg.Execution.Sandbox = "auto"
 	cfg.Execution.Network = config.Network{Mode: "none"}
+	change(cfg)
 	shim := filepath.Join(w.dir, "planlatch-shim") // as it is installed: beside the server
 	build := exec.CommandContext(b.Context(), "go", "build", "-o", shim, "../cmd/planlatch-shim")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		b.Fatalf("build the shim: %v\n%s", err, out)
 	}
-	s, err := app.NewServer(b.Context(), cfg, app.ServerOptions{
-		Shim: shim, Env: map[string]string{"PLANLATCH_TOFU": w.tofu, "PATH": os.Getenv("PATH")}, Log: logger(),
-	})
+	o.Shim, o.Env, o.Log = shim, map[string]string{"PLANLATCH_TOFU": w.tofu, "PATH": os.Getenv("PATH")}, logger()
+	s, err := app.NewServer(b.Context(), cfg, o)
 	must(b, err)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -101,7 +109,7 @@ func start(b *testing.B, projects int) *world {
 	b.Cleanup(func() { stop(); <-ended }) //nolint:errcheck // how it ends is not measured
 	_, err = w.host.AddWebhook(s.URL()+"/webhooks/github", secret)
 	must(b, err)
-	return w
+	return s.URL()
 }
 
 func logger() *slog.Logger {
