@@ -192,7 +192,7 @@ func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
 		Store: s.store, Facts: gatherer, Blobs: s.blobs, Look: look(cfg), Link: web.NewLinker(keys.web, cfg.URL, login).Run, URL: cfg.URL,
 	}
 	in := &intake.Intake{
-		Store: s.store, Hosts: hosts, Config: cfg, Git: mirrors, Facts: gatherer, Views: viewer, Log: s.log, Now: time.Now,
+		Store: s.store, Hosts: hosts, Config: cfg, Git: mirrors, Facts: gatherer, Views: viewer, Log: s.log, Now: s.store.Now,
 	}
 	s.store.Handle(intake.JobDelivery, in.Delivery)
 	s.store.Handle(intake.JobStale, in.Stale)

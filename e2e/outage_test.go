@@ -29,7 +29,7 @@ const away = 10 * time.Second
 // database is back everything goes on by itself.
 func TestADatabaseThatIsAwayIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	database := postgres.Own(t, postgres.Options{})
+	database := postgres.Own(t, postgres.Options{Fsync: true})
 	var host *github.World
 	w := begin(t, nil, rules{at: place{
 		host:   host2(&host),

@@ -92,7 +92,8 @@ func newJobs[T any](s *Store, d riverdriver.Driver[T]) error {
 		MaxAttempts:          jobAttempts,
 		// What is done is of no use: at 200 deliveries a second a day of it would be 17 million rows.
 		CompletedJobRetentionPeriod: 10 * time.Minute,
-		RetryPolicy:                 retryPolicy{},
+		RetryPolicy:                 retryPolicy{s},
+		Test:                        river.TestConfig{Time: riverClock{s}}, // named for its other use
 		Logger:                      slog.New(quiet{s.log.Handler()}),
 	})
 	if err != nil {
@@ -168,7 +169,7 @@ func (s *Store) enqueue(ctx context.Context, t *tx, job run.Job) error {
 		// Not retryable: a new request does not wait for an old failure. River drops the retry when it would meet the newer job.
 		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning, rivertype.JobStateScheduled,
 	}}}
-	if job.At.After(time.Now()) {
+	if job.At.After(s.Now()) {
 		// Whole seconds, so that a stream of requests makes at most one alarm a second.
 		args.At = job.At.Add(time.Second - 1).Unix()
 		opts.ScheduledAt = time.Unix(args.At, 0)
@@ -290,7 +291,7 @@ func mustWait(err error) bool {
 func (j *jobs) failed(job *river.Job[jobArgs], err error) error {
 	log := j.store.log.With("kind", job.Args.Job, "key", job.Args.Key, "attempt", job.Attempt, "error", err)
 	var retry *vcs.RetryError
-	if errors.As(err, &retry) && retry.After > 0 && time.Since(job.CreatedAt) < jobPatience {
+	if errors.As(err, &retry) && retry.After > 0 && j.store.Now().Sub(job.CreatedAt) < jobPatience {
 		log.Info("job waits", "for", retry.After)
 		return river.JobSnooze(retry.After) // it does not count as an attempt
 	}
@@ -303,12 +304,12 @@ func (j *jobs) failed(job *river.Job[jobArgs], err error) error {
 }
 
 // retryPolicy doubles the wait.
-type retryPolicy struct{}
+type retryPolicy struct{ store *Store }
 
-func (retryPolicy) NextRetry(job *rivertype.JobRow) time.Time {
+func (p retryPolicy) NextRetry(job *rivertype.JobRow) time.Time {
 	wait := jobWaitMost
 	if n := len(job.Errors); n < 12 { // not Attempt, which a snooze does not count
 		wait = min(jobWaitFirst<<n, jobWaitMost)
 	}
-	return time.Now().Add(wait + time.Duration(rand.Int64N(int64(wait/10)+1))) //nolint:gosec // spreads retries, guards nothing
+	return p.store.Now().Add(wait + time.Duration(rand.Int64N(int64(wait/10)+1))) //nolint:gosec // spreads retries, guards nothing
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/uptrace/bun"
-	"github.com/uptrace/bun/dialect"
 
 	"github.com/planlatch/planlatch/run"
 )
@@ -155,16 +153,4 @@ func (s *Store) Stats(ctx context.Context) (map[string]int, error) {
 		stats[name] = int(n)
 	}
 	return stats, nil
-}
-
-// clock reads the database's clock outside a transaction.
-func (s *Store) clock(ctx context.Context) (int64, error) {
-	if s.read.Dialect().Name() == dialect.SQLite {
-		return time.Now().UnixMicro(), nil
-	}
-	var now int64
-	if err := s.read.NewRaw("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").Scan(ctx, &now); err != nil {
-		return 0, fmt.Errorf("read the database's clock: %w", err)
-	}
-	return now, nil
 }

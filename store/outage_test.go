@@ -16,7 +16,7 @@ import (
 // River tries for some seconds to write down what became of a job, and leaves it "running" after that.
 func TestAJobThatTheDatabaseLeftAloneIsDoneWhenItIsBack(t *testing.T) {
 	t.Parallel()
-	database := postgres.Own(t, postgres.Options{})
+	database := postgres.Own(t, postgres.Options{Fsync: true}) // what was committed stays: else a job looks as if nobody had taken it
 	s := open(t, store.Options{DSN: database.URL})
 	runs, results, over := make(chan string), make(chan error), make(chan struct{})
 	s.Handle("look", func(_ context.Context, key string) error {

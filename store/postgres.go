@@ -73,6 +73,9 @@ func (s *Store) openPostgres(ctx context.Context, dsn string) (err error) {
 	if err := e.migrate(ctx, d); err != nil {
 		return err
 	}
+	if _, err := e.clock(ctx); err != nil {
+		return fmt.Errorf("read the database's clock: %w", err)
+	}
 	conn, err := e.listen(ctx)
 	if err != nil {
 		return err
@@ -172,11 +175,22 @@ func (e *postgresEngine) writeOnce(ctx context.Context, f func(ctx context.Conte
 	return pgx.BeginFunc(ctx, direct, func(raw pgx.Tx) error {
 		return f(ctx, &tx{IDB: conn, raw: raw, locks: true, stamp: func(ctx context.Context) (int64, error) {
 			var now int64
-			// Not now(), which is when the transaction began: it may have waited for a lock since.
-			err := conn.QueryRowContext(ctx, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").Scan(&now)
-			return now, err
+			if err := conn.QueryRowContext(ctx, clockQuery).Scan(&now); err != nil {
+				return 0, err
+			}
+			return e.store.shared(now), nil
 		}})
 	})
+}
+
+// clockQuery does not say now(), which is when the transaction began: it may have waited for a lock since.
+const clockQuery = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+
+func (e *postgresEngine) clock(ctx context.Context) (now int64, err error) {
+	if err := e.pool.QueryRow(ctx, clockQuery).Scan(&now); err != nil {
+		return 0, err
+	}
+	return e.store.shared(now), nil
 }
 
 // listen begins a session whose advisory lock tells others that we live: the server drops it with the connection.

@@ -57,6 +57,9 @@ func (j *jobs) reaper(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		if _, err := j.store.clock(ctx); err != nil && ctx.Err() == nil {
+			j.store.log.Debug("cannot read the database's clock", "error", err) // the look that follows says what is wrong
+		}
 		if err := j.reap(ctx, seen, reapDead); err != nil && ctx.Err() == nil {
 			j.store.log.Warn("cannot look for abandoned jobs", "error", err)
 		}

@@ -22,6 +22,7 @@ import (
 )
 
 type sqliteEngine struct {
+	now    func() int64
 	id     string
 	lock   *os.File
 	writer *bun.DB // one connection: SQLite has one writer anyway, and this way the others wait in order
@@ -37,7 +38,7 @@ func (s *Store) openSQLite(ctx context.Context, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	e := &sqliteEngine{id: s.id, lock: lock}
+	e := &sqliteEngine{now: s.local, id: s.id, lock: lock}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.close())
@@ -119,9 +120,11 @@ func lockDir(ctx context.Context, dir string) (*os.File, error) {
 
 func (e *sqliteEngine) write(ctx context.Context, f func(ctx context.Context, t *tx) error) error {
 	return e.writer.RunInTx(ctx, nil, func(ctx context.Context, btx bun.Tx) error {
-		return f(ctx, &tx{IDB: btx, raw: btx.Tx, stamp: func(context.Context) (int64, error) { return time.Now().UnixMicro(), nil }})
+		return f(ctx, &tx{IDB: btx, raw: btx.Tx, stamp: e.clock})
 	})
 }
+
+func (e *sqliteEngine) clock(context.Context) (int64, error) { return e.now(), nil }
 
 // alive is true for nobody but us: the lock on the directory says so.
 func (e *sqliteEngine) alive(_ context.Context, id string) (bool, error) { return id == e.id, nil }

@@ -19,6 +19,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -33,6 +34,7 @@ type Options struct {
 	Dir    string             // of the embedded SQLite database; created when missing, used by one process at a time
 	Log    *slog.Logger       // nil: discards
 	Kill   func(point string) // called with "before:<action>" and "after:<action>" around the commits of Advance and Deliver, and before those of migrations; nil: never
+	Clock  func() time.Time   // this machine's, for tests of a wrong one; nil: time.Now
 	Sealer Sealer             // encrypts log text, delivery events and frozen reviews at rest; nil: they are kept plain
 }
 
@@ -44,15 +46,18 @@ type Sealer interface {
 
 // Store implements run.Store. Open makes one.
 type Store struct {
-	log    *slog.Logger
-	kill   func(point string)
-	sealer Sealer
-	id     string // of this handle, among all that use the database
+	log     *slog.Logger
+	kill    func(point string)
+	machine func() time.Time // this machine's clock
+	sealer  Sealer
+	id      string // of this handle, among all that use the database
 
 	engine engine
 	read   *bun.DB
 	jobs   *jobs
 	kicks  kicks
+
+	skew atomic.Int64 // microseconds by which the database's clock is ahead of this machine's
 
 	idMu sync.Mutex
 	ids  io.Reader // monotonic, so that runs made in one millisecond keep their order
@@ -71,6 +76,8 @@ type engine interface {
 	alive(ctx context.Context, id string) (bool, error)
 	// leads says whether this process sends postings.
 	leads(ctx context.Context) (bool, error)
+	// clock is the one that all who use the database share, in microseconds since 1970.
+	clock(ctx context.Context) (int64, error)
 	// announce tells other processes that there is something to look at; lost announcements are covered by everyone's tick.
 	announce(ctx context.Context) error
 	close() error
@@ -104,6 +111,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	if s.kill == nil {
 		s.kill = func(string) {}
+	}
+	if s.machine = o.Clock; s.machine == nil {
+		s.machine = time.Now
 	}
 	s.kicks.wake = newListener()
 	var err error
