@@ -222,6 +222,9 @@ func (g *Gatherer) sameDiff(ctx context.Context, repo run.Repo, r run.Run, snap 
 		}
 		m := g.Git.Repo(repo.Host, repo.HostID)
 		head, err := m.PatchID(ctx, rev.Base, snap.Head.SHA)
+		if errors.Is(err, git.ErrObject) && g.Refetch(ctx, repo, rev) == nil {
+			head, err = m.PatchID(ctx, rev.Base, snap.Head.SHA)
+		}
 		if err != nil || head == "" {
 			return same
 		}
@@ -362,7 +365,7 @@ func (b *base) overtaken(ctx context.Context, r run.Run, rev run.Revision) (bool
 	return later.Branch == rev.Branch, err
 }
 
-func (b *base) compare(ctx context.Context, r run.Run) (vcs.Tri, error) {
+func (b *base) compared(ctx context.Context, r run.Run) (vcs.Tri, error) {
 	rev, err := b.revision(ctx, r)
 	if err != nil {
 		return vcs.Unknown, err

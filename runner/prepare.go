@@ -164,7 +164,11 @@ func (r *Runner) source(ctx context.Context, repo run.Repo, rev run.Revision) (s
 	dir := filepath.Join(r.o.Dir, dirTrees, rev.Tree)
 	err := m.Export(ctx, rev.Tree, dir)
 	if errors.Is(err, git.ErrObject) { // the mirror was lost, or lives on another node: fetch and merge again
-		if err := r.refetch(ctx, repo, rev); err != nil {
+		err = r.Facts.Refetch(ctx, repo, rev)
+		if errors.Is(err, facts.ErrLost) {
+			return "", refuse("%v", err)
+		}
+		if err != nil {
 			return "", err
 		}
 		err = m.Export(ctx, rev.Tree, dir)
@@ -173,40 +177,6 @@ func (r *Runner) source(ctx context.Context, repo run.Repo, rev run.Revision) (s
 		return "", fmt.Errorf("extract the source: %w", err)
 	}
 	return dir, nil
-}
-
-func (r *Runner) refetch(ctx context.Context, repo run.Repo, rev run.Revision) error {
-	host, ok := r.Facts.Hosts[repo.Host]
-	if !ok {
-		return refuse("host %q is not configured any more", repo.Host)
-	}
-	remote, err := host.Remote(ctx, facts.VCS(repo))
-	if err != nil {
-		return fmt.Errorf("ask for access to %s: %w", repo.Name, err)
-	}
-	refs := []string{"refs/heads/" + rev.Branch}
-	if rev.Pull != 0 {
-		pull, err := r.Store.Pull(ctx, rev.Pull)
-		if err != nil {
-			return err
-		}
-		refs = append(refs, host.HeadRef(pull.Number))
-	}
-	m := r.Git.Repo(repo.Host, repo.HostID)
-	if err := m.Fetch(ctx, remote, refs...); err != nil {
-		return fmt.Errorf("fetch %s: %w", repo.Name, err)
-	}
-	if rev.Kind != run.KindChange { // the tree of a commit as it is
-		return nil
-	}
-	merged, err := m.Merge(ctx, rev.Base, rev.Head)
-	if err != nil {
-		return fmt.Errorf("merge %s into %s again: %w", rev.Head, rev.Base, err)
-	}
-	if merged.Tree != rev.Tree {
-		return refuse("the merge of %s into %s gives another tree than before", rev.Head, rev.Base)
-	}
-	return nil
 }
 
 // base is the part of a Spec that both phases share.
