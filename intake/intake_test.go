@@ -300,7 +300,9 @@ func TestWhatAnotherReplicaWroteMeanwhileIsNotOverwritten(t *testing.T) {
 	o.intake.Hosts["github"] = &late{o.intake.Hosts["github"], func() {
 		p := o.pull(number)
 		p.State, p.Updated = "merged", time.Now().Add(time.Minute)
-		_, err := o.store.SavePull(t.Context(), p)
+		_, err := o.store.Advance(t.Context(), run.Scope{Pull: p.ID}, func(run.Snapshot) (run.Change, error) {
+			return run.Change{Action: run.ActMerge, Pull: &p}, nil
+		})
 		check(t, err)
 	}}
 	_, err = o.host.Push(repository, "alice", "change", fakehost.Commit{Files: project("two")})

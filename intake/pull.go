@@ -36,22 +36,22 @@ func (i *Intake) pull(ctx context.Context, p place, number int, cause string) (s
 
 // see reads the pull request and remembers it.
 func (i *Intake) see(ctx context.Context, p place, number int) (place, error) {
+	// First what we know, then what the host says: so the host's word is never older than what another replica has written, and what one
+	// writes from now on is seen when we write ourselves.
+	var err error
+	p.was, err = i.Store.PullByNumber(ctx, p.repo.ID, number)
+	if err != nil && !errors.Is(err, run.ErrNotFound) {
+		return p, err
+	}
 	snap, err := p.host.Pull(ctx, vcsRepo(p.repo), number)
 	if err != nil {
 		return p, fmt.Errorf("read pull request #%d: %w", number, err)
 	}
 	p.snap = snap
-	p.was, err = i.Store.PullByNumber(ctx, p.repo.ID, number)
-	if err != nil && !errors.Is(err, run.ErrNotFound) {
-		return p, err
-	}
 	p.pull = remembered(p.was, p.repo, snap)
-	// State and draft are written together with what they cause, so that a repeated handling sees the same step again.
+	// A new one begins open, so that what its state causes is still to come, as it is when the handling of a known one is repeated.
 	saved := p.pull
-	saved.State, saved.Draft = p.was.State, p.was.Draft
-	if p.was.ID == 0 {
-		saved.State = string(vcs.PullOpen)
-	}
+	saved.State, saved.Draft = string(vcs.PullOpen), false
 	saved, err = i.Store.SavePull(ctx, saved)
 	p.pull.ID = saved.ID
 	return p, err
@@ -117,10 +117,9 @@ func (i *Intake) open(ctx context.Context, p place, cause string) (string, error
 	reopened := p.was.State == string(vcs.PullClosed)
 	ready := p.was.Draft && !p.snap.Draft && p.rules.Drafts == "ignore"
 	if known && !reopened && !ready {
-		if _, err := i.Store.SavePull(ctx, p.pull); err != nil {
-			return "", err
-		}
-		return "nothing new to plan", i.refresh(ctx, p.pull)
+		return "nothing new to plan", i.advance(ctx, p, run.Scope{Pull: p.pull.ID}, func(run.Snapshot) (run.Change, error) {
+			return run.Change{Action: run.ActLook, Pull: &p.pull}, nil
+		})
 	}
 	ok, err := i.trusted(ctx, p)
 	if err != nil {

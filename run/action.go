@@ -25,6 +25,7 @@ const (
 	ActSupersede   Action = "supersede"
 	ActAdopt       Action = "adopt"     // another life of the node takes a running run over
 	ActUnconfirm   Action = "unconfirm" // a gate closed between confirm and claim, or the confirmation expired
+	ActLook        Action = "look"      // the host was asked and told nothing that changes a run
 	ActClose       Action = "close"     // the pull request closed: holds and waiting runs go
 	ActMerge       Action = "merge"     // the pull request merged: its review is frozen
 	ActOverride    Action = "override"

@@ -110,7 +110,8 @@ type Deliveries interface {
 // Rows reads and names things. The Save methods insert or update by identity and return the row with its id.
 type Rows interface {
 	SaveRepo(ctx context.Context, r Repo) (Repo, error)
-	// SavePull inserts a pull or refreshes its fields, unless it is Updated before what is stored; a Frozen or MergeCommit already stored is never emptied.
+	// SavePull inserts a pull or refreshes its fields, unless it is Updated before what is stored. State and Draft of a stored one are left
+	// to Advance, which writes them together with what they cause; a Frozen or MergeCommit already stored is never emptied.
 	SavePull(ctx context.Context, p Pull) (Pull, error)
 	// SaveProjects inserts what is new and refreshes labels, in the order given. An empty Identity leaves the stored one.
 	SaveProjects(ctx context.Context, ps []Project) ([]Project, error)

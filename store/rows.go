@@ -123,6 +123,9 @@ func (s *Store) SavePull(ctx context.Context, p run.Pull) (run.Pull, error) {
 		row.ID = 0
 		q := t.NewInsert().Model(row).On("CONFLICT (repo, number) DO UPDATE").Set(keepFrozen).Set(keepMergeCommit)
 		for _, column := range pullColumns() {
+			if column == "state" || column == "draft" {
+				continue
+			}
 			name := bun.Ident(column)
 			q = q.Set("? = CASE WHEN excluded.updated >= t.updated THEN excluded.? ELSE t.? END", name, name, name)
 		}

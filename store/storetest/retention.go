@@ -51,9 +51,14 @@ func (w *world) wantExpired(part run.Part, want ...string) {
 func (w *world) closed() {
 	w.t.Helper()
 	w.pull.State = "closed"
-	var err error
-	w.pull, err = w.SavePull(w.t.Context(), w.pull)
-	check(w.t, "SavePull", err)
+	w.advance(run.Scope{Pull: w.pull.ID}, run.Change{Action: run.ActClose, Pull: &w.pull})
+	due, err := w.Due(w.t.Context(), 100)
+	check(w.t, "Due", err)
+	for _, p := range due {
+		if p.Kind == run.PostSummary || p.Kind == run.PostStatuses { // what the close itself wants
+			check(w.t, "Posted", w.Posted(w.t.Context(), p))
+		}
+	}
 }
 
 // ended adds runs of the first project, each newer than the one before, in the states given; a run's cause is its place.
