@@ -20,7 +20,6 @@ import (
 
 	"github.com/planlatch/planlatch/blob"
 	"github.com/planlatch/planlatch/config"
-	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/executor/local"
 	"github.com/planlatch/planlatch/facts"
 	"github.com/planlatch/planlatch/git"
@@ -36,15 +35,13 @@ import (
 
 // ServerOptions are what a server is given besides its configuration. The zero value is a server that logs nothing.
 type ServerOptions struct {
-	Env       map[string]string  // the process's environment
-	Log       *slog.Logger       // nil: discards
-	Kill      func(point string) // called before and after every commit, for tests that kill the process there
-	Shim      string             // path of planlatch-shim; empty: beside our own program, else our own program
-	Reconcile time.Duration      // between two looks at what webhooks lost; 0: 5 minutes
-	Again     <-chan os.Signal   // brings further requests to stop, once the context of Run has ended; nil: there are none
-
-	// Executor takes the place of the one that runs would have, to measure what a run costs beside its execution; nil: none does.
-	Executor executor.Executor
+	Env       map[string]string   // the process's environment
+	Log       *slog.Logger        // nil: discards
+	Kill      func(point string)  // called before and after every commit, for tests that kill the process there
+	Parts     func(*runner.Parts) // changes what the runner works with, for tests that break a rule; nil: nothing
+	Shim      string              // path of planlatch-shim; empty: beside our own program, else our own program
+	Reconcile time.Duration       // between two looks at what webhooks lost; 0: 5 minutes
+	Again     <-chan os.Signal    // brings further requests to stop, once the context of Run has ended; nil: there are none
 }
 
 // Server is a whole planlatch.
@@ -207,13 +204,13 @@ func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
 	for name := range hosts {
 		s.store.Every(intake.JobReconcile, name, o.Reconcile, true)
 	}
-	var runs executor.Executor = exec
-	if o.Executor != nil {
-		runs = o.Executor
+	parts := runner.Parts{
+		Store: s.store, Exec: exec, Git: mirrors, Facts: gatherer, Tools: tools, Providers: providers, Policy: engine, Blobs: s.blobs, Log: s.log,
 	}
-	s.runner = runner.New(runner.Parts{
-		Store: s.store, Exec: runs, Git: mirrors, Facts: gatherer, Tools: tools, Providers: providers, Policy: engine, Blobs: s.blobs, Log: s.log,
-	}, s.runnerOptions(s.node, keys, hosts, passed(cfg, o.Env)))
+	if o.Parts != nil {
+		o.Parts(&parts)
+	}
+	s.runner = runner.New(parts, s.runnerOptions(s.node, keys, hosts, passed(cfg, o.Env)))
 	s.caretaker.store, s.caretaker.exec, s.caretaker.runner = s.store, exec, s.runner
 	s.caretaker.git, s.caretaker.providers, s.caretaker.tools = mirrors, providers, tools
 	s.store.Handle(operator.JobForceUnlock, s.runner.ForceUnlock)

@@ -19,6 +19,7 @@ import (
 	"github.com/planlatch/planlatch/config"
 	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/run"
+	"github.com/planlatch/planlatch/runner"
 	"github.com/planlatch/planlatch/testkit/postgres"
 	"github.com/planlatch/planlatch/vcs/fakehost"
 )
@@ -61,7 +62,7 @@ func queue(b *testing.B, dsn string, null bool, size int) {
 	must(b, os.WriteFile(w.tofu, []byte(idle), 0o755)) //nolint:gosec // a program
 	o := app.ServerOptions{}
 	if null {
-		o.Executor = &instant{started: map[executor.Name]executor.Spec{}}
+		o.Parts = func(p *runner.Parts) { p.Exec = &instant{started: map[executor.Name]executor.Spec{}} }
 	}
 	url := w.serve(b, o, func(cfg *config.Config) {
 		cfg.Database = config.NewSecret(dsn)
