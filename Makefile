@@ -30,6 +30,10 @@ tools: ## install missing system packages and build the pinned test programs, on
 test: tools ## run every test: needs Go, git and make, and installs or builds the rest
 	go test -race -shuffle=on -timeout $(TIMEOUT) -p $(P) ./...
 
+.PHONY: chaos
+chaos: tools ## kill servers, workers and machines at random, 250 times, on SQLite and on three replicas with PostgreSQL
+	PLANLATCH_CHAOS=125 go test -count=1 -v -timeout 60m ./chaos
+
 .PHONY: inits
 inits: tools ## twenty rounds of fifty cold inits at once that share a provider, with OpenTofu and with Terraform
 	PLANLATCH_INITS=20x50 go test -count=1 -run TestColdInitsAtOnce -timeout 60m -v ./provider

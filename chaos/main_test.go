@@ -1,0 +1,116 @@
+// Package chaos_test kills planlatch at random and looks whether anything was lost or done twice.
+//
+// A scenario is a fake host with people who push, open, comment, merge and close for as long as it takes, one or several real servers with
+// real tofu, and a hand that kills servers and workers with kill -9: at every point that the servers name, and at any moment besides. When the
+// killing is over and the dust has settled, the invariants are checked, against what the tool itself wrote down where that is possible. A rule that is
+// broken on purpose must show: see broken_test.go.
+package chaos_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/planlatch/planlatch/app"
+	"github.com/planlatch/planlatch/config"
+	"github.com/planlatch/planlatch/executor/local"
+)
+
+// In the environment of a child.
+const (
+	asServer = "PLANLATCH_CHAOS_SERVE"  // the server.yaml to serve
+	asHelper = "PLANLATCH_CHAOS_SHIM"   // the planlatch-shim to execute runs with
+	asPoints = "PLANLATCH_CHAOS_POINTS" // whom to ask at every point whether to die there
+	asBroken = "PLANLATCH_CHAOS_BROKEN" // the rule to break
+)
+
+// TestMain lets the test binary be a shim, a server, or the tests.
+func TestMain(m *testing.M) {
+	if code, ok := local.ShimMain(os.Args); ok {
+		os.Exit(code)
+	}
+	env := app.Environment()
+	if file := env[asServer]; file != "" {
+		os.Exit(serve(file, env))
+	}
+	os.Exit(withHelper(m.Run))
+}
+
+// withHelper builds the planlatch-shim that is installed beside a server.
+func withHelper(test func() int) int {
+	dir, err := os.MkdirTemp("", "planlatch-shim-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	shim := filepath.Join(dir, "planlatch-shim")
+	build := exec.Command("go", "build", "-o", shim, "github.com/planlatch/planlatch/cmd/planlatch-shim") //nolint:noctx // as long as it takes
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build planlatch-shim: %v\n%s", err, out)
+		return 1
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // it is executed in sandboxes, too
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if err := os.Setenv(asHelper, shim); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return test()
+}
+
+// serve is the child: a real server that asks at every point whether to die.
+func serve(file string, env map[string]string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	fail := func(code int, err error) int {
+		fmt.Fprintln(os.Stderr, err)
+		return code
+	}
+	cfg, err := config.Load(file, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	if err != nil {
+		return fail(2, err)
+	}
+	die := dying(env[asPoints])
+	s, err := app.NewServer(ctx, cfg, app.ServerOptions{
+		Env: env, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Kill: die, Shim: env[asHelper], Reconcile: 3 * time.Second,
+		Parts: parts(die, env[asBroken]),
+	})
+	if err != nil {
+		return fail(3, err)
+	}
+	if err := s.Run(ctx); err != nil {
+		return fail(3, err)
+	}
+	return 0
+}
+
+// dying asks the hand that kills, and does as it is told.
+func dying(address string) func(point string) {
+	client := &http.Client{Timeout: 10 * time.Second}
+	return func(point string) {
+		res, err := client.Get(address + "?point=" + url.QueryEscape(point)) //nolint:noctx // bounded by the client
+		if err != nil {
+			return // the test has ended, and this process is about to
+		}
+		word, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		if string(word) == "die" {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {} // until the signal has come
+		}
+	}
+}

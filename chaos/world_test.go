@@ -1,0 +1,234 @@
+package chaos_test
+
+import (
+	"fmt"
+	"net"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/planlatch/planlatch/testkit/github"
+	"github.com/planlatch/planlatch/testkit/postgres"
+	"github.com/planlatch/planlatch/testkit/s3"
+	"github.com/planlatch/planlatch/vcs/fakehost"
+)
+
+const patience = 4 * time.Minute // of a loaded machine; seconds are usual
+
+// scenario says what is killed how often.
+type scenario struct {
+	replicas int // several need PostgreSQL, and share a bucket and nothing else
+	postgres bool
+	kills    int
+	authors  int // people who work at the same time
+	sent     int // webhooks, with their copies, that are sent at least
+	copies   int // of a webhook, at most
+	broken   string
+	machines bool // whole machines are lost, with their disks
+}
+
+// world is one host, its people and the servers.
+type world struct {
+	t       *testing.T
+	s       scenario
+	dir     string
+	host    *fakehost.Server
+	bot     fakehost.User
+	servers []*server
+	monkey  *monkey
+	door    *door
+	dsn     string
+	blobs   string
+	repos   []*repo
+	journal string      // what the tool and its provisioners wrote down
+	over    atomic.Bool // nobody needs to go on
+}
+
+// repo is a repository and when it applies.
+type repo struct {
+	name     string
+	mode     string
+	prefix   string // of its projects
+	projects []string
+}
+
+const key = "base64key://MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+
+func begin(t *testing.T, s scenario) *world {
+	t.Helper()
+	w := &world{t: t, s: s, dir: t.TempDir()}
+	w.journal = filepath.Join(w.make("states"), "journal")
+	w.make("states/locks")
+	gh := github.NewWorld(t)
+	w.host, w.bot = gh.Host, gh.Bot
+	for _, login := range []string{"alice", "bob"} {
+		_, err := w.host.CreateUser(login, fakehost.Write)
+		w.check(err)
+	}
+	// The name of one is a prefix of the other's: nothing of one may touch the other.
+	w.repos = []*repo{{name: "acme/live", mode: "before_merge", prefix: "a"}, {name: "acme/live-next", mode: "after_merge", prefix: "b"}}
+	for _, r := range w.repos {
+		w.check(w.host.CreateRepo(r.name, fakehost.NewRepo{Private: true, By: "alice", Files: w.code(r)}))
+	}
+	if s.postgres {
+		w.dsn = postgres.New(t, postgres.Options{})
+	}
+	w.storage(s)
+	w.monkey = &monkey{wanted: s.kills, machines: s.machines}
+	hand := w.monkey.listen(t)
+	for n := range s.replicas {
+		w.servers = append(w.servers, w.server(fmt.Sprintf("replica-%d", n+1), hand))
+	}
+	w.monkey.servers = w.servers
+	w.door = &door{servers: w.servers, copies: s.copies}
+	door := httptest.NewServer(w.door)
+	t.Cleanup(door.Close)
+	for _, r := range w.repos {
+		_, err := w.host.AddWebhook(door.URL, gh.Account().WebhookSecret, r.name)
+		w.check(err)
+	}
+	t.Cleanup(w.clean)
+	for _, server := range w.servers {
+		server.start(t)
+	}
+	return w
+}
+
+// storage is where blobs are: a bucket for several replicas, as they share no disk.
+func (w *world) storage(s scenario) {
+	if s.replicas == 1 {
+		w.blobs = "file://" + w.make("blobs")
+		return
+	}
+	b := s3.New(w.t)
+	// Opening the bucket ourselves reads the same variables; every bucket of this process has the same owner.
+	w.check(os.Setenv("AWS_ACCESS_KEY_ID", b.Owner.AccessKey))     //nolint:usetesting // tests run side by side
+	w.check(os.Setenv("AWS_SECRET_ACCESS_KEY", b.Owner.SecretKey)) //nolint:usetesting // as above
+	w.blobs = fmt.Sprintf("s3://%s?region=%s&use_path_style=true&endpoint=%s", b.Name, b.Region, b.Endpoint)
+}
+
+func (w *world) make(name string) string {
+	dir := filepath.Join(w.dir, name)
+	w.check(os.MkdirAll(dir, 0o755))
+	return dir
+}
+
+func (w *world) check(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// clean kills what is left, so that a failed test leaves nothing behind.
+func (w *world) clean() {
+	for _, s := range w.servers {
+		s.mu.Lock()
+		s.over = true
+		if s.process != nil {
+			_ = s.process.Kill()
+		}
+		s.mu.Unlock()
+		for _, pid := range workersOf(s.dir) {
+			_ = killPID(pid)
+		}
+		if w.t.Failed() {
+			w.t.Logf("%s, %d lives:\n%s", s.name, s.lives, s.text())
+		}
+	}
+}
+
+// code is a repository of four projects that keep their state on this machine.
+func (w *world) code(r *repo) map[string]string {
+	files := map[string]string{}
+	for n := range 4 {
+		name := fmt.Sprintf("%s%d", r.prefix, n)
+		r.projects = append(r.projects, name)
+		files[name+"/main.tf"] = fmt.Sprintf("terraform {\n  backend \"local\" {\n    path = %q\n  }\n}\n", w.state(name))
+	}
+	return files
+}
+
+func (w *world) state(project string) string {
+	return filepath.Join(w.dir, "states", project+".tfstate")
+}
+
+// change is what a branch adds to a project: one resource, whose creation is written down.
+func (w *world) change(branch, value string) string {
+	return fmt.Sprintf(`resource "terraform_data" %q {
+  input            = %q
+  triggers_replace = %[2]q
+  provisioner "local-exec" {
+    command = "echo made %[2]s >> %[3]s; sleep 0.3"
+  }
+}
+`, branch, value, w.journal)
+}
+
+// tofu is the real OpenTofu.
+func (w *world) tofu() string {
+	out, err := exec.Command("sh", "../tools/build.sh", "tofu").Output() //nolint:noctx // as long as it takes
+	w.check(err)
+	_, path, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
+	return path
+}
+
+// tool writes a program that is tofu, and that tells of what it is asked: that two of it work on one project, and which plan it applies.
+func (w *world) tool(tofu string) string {
+	script := fmt.Sprintf(`#!/bin/sh
+case "$1" in
+init|plan|show|apply)
+	project=${PWD##*/}
+	exec 9>>%[2]s/locks/$project
+	flock -n 9 || echo "overlap $project $1" >>%[3]s
+	;;
+esac
+if [ "$1" = apply ]; then
+	for plan; do :; done
+	echo "apply $project $(sha256sum <"$plan" | cut -d' ' -f1)" >>%[3]s
+fi
+exec %[1]s "$@"
+`, tofu, filepath.Dir(w.journal), w.journal)
+	path := filepath.Join(w.make("bin"), "tofu")
+	w.check(os.WriteFile(path, []byte(script), 0o755)) //nolint:gosec // it is executed in sandboxes
+	return path
+}
+
+func (w *world) server(name, hand string) *server {
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
+	w.check(err)
+	address := l.Addr().String()
+	w.check(l.Close())
+	s := &server{name: name, dir: w.make(name), url: "http://" + address, pause: 200 * time.Millisecond}
+	tofu := w.tofu()
+	yaml := fmt.Sprintf(`listen: %s
+url: %s
+data: %s
+database: %q
+encryption_key: %s
+blobs: %q
+admin_token: the-admin-token-of-the-tests
+vcs:
+  - {name: github, kind: github, url: %s, token: %q, webhook_secret: "between GitHub and us", repos: ["acme/*"]}
+execution:
+  workers: 2
+  network: {mode: none}
+  node_timeout: 45s
+  binds: [{path: %s, write: true}, {path: %s}]
+  cancel_grace: {plan: 3s, apply: 10s}
+defaults: {requirements: {apply: [mergeable, up_to_date]}}
+repos:
+`, address, s.url, filepath.Join(s.dir, "data"), w.dsn, key, w.blobs, w.host.URL, w.bot.Token, filepath.Dir(w.journal), tofu)
+	for _, r := range w.repos {
+		yaml += fmt.Sprintf("  - {match: github/%s, apply: %s}\n", r.name, r.mode)
+	}
+	file := filepath.Join(s.dir, "server.yaml")
+	w.check(os.WriteFile(file, []byte(yaml), 0o600))
+	s.env = append(os.Environ(), asServer+"="+file, asPoints+"="+hand+"/"+name, asBroken+"="+w.s.broken, "PLANLATCH_TOFU="+w.tool(tofu))
+	return s
+}
