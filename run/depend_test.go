@@ -3,6 +3,8 @@ package run_test
 import (
 	"slices"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 	"time"
 
 	"github.com/planlatch/planlatch/run"
@@ -185,6 +187,22 @@ func TestALaterMergeContainsTheEarlierOnesOfItsProject(t *testing.T) {
 	c, err = run.SettlePlan(s, later.ID, run.PlanOutcome{Failed: "plan failed (exit code 1)"})
 	if err != nil || len(c.Runs) != 1 {
 		t.Errorf("a failed plan ends others: %+v, %v", c.Runs, err)
+	}
+}
+
+func TestALaterMergeTakesOverFromAConfirmedOneAndItsHold(t *testing.T) {
+	t.Parallel()
+	later, earlier := a(run.Planning), a(run.Confirmed)
+	later.Kind, later.Turn, later.Pull = run.KindMerge, 9, 78
+	earlier.ID, earlier.Kind, earlier.Turn, earlier.Pull = "01B", run.KindMerge, 8, 77
+	s := snapshot(later)
+	s.Runs, s.Holds = append(s.Runs, earlier), map[run.ProjectID]run.PullID{3: 77}
+	c, err := run.SettlePlan(s, later.ID, run.PlanOutcome{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Runs) != 2 || c.Runs[1].ID != "01B" || c.Runs[1].State != run.Superseded || !cmp.Equal(c.Unhold, []run.ProjectID{3}) {
+		t.Errorf("runs = %+v, freed %v, want the confirmed one superseded and its hold free", c.Runs, c.Unhold)
 	}
 }
 

@@ -158,11 +158,15 @@ func goesOn(s Snapshot, r Run, o PlanOutcome, c *Change) (Run, error) {
 	return r, nil
 }
 
-// contained ends the merges of the same project that a later one's plan has in it: what they wait for, it does (semantics 2).
+// contained ends the merges of the same project that a later one's plan has in it: what they wait for, it does (semantics 2). One that was
+// confirmed and has not begun is no exception: its plan is not what the project is about to become, and its hold would keep the later one out.
 func contained(s Snapshot, later Run, c *Change) error {
 	for _, r := range s.Runs {
-		if r.Turn == 0 || r.Turn >= later.Turn || r.Project != later.Project || r.State != Planned && r.State != Queued {
+		if r.Turn == 0 || r.Turn >= later.Turn || r.Project != later.Project || r.State != Planned && r.State != Queued && r.State != Confirmed {
 			continue
+		}
+		if r.Pull != later.Pull && r.Pull != 0 && s.Holds[r.Project] == r.Pull {
+			c.Unhold = append(c.Unhold, r.Project)
 		}
 		r, err := step(r, ActSupersede, "contained in "+s.Pull.name(later.Revision))
 		if err != nil {
