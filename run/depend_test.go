@@ -3,9 +3,9 @@ package run_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"time"
 
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/vcs"

@@ -126,7 +126,7 @@ func (r *Runner) start(ctx context.Context, p phase, name executor.Name) (ending
 	case err != nil:
 		return ending{}, fmt.Errorf("prepare: %w", err)
 	}
-	err = r.Exec.Start(ctx, ready.spec, ready.secrets)
+	err = r.begin(ctx, ready.spec, ready.secrets)
 	if err != nil && !errors.Is(err, executor.ErrExists) {
 		if ctx.Err() != nil || disk.Full(err) || r.crowded() { // nothing runs, and the name may be used again
 			return ending{}, err
@@ -134,6 +134,22 @@ func (r *Runner) start(ctx context.Context, p phase, name executor.Name) (ending
 		return ending{failed: "it could not be started: " + err.Error()}, nil
 	}
 	return r.attach(ctx, p, name)
+}
+
+// begin starts an execution. After an error nothing runs and the name may be used again, so it tries three times: the machine may have killed a
+// helper in the middle of it. What is wrong for good is wrong the third time, too.
+func (r *Runner) begin(ctx context.Context, spec executor.Spec, secrets []string) (err error) {
+	for _, wait := range []time.Duration{0, 200 * time.Millisecond, time.Second} {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+		if err = r.Exec.Start(ctx, spec, secrets); err == nil || errors.Is(err, executor.ErrExists) || disk.Full(err) {
+			return err
+		}
+	}
+	return err
 }
 
 // attach follows an execution to its end and stores its log.
