@@ -46,6 +46,7 @@ type world struct {
 	blobs   string
 	repos   []*repo
 	journal string      // what the tool and its provisioners wrote down
+	history string      // of every run, once all have stopped
 	over    atomic.Bool // nobody needs to go on
 }
 
