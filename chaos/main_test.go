@@ -14,9 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -24,6 +22,7 @@ import (
 	"github.com/planlatch/planlatch/app"
 	"github.com/planlatch/planlatch/config"
 	"github.com/planlatch/planlatch/executor/local"
+	"github.com/planlatch/planlatch/testkit/helper"
 )
 
 // In the environment of a child.
@@ -43,33 +42,7 @@ func TestMain(m *testing.M) {
 	if file := env[asServer]; file != "" {
 		os.Exit(serve(file, env))
 	}
-	os.Exit(withHelper(m.Run))
-}
-
-// withHelper builds the planlatch-shim that is installed beside a server.
-func withHelper(test func() int) int {
-	dir, err := os.MkdirTemp("", "planlatch-shim-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	shim := filepath.Join(dir, "planlatch-shim")
-	build := exec.Command("go", "build", "-o", shim, "github.com/planlatch/planlatch/cmd/planlatch-shim") //nolint:noctx // as long as it takes
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build planlatch-shim: %v\n%s", err, out)
-		return 1
-	}
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // it is executed in sandboxes, too
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	if err := os.Setenv(asHelper, shim); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return test()
+	os.Exit(helper.With(asHelper, m.Run))
 }
 
 // serve is the child: a real server that asks at every point whether to die.

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -24,6 +23,7 @@ import (
 	"github.com/planlatch/planlatch/app"
 	"github.com/planlatch/planlatch/config"
 	"github.com/planlatch/planlatch/executor/local"
+	"github.com/planlatch/planlatch/testkit/helper"
 )
 
 const (
@@ -47,30 +47,7 @@ func TestMain(m *testing.M) {
 	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
 		_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))) // stories wait for other processes more than they work
 	}
-	os.Exit(withHelper(m.Run))
-}
-
-// withHelper builds the planlatch-shim that is installed beside a server: a test binary in its place, with the race detector, would start
-// three times for every execution and take most of the time of the suite.
-func withHelper(test func() int) int {
-	dir, err := os.MkdirTemp("", "planlatch-shim-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	shim := filepath.Join(dir, "planlatch-shim")
-	build := exec.Command("go", "build", "-o", shim, "github.com/planlatch/planlatch/cmd/planlatch-shim") //nolint:noctx // as long as it takes
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build planlatch-shim: %v\n%s", err, out)
-		return 1
-	}
-	if err := errors.Join(os.Chmod(dir, 0o755), os.Setenv(asHelper, shim)); err != nil { //nolint:gosec // it is executed in sandboxes, too
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return test()
+	os.Exit(helper.With(asHelper, m.Run))
 }
 
 // serve is the child: a real server whose kill points may kill it.

@@ -5,18 +5,12 @@ import (
 	"testing"
 
 	"github.com/planlatch/planlatch/run"
-	"github.com/planlatch/planlatch/vcs"
-	"github.com/planlatch/planlatch/vcs/fakehost"
 )
 
 func TestEveryCommandIsOneRowOfTheAudit(t *testing.T) {
 	t.Parallel()
 	o := open(t)
-	_, err := o.host.Push(repository, "alice", "change", fakehost.Commit{Files: project("one")})
-	check(t, err)
-	number, err := o.host.OpenPull(repository, "alice", fakehost.NewPull{Title: "Change", Head: "change"})
-	check(t, err)
-	o.hand(vcs.Event{Kind: vcs.EventPull, Number: number})
+	number, _ := o.proposes()
 	for _, c := range []struct{ who, says, outcome, detail string }{
 		{"mallory", "planlatch cancel -p network", "refused", "cancel -p network: denied"},
 		{"bob", "planlatch apply", "refused", "apply: busy"},

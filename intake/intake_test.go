@@ -125,6 +125,17 @@ func (o *office) said(login string, number int, body string, at time.Time) strin
 	return ""
 }
 
+// proposes opens alice's pull request with a change of the one project, and hands its delivery over.
+func (o *office) proposes() (number int, head string) {
+	o.t.Helper()
+	head, err := o.host.Push(repository, "alice", "change", fakehost.Commit{Files: project("one")})
+	check(o.t, err)
+	number, err = o.host.OpenPull(repository, "alice", fakehost.NewPull{Title: "Change", Head: "change"})
+	check(o.t, err)
+	o.hand(vcs.Event{Kind: vcs.EventPull, Number: number})
+	return number, head
+}
+
 // runs lists the runs of a head.
 func (o *office) runs(head string) []run.Run {
 	o.t.Helper()
@@ -180,11 +191,7 @@ func TestEveryNewHeadOfAStrangerNeedsAnotherWord(t *testing.T) {
 func TestADeliveryHandledTwiceDoesItsWorkOnce(t *testing.T) {
 	t.Parallel()
 	o := open(t)
-	head, err := o.host.Push(repository, "alice", "change", fakehost.Commit{Files: project("one")})
-	check(t, err)
-	number, err := o.host.OpenPull(repository, "alice", fakehost.NewPull{Title: "Change", Head: "change"})
-	check(t, err)
-	o.hand(vcs.Event{Kind: vcs.EventPull, Number: number})
+	number, head := o.proposes()
 	o.hand(vcs.Event{Kind: vcs.EventPull, Number: number}) // a title was edited, or it came twice
 	if runs := o.runs(head); len(runs) != 1 {
 		t.Errorf("%d runs, want 1", len(runs))
@@ -198,15 +205,11 @@ func TestADeliveryHandledTwiceDoesItsWorkOnce(t *testing.T) {
 func TestAMovedBasePlansAgainWhatItTouches(t *testing.T) {
 	t.Parallel()
 	o := open(t)
-	head, err := o.host.Push(repository, "alice", "change", fakehost.Commit{Files: project("one")})
-	check(t, err)
-	number, err := o.host.OpenPull(repository, "alice", fakehost.NewPull{Title: "Change", Head: "change"})
-	check(t, err)
-	o.hand(vcs.Event{Kind: vcs.EventPull, Number: number})
+	number, head := o.proposes()
 	stale := func() {
 		check(t, o.intake.Stale(context.WithoutCancel(t.Context()), strconv.FormatInt(int64(o.pull(number).ID), 10)))
 	}
-	_, err = o.host.Push(repository, "alice", "main", fakehost.Commit{Files: map[string]string{"README.md": "elsewhere\n"}})
+	_, err := o.host.Push(repository, "alice", "main", fakehost.Commit{Files: map[string]string{"README.md": "elsewhere\n"}})
 	check(t, err)
 	stale()
 	if runs := o.runs(head); len(runs) != 1 {
@@ -237,11 +240,7 @@ func TestACommandIsCarriedOutAndAnsweredOnceHoweverOftenItsDeliveryIsHandled(t *
 		t.Run(body, func(t *testing.T) {
 			t.Parallel()
 			o := open(t)
-			_, err := o.host.Push(repository, "alice", "change", fakehost.Commit{Files: project("one")})
-			check(t, err)
-			number, err := o.host.OpenPull(repository, "alice", fakehost.NewPull{Title: "Change", Head: "change"})
-			check(t, err)
-			o.hand(vcs.Event{Kind: vcs.EventPull, Number: number})
+			number, _ := o.proposes()
 			lives := o.intake.Store
 			o.intake.Store = forgetful{lives}
 			o.says("alice", number, body)
@@ -292,11 +291,7 @@ func (l *late) Pull(ctx context.Context, r vcs.Repo, number int) (vcs.Pull, erro
 func TestWhatAnotherReplicaWroteMeanwhileIsNotOverwritten(t *testing.T) {
 	t.Parallel()
 	o := open(t)
-	_, err := o.host.Push(repository, "alice", "change", fakehost.Commit{Files: project("one")})
-	check(t, err)
-	number, err := o.host.OpenPull(repository, "alice", fakehost.NewPull{Title: "Change", Head: "change"})
-	check(t, err)
-	o.hand(vcs.Event{Kind: vcs.EventPull, Number: number})
+	number, _ := o.proposes()
 	o.intake.Hosts["github"] = &late{o.intake.Hosts["github"], func() {
 		p := o.pull(number)
 		p.State, p.Updated = "merged", time.Now().Add(time.Minute)
@@ -305,7 +300,7 @@ func TestWhatAnotherReplicaWroteMeanwhileIsNotOverwritten(t *testing.T) {
 		})
 		check(t, err)
 	}}
-	_, err = o.host.Push(repository, "alice", "change", fakehost.Commit{Files: project("two")})
+	_, err := o.host.Push(repository, "alice", "change", fakehost.Commit{Files: project("two")})
 	check(t, err)
 	body, err := json.Marshal(vcs.Event{Kind: vcs.EventPull, Repo: o.repo, Number: number})
 	check(t, err)

@@ -1,0 +1,33 @@
+// Package helper builds the planlatch-shim that is installed beside a server, for suites that start servers. A test binary in its place, with
+// the race detector, would start three times for every execution and take most of the time of a suite. Only tests import it.
+package helper
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// With runs the tests of a package, m.Run, with the path of a helper in an environment variable, and returns their exit code.
+func With(variable string, test func() int) int {
+	dir, err := os.MkdirTemp("", "planlatch-shim-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // best effort, in a directory of the system's
+	shim := filepath.Join(dir, "planlatch-shim")
+	build := exec.Command("go", "build", "-o", shim, "github.com/planlatch/planlatch/cmd/planlatch-shim") //nolint:noctx // as long as it takes
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build planlatch-shim: %v\n%s", err, out)
+		return 1
+	}
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Setenv(variable, shim)); err != nil { //nolint:gosec // it is executed in sandboxes, too
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return test()
+}
