@@ -167,15 +167,13 @@ func (g *Gatherer) shared(ctx context.Context, repo run.Repo, pull run.Pull, sna
 	if s.pauses, err = g.Store.Pauses(ctx); err != nil {
 		return s, err
 	}
-	failed, err := g.Store.Runs(ctx, run.Filter{Repo: repo.ID, States: []run.State{run.Failed}, Limit: 10_000})
+	unsaved, err := g.Store.Runs(ctx, run.Filter{Repo: repo.ID, Unsaved: true, Limit: 10_000})
 	if err != nil {
 		return s, err
 	}
 	s.unsaved = map[run.ProjectID]bool{}
-	for _, r := range failed {
-		if r.Unsaved {
-			s.unsaved[r.Project] = true
-		}
+	for _, r := range unsaved {
+		s.unsaved[r.Project] = true
 	}
 	if snap != nil {
 		s.same = g.sameDiff(ctx, repo, runs[0], *snap)

@@ -174,6 +174,7 @@ type Filter struct {
 	States   []State
 	Prefix   string // of the id
 	Name     string // label or directory of the project
+	Unsaved  bool   // only applies that could not save their state
 	Before   ID     // those listed after this one: the next page
 	Limit    int
 }

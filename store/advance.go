@@ -26,9 +26,10 @@ type holdRow struct {
 	Since         int64
 }
 
-// heldByState lists projects whose state is held by way of another directory, with the pull that holds it.
+// heldByState lists projects whose state is held by way of another directory, with the pull that holds it. That no identity is empty is said of
+// both, since the index on them has only those.
 const heldByState = `SELECT q.id AS project, h.pull AS pull, h.since AS since FROM projects AS q JOIN projects AS p ON p.identity = q.identity AND p.id <> q.id
-	JOIN holds AS h ON h.project = p.id WHERE q.identity <> ''`
+	JOIN holds AS h ON h.project = p.id WHERE q.identity <> '' AND p.identity <> ''`
 
 func holdMap(rows []holdRow) map[run.ProjectID]run.PullID {
 	all := make(map[run.ProjectID]run.PullID, len(rows))

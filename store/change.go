@@ -268,7 +268,7 @@ func (w *changeWriter) twins(ctx context.Context) error {
 		}
 		states := w.t.NewSelect().Model((*projectRow)(nil)).Column("identity").Where("id IN (?) AND identity <> ''", bun.List(mine))
 		var all []int64
-		if err := w.t.lockRows(w.t.NewSelect().Model((*projectRow)(nil)).Column("id").Where("identity IN (?)", states).Order("id")).Scan(ctx, &all); err != nil {
+		if err := w.t.lockRows(w.t.NewSelect().Model((*projectRow)(nil)).Column("id").Where("identity <> '' AND identity IN (?)", states).OrderExpr("+id")).Scan(ctx, &all); err != nil {
 			return domain("lock projects of one state", err)
 		}
 		if len(all) == 0 {

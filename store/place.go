@@ -63,7 +63,7 @@ func (w *changeWriter) places(ctx context.Context, rows []*runRow) error {
 // start is the first place of those of a revision that begin to wait now.
 func (w *changeWriter) start(ctx context.Context, repo, revision int64, waiting int, floor int64) (int64, error) {
 	in := func(q *bun.SelectQuery) *bun.SelectQuery {
-		q = q.Where("r.waiting = ?", waiting).Where("r.place >= ?", floor)
+		q = q.Where("r.waiting > 0 AND r.waiting = ?", waiting).Where("r.place >= ?", floor) // the first half is that of an index
 		if floor < idlePlace {
 			q = q.Where("r.place < ?", int64(idlePlace))
 		}

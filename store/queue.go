@@ -15,9 +15,9 @@ import (
 // or is held by another pull request,
 // or a run of its revision goes first because this one depends on that one's project, or an earlier merge of the project into the branch does. The offsets change
 // nothing but PostgreSQL's mind: without them it reads whole tables into hashes to look up a few rows.
-const keptBack = `EXISTS (SELECT 1 FROM projects AS p JOIN slots AS o ON o.identity = p.identity WHERE p.id = r.project AND p.identity <> '' LIMIT 1 OFFSET 0)
+const keptBack = `EXISTS (SELECT 1 FROM projects AS p JOIN slots AS o ON o.identity = p.identity WHERE p.id = r.project AND p.identity <> '' AND o.identity <> '' LIMIT 1 OFFSET 0)
 	OR r.waiting = 1 AND EXISTS (SELECT 1 FROM projects AS p JOIN projects AS q ON q.identity = p.identity JOIN holds AS h ON h.project = q.id
-		WHERE p.id = r.project AND p.identity <> '' AND h.pull <> r.pull LIMIT 1 OFFSET 0)
+		WHERE p.id = r.project AND p.identity <> '' AND q.identity <> '' AND h.pull <> r.pull LIMIT 1 OFFSET 0)
 	OR EXISTS (SELECT 1 FROM run_after AS a WHERE a.run = r.id AND EXISTS (SELECT 1 FROM runs AS d
 		WHERE d.revision = r.revision AND d.project = a.project AND d.live AND d.state IN ('queued', 'planning', 'confirmed', 'applying') LIMIT 1 OFFSET 0) LIMIT 1 OFFSET 0)
 	OR r.turn > 0 AND EXISTS (SELECT 1 FROM runs AS e JOIN revisions AS ev ON ev.id = e.revision JOIN revisions AS rv ON rv.id = r.revision

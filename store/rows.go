@@ -251,7 +251,8 @@ func (s *Store) PullsAt(ctx context.Context, repo run.RepoID, sha string) ([]run
 
 func (s *Store) pulls(ctx context.Context, q *bun.SelectQuery) ([]run.Pull, error) {
 	var rows []pullRow
-	if err := q.Model(&rows).Order("number").Scan(ctx); err != nil {
+	// The sign keeps SQLite from reading all pull requests of a repository in this order, to find the few that are meant.
+	if err := q.Model(&rows).OrderExpr("+number").Scan(ctx); err != nil {
 		return nil, domain("list pull requests", err)
 	}
 	all := make([]run.Pull, len(rows))

@@ -142,7 +142,12 @@ func (s *Store) Run(ctx context.Context, id run.ID) (run.Run, error) {
 // Runs lists runs, newest first.
 func (s *Store) Runs(ctx context.Context, f run.Filter) ([]run.Run, error) {
 	var rows []runRow
-	q := s.read.NewSelect().Model(&rows).Order("r.created DESC", "r.id DESC").Limit(limitOf(f.Limit))
+	q := s.read.NewSelect().Model(&rows).Limit(limitOf(f.Limit))
+	if f.Revision != 0 || f.Pull != 0 { // the sign keeps SQLite from reading all runs of a project in this order, to find those few
+		q = q.OrderExpr("+r.created DESC, r.id DESC")
+	} else {
+		q = q.Order("r.created DESC", "r.id DESC")
+	}
 	if f.Repo != 0 {
 		q = q.Where("r.repo = ?", int64(f.Repo))
 	}
@@ -170,6 +175,9 @@ func (s *Store) Runs(ctx context.Context, f run.Filter) ([]run.Run, error) {
 	if f.Name != "" {
 		q = q.Where("(r.label = ? OR r.dir = ?)", f.Name, f.Name)
 	}
+	if f.Unsaved {
+		q = q.Where("r.unsaved")
+	}
 	if f.Before != "" {
 		q = q.Where("(r.created, r.id) < (SELECT b.created, b.id FROM runs AS b WHERE b.id = ?)", string(f.Before))
 	}
@@ -183,18 +191,23 @@ func (s *Store) Runs(ctx context.Context, f run.Filter) ([]run.Run, error) {
 func (s *Store) Newest(ctx context.Context, f run.Filter, projects ...run.ProjectID) (map[run.ProjectID]run.Run, error) {
 	found := map[run.ProjectID]run.Run{}
 	for some := range slices.Chunk(projects, 500) {
-		last := s.read.NewSelect().Model((*runRow)(nil)).ColumnExpr("max(r.id)").Where("r.project IN (?)", bun.List(some)).Group("r.project")
+		last := s.read.NewSelect().TableExpr("runs AS x").Column("x.id").Where("x.project = p.id").Order("x.id DESC").Limit(1)
 		if f.Revision != 0 {
-			last = last.Where("r.revision = ?", int64(f.Revision))
+			last = last.Where("x.revision = ?", int64(f.Revision))
 		}
 		if f.Kind != "" {
-			last = last.Where("r.kind = ?", string(f.Kind))
+			last = last.Where("x.kind = ?", string(f.Kind))
 		}
-		if len(f.States) > 0 {
-			last = last.Where("r.state IN (?)", bun.List(f.States))
+		switch len(f.States) {
+		case 0:
+		case 1: // written so that SQLite sees that an index of that state has them all
+			last = last.Where("x.state = ?", string(f.States[0]))
+		default:
+			last = last.Where("x.state IN (?)", bun.List(f.States))
 		}
 		var rows []runRow
-		if err := s.read.NewSelect().Model(&rows).Where("r.id IN (?)", last).Scan(ctx); err != nil {
+		each := s.read.NewSelect().TableExpr("projects AS p").ColumnExpr("(?)", last).Where("p.id IN (?)", bun.List(some))
+		if err := s.read.NewSelect().Model(&rows).Where("r.id IN (?)", each).Scan(ctx); err != nil {
 			return nil, domain("find the newest runs", err)
 		}
 		for i := range rows {

@@ -133,6 +133,11 @@ func anUnsavedStateStaysUntilItIsRepaired(t *testing.T, db Database) {
 	r = w.add(r)[0]
 	w.ended(run.Failed)
 	w.wantExpired(run.PartPlan)
+	unsaved, err := w.Runs(t.Context(), run.Filter{Repo: w.repo.ID, Unsaved: true})
+	check(t, "Runs", err)
+	if len(unsaved) != 1 || unsaved[0].ID != r.ID {
+		t.Errorf("Runs() that could not save their state = %v, want %s alone", unsaved, r.ID)
+	}
 	keys, err := w.Forget(t.Context(), r.ID, run.PartPlan, "errored_state")
 	check(t, "Forget", err)
 	if len(keys) != 0 {
