@@ -81,7 +81,7 @@ func (s *Server) fullPullJSON(p *pull, known bool) object {
 
 // countChanges fills in how much the pull request changes.
 func (s *Server) countChanges(p *pull, o object) {
-	out, err := s.run(p.repo.dir, "", nil, "diff", "--numstat", p.baseSHA+"..."+p.headSHA)
+	out, err := s.fixed(p.repo, "diff", "--numstat", p.baseSHA+"..."+p.headSHA)
 	if err != nil {
 		return // unrelated histories: nothing to count
 	}
