@@ -65,7 +65,7 @@ func (s *Store) Delivery(ctx context.Context, host, id string) (run.Delivery, er
 
 // Delivered records what became of a delivery.
 func (s *Store) Delivered(ctx context.Context, host, id, outcome string) error {
-	return s.write(ctx, "settle delivery", "", func(ctx context.Context, t *tx) error {
+	return s.write(ctx, "settle delivery", "handled", func(ctx context.Context, t *tx) error {
 		res, err := t.NewUpdate().Model((*deliveryRow)(nil)).Set("outcome = ?", clean(outcome)).Where("host = ? AND id = ?", host, id).Exec(ctx)
 		if err != nil {
 			return err

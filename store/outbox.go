@@ -154,7 +154,7 @@ func (s *Store) Postings(ctx context.Context, f run.PostingFilter) ([]run.Postin
 
 // Posted records success for the Wanted that p carries.
 func (s *Store) Posted(ctx context.Context, p run.Posting, stamp ...run.ID) error {
-	return s.write(ctx, "record posting", "", func(ctx context.Context, t *tx) error {
+	return s.write(ctx, "record posting", "posted", func(ctx context.Context, t *tx) error {
 		now, err := t.stamp(ctx)
 		if err != nil {
 			return err

@@ -196,7 +196,7 @@ func (s *Store) AppendLog(ctx context.Context, id run.ID, phase string, to int64
 	if err != nil {
 		return err
 	}
-	return s.write(ctx, "append log of run "+string(id), "", func(ctx context.Context, t *tx) error {
+	return s.write(ctx, "append log of run "+string(id), "log", func(ctx context.Context, t *tx) error {
 		res, err := t.NewInsert().Model(&logRow{Run: string(id), Phase: phase, Upto: to}).On("CONFLICT (run, phase) DO UPDATE").
 			Set("upto = excluded.upto").Where("t.upto < excluded.upto").Exec(ctx)
 		if err != nil {
