@@ -3,8 +3,10 @@ package chaos_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -20,7 +22,7 @@ func TestEveryReplicaShowsAnApplyWhichOutlivesARollingRestart(t *testing.T) {
 	c := &crowd{w: w}
 	ch := &change{repo: w.repos[0], branch: "a-1", projects: []string{"a0"}, value: "a-1-v1"}
 	c.changes = []*change{ch}
-	slow := strings.Replace(w.change(ch.branch, ch.value), "sleep 0.3", "for i in $(seq 100); do echo tick $i; sleep 0.1; done", 1)
+	slow := strings.Replace(w.change(ch.branch, ch.value), "sleep 0.3", "i=0; until [ -e "+w.dir+"/states/enough ]; do i=$((i + 1)); echo tick $i; sleep 0.1; done; echo ticks: $i", 1)
 	var err error
 	ch.head, err = w.host.Push(ch.repo.name, "alice", ch.branch, fakehost.Commit{Message: "Change", Files: map[string]string{"a0/a-1.tf": slow}})
 	w.check(err)
@@ -56,12 +58,17 @@ func TestEveryReplicaShowsAnApplyWhichOutlivesARollingRestart(t *testing.T) {
 		t.Fatalf("the apply ended before every replica was replaced, which shows nothing: %v", err)
 	default:
 	}
+	w.check(os.WriteFile(filepath.Join(w.dir, "states", "enough"), nil, 0o600))
 	w.check(<-done)
 	for _, s := range w.servers {
 		log, err := get(s.url + link)
 		w.check(err)
-		if n := strings.Count(log, ": tick "); n != 100 || !strings.Contains(log, ": tick 100") {
-			t.Errorf("%s shows %d of 100 lines of the apply's log", s.name, n)
+		lines := 0
+		for strings.Contains(log, fmt.Sprintf(": tick %d\n", lines+1)) {
+			lines++
+		}
+		if n := strings.Count(log, ": tick "); n == 0 || n != lines || !strings.Contains(log, fmt.Sprintf(": ticks: %d\n", n)) {
+			t.Errorf("%s shows %d lines of the apply's log, the first %d of them without a gap:\n%s", s.name, n, lines, log)
 		}
 	}
 	ch.merge, err = w.host.Merge(ch.repo.name, ch.number, "bob", fakehost.MergeCommit)

@@ -97,7 +97,26 @@ func begin(t *testing.T, s scenario) *world {
 	for _, server := range w.servers {
 		server.start(t)
 	}
+	w.known()
 	return w
+}
+
+// known waits until the servers have looked at the repositories: a command from before, whose webhook is lost, is none by design.
+func (w *world) known() {
+	w.t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		seen := 0
+		for _, s := range w.servers {
+			seen += strings.Count(s.text(), "first look at a repository")
+		}
+		if seen >= len(w.repos) {
+			return
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatalf("after %s the servers have looked at %d of %d repositories", patience, seen, len(w.repos))
+		}
+		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // polling other processes
+	}
 }
 
 // storage is where blobs are: a bucket for several replicas, as they share no disk.
@@ -181,12 +200,17 @@ func (w *world) tofu() string {
 
 // tool writes a program that is tofu, and that tells of what it is asked: that two of it work on one project, and which plan it applies.
 func (w *world) tool(tofu string) string {
+	slow := ":"
+	if w.s.broken != "" {
+		slow = "sleep 3" // so that two that should not meet do, on a loaded machine as well
+	}
 	script := fmt.Sprintf(`#!/bin/sh
 case "$1" in
 init|plan|show|apply)
 	project=${PWD##*/}
 	exec 9>>%[2]s/locks/$project
 	flock -n 9 || echo "overlap $project $1" >>%[3]s
+	%[4]s
 	;;
 esac
 if [ "$1" = apply ]; then
@@ -194,7 +218,7 @@ if [ "$1" = apply ]; then
 	echo "apply $project $(sha256sum <"$plan" | cut -d' ' -f1)" >>%[3]s
 fi
 exec %[1]s "$@"
-`, tofu, filepath.Dir(w.journal), w.journal)
+`, tofu, filepath.Dir(w.journal), w.journal, slow)
 	path := filepath.Join(w.make("bin"), "tofu")
 	w.check(os.WriteFile(path, []byte(script), 0o755)) //nolint:gosec // it is executed in sandboxes
 	return path

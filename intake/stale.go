@@ -274,6 +274,7 @@ func (i *Intake) commandsSince(ctx context.Context, repo run.Repo, began, since 
 		if err := i.Store.Mark(ctx, mark, began.UTC().Format(time.RFC3339)); err != nil {
 			return time.Time{}, err
 		}
+		i.Log.Info("first look at a repository; comments from before are no commands", "host", repo.Host, "repo", repo.Name)
 	}
 	if since.Before(first) {
 		return first, nil
