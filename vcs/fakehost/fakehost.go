@@ -69,7 +69,7 @@ func refuse(code int, format string, args ...any) error {
 // Server is one running host.
 type Server struct {
 	outputs sync.Map // of git commands whose output never changes
-	URL string // http://127.0.0.1:port; the API is below /api/v3, as on an Enterprise server
+	URL     string   // http://127.0.0.1:port; the API is below /api/v3, as on an Enterprise server
 
 	options Options
 	dir     string
