@@ -198,6 +198,7 @@ func TestTwoMergesFoundTogetherEndAsTheBranchSays(t *testing.T) {
 			s := w.summary(first) + w.said(first)
 			return s, strings.Contains(s, "<!-- planlatch:apply:") || strings.Contains(s, "contained in")
 		})
+		w.later()
 		w.tells(w.bob, second, "planlatch apply")
 		w.status(tip, "planlatch/apply", "success")
 		for _, name := range []string{"vpc", "one", "two"} {
