@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/planlatch/planlatch/vcs"
 	"github.com/planlatch/planlatch/vcs/vcstest"
@@ -198,9 +199,17 @@ func TestTwoMergesFoundTogetherEndAsTheBranchSays(t *testing.T) {
 			s := w.summary(first) + w.said(first)
 			return s, strings.Contains(s, "<!-- planlatch:apply:") || strings.Contains(s, "contained in")
 		})
-		w.later()
-		w.tells(w.bob, second, "planlatch apply")
-		w.status(tip, "planlatch/apply", "success")
+		// If the first applied after the second was planned, that plan is stale, and what it comes to now needs another word.
+		var told time.Time
+		w.eventually("the second to be applied", func() (string, bool) {
+			got := w.host.Statuses(t, w.repo, tip)["planlatch/apply"]
+			if got.State == vcs.StatusPending && time.Since(told) > 15*time.Second {
+				w.later()
+				w.tells(w.bob, second, "planlatch apply")
+				told = time.Now()
+			}
+			return got.Description + "\n" + w.summary(second), got.State == vcs.StatusSuccess
+		})
 		for _, name := range []string{"vpc", "one", "two"} {
 			if s := w.state("network"); strings.Count(s, fmt.Sprintf(`"name": %q`, name)) != 1 {
 				t.Errorf("state = %s, want %s once", s, name)
