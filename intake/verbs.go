@@ -183,6 +183,9 @@ func (i *Intake) planMerged(ctx context.Context, o order) (answer, error) {
 		r.Detail = "after the merge there are no partial plans, because what was merged is applied as a whole"
 		return no(r), nil
 	}
+	if again, err = i.notContained(ctx, again); err != nil {
+		return answer{}, err
+	}
 	if len(again) == 0 {
 		return no(o.refused(report.Nothing)), nil
 	}
@@ -196,6 +199,16 @@ func (i *Intake) planMerged(ctx context.Context, o order) (answer, error) {
 		err = nil
 	}
 	return answer{}, err
+}
+
+// notContained leaves out the merges that a later one has in it, planned or applied: an apply of the older commit would take the later one's change back.
+func (i *Intake) notContained(ctx context.Context, runs []run.Run) ([]run.Run, error) {
+	projects := make([]run.ProjectID, len(runs))
+	for n, r := range runs {
+		projects[n] = r.Project
+	}
+	newest, err := i.Store.Newest(ctx, run.Filter{Kind: run.KindMerge, States: run.Decided()}, projects...)
+	return slices.DeleteFunc(runs, func(r run.Run) bool { return newest[r.Project].Turn > r.Turn }), err
 }
 
 func (o order) busy(r run.Run) report.Reply {

@@ -136,7 +136,8 @@ type Rows interface {
 	Run(ctx context.Context, id ID) (Run, error)
 	// Runs lists runs, newest first.
 	Runs(ctx context.Context, f Filter) ([]Run, error)
-	// Newest returns, of each of the projects, the newest run that the filter's Revision, Kind and States have.
+	// Newest returns, of each of the projects, the newest run that the filter's Revision, Kind and States have; of merges that of the last one
+	// into the branch, which need not be the youngest.
 	Newest(ctx context.Context, f Filter, projects ...ProjectID) (map[ProjectID]Run, error)
 	Findings(ctx context.Context, runs ...ID) (map[ID][]Finding, error)
 	Overrides(ctx context.Context, pull PullID) ([]Override, error)

@@ -198,6 +198,13 @@ func (s *Store) Newest(ctx context.Context, f run.Filter, projects ...run.Projec
 		if f.Kind != "" {
 			last = last.Where("x.kind = ?", string(f.Kind))
 		}
+		if f.Kind == run.KindMerge { // one that is planned again is younger than the merges after it
+			last = s.read.NewSelect().TableExpr("runs AS x").Column("x.id").Where("x.project = p.id AND x.kind = ?", string(f.Kind)).
+				Order("x.turn DESC", "x.id DESC").Limit(1)
+			if f.Revision != 0 {
+				last = last.Where("x.revision = ?", int64(f.Revision))
+			}
+		}
 		switch len(f.States) {
 		case 0:
 		case 1: // written so that SQLite sees that an index of that state has them all

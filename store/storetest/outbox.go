@@ -12,17 +12,18 @@ import (
 
 func outboxTests() map[string]func(*testing.T, Database) {
 	return map[string]func(*testing.T, Database){
-		"PostingsCoalesce":                  postingsCoalesce,
-		"ABodyIsKeptUntilANewOne":           aBodyIsKeptUntilANewOne,
-		"OldestAreDueFirst":                 oldestAreDueFirst,
-		"ARetryKeepsItsTurn":                aRetryKeepsItsTurn,
-		"WhatGrewMeanwhileStaysDue":         whatGrewMeanwhileStaysDue,
-		"ADeadPostingLivesAgainWhenWanted":  aDeadPostingLivesAgainWhenWanted,
-		"OwnCommentsAreRemembered":          ownCommentsAreRemembered,
-		"PostingsAreFoundByWhatTheyAre":     postingsAreFoundByWhatTheyAre,
-		"PostedStampsRunsOnce":              postedStampsRunsOnce,
-		"AMergeShowsOnTheHeadThatWasMerged": aMergeShowsOnTheHeadThatWasMerged,
-		"EightWantsAreEight":                eightWantsAreEight,
+		"PostingsCoalesce":                   postingsCoalesce,
+		"ABodyIsKeptUntilANewOne":            aBodyIsKeptUntilANewOne,
+		"OldestAreDueFirst":                  oldestAreDueFirst,
+		"ARetryKeepsItsTurn":                 aRetryKeepsItsTurn,
+		"WhatGrewMeanwhileStaysDue":          whatGrewMeanwhileStaysDue,
+		"ADeadPostingLivesAgainWhenWanted":   aDeadPostingLivesAgainWhenWanted,
+		"OwnCommentsAreRemembered":           ownCommentsAreRemembered,
+		"PostingsAreFoundByWhatTheyAre":      postingsAreFoundByWhatTheyAre,
+		"TheNewestMergeIsTheLastOfItsBranch": theNewestMergeIsTheLastOfItsBranch,
+		"PostedStampsRunsOnce":               postedStampsRunsOnce,
+		"AMergeShowsOnTheHeadThatWasMerged":  aMergeShowsOnTheHeadThatWasMerged,
+		"EightWantsAreEight":                 eightWantsAreEight,
 	}
 }
 
@@ -254,6 +255,22 @@ func aMergeShowsOnTheHeadThatWasMerged(t *testing.T, db Database) {
 	slices.Sort(commits)
 	if want := []string{"merge7", "sha7"}; !slices.Equal(commits, want) {
 		t.Errorf("statuses are due on %v, want %v", commits, want)
+	}
+}
+
+func theNewestMergeIsTheLastOfItsBranch(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 1)
+	merge := func(cause string, turn int64) run.Run {
+		r := w.newRun(0, cause)
+		r.Kind, r.Turn = run.KindMerge, turn
+		return r
+	}
+	later := w.add(merge("later", 9))[0]
+	w.add(merge("planned again", 8))
+	got, err := w.Newest(t.Context(), run.Filter{Kind: run.KindMerge, States: []run.State{run.Queued, run.Planned}}, later.Project)
+	check(t, "Newest", err)
+	if got[later.Project].ID != later.ID {
+		t.Errorf("Newest() of merges = %+v, want the last one into the branch, %s", got[later.Project], later.ID)
 	}
 }
 
