@@ -358,3 +358,32 @@ func TestAMergeThatOvertakesALookLosesNothing(t *testing.T) {
 		})
 	}
 }
+
+// An apply of the older commit would take the later one's change back.
+func TestAMergeThatALaterOneContainsIsNotPlannedAgain(t *testing.T) {
+	t.Parallel()
+	o := open(t)
+	merge := func(branch string) (number int, made run.Run) {
+		_, err := o.host.Push(repository, "alice", branch, fakehost.Commit{Files: map[string]string{"network/" + branch + ".tf": "# new\n"}})
+		check(t, err)
+		number, err = o.host.OpenPull(repository, "alice", fakehost.NewPull{Title: branch, Head: branch})
+		check(t, err)
+		o.hand(vcs.Event{Kind: vcs.EventPull, Number: number})
+		commit, err := o.host.Merge(repository, number, "bob", fakehost.MergeCommit)
+		check(t, err)
+		o.hand(vcs.Event{Kind: vcs.EventPull, Number: number})
+		return number, o.runs(commit)[0]
+	}
+	first, earlier := merge("one")
+	_, later := merge("two")
+	for _, r := range []run.Run{earlier, later} {
+		r.State = map[run.ID]run.State{earlier.ID: run.Superseded, later.ID: run.Planned}[r.ID]
+		_, err := o.store.Advance(t.Context(), run.Scope{Runs: []run.At{{ID: r.ID}}}, func(run.Snapshot) (run.Change, error) {
+			return run.Change{Action: run.ActPlanned, Runs: []run.Run{r}}, nil
+		})
+		check(t, err)
+	}
+	if said := o.says("alice", first, "planlatch plan"); !strings.Contains(said, "Nothing to `plan`") {
+		t.Errorf("plan of the contained merge says %q, want that there is nothing to plan", said)
+	}
+}

@@ -187,23 +187,21 @@ func (s *Store) Runs(ctx context.Context, f run.Filter) ([]run.Run, error) {
 	return domainRuns(rows), nil
 }
 
-// Newest returns, of each of the projects, the newest run that the filter has. Its States, Kind and Revision count.
+// Newest returns, of each of the projects, the newest run that the filter has. Its States, Kind and Revision count. Of merges it is that of the
+// last one into the branch: one that is planned again is younger than the merges after it.
 func (s *Store) Newest(ctx context.Context, f run.Filter, projects ...run.ProjectID) (map[run.ProjectID]run.Run, error) {
 	found := map[run.ProjectID]run.Run{}
 	for some := range slices.Chunk(projects, 500) {
-		last := s.read.NewSelect().TableExpr("runs AS x").Column("x.id").Where("x.project = p.id").Order("x.id DESC").Limit(1)
+		last := s.read.NewSelect().TableExpr("runs AS x").Column("x.id").Where("x.project = p.id").Limit(1)
+		if f.Kind == run.KindMerge {
+			last = last.Order("x.turn DESC")
+		}
+		last = last.Order("x.id DESC")
 		if f.Revision != 0 {
 			last = last.Where("x.revision = ?", int64(f.Revision))
 		}
 		if f.Kind != "" {
 			last = last.Where("x.kind = ?", string(f.Kind))
-		}
-		if f.Kind == run.KindMerge { // one that is planned again is younger than the merges after it
-			last = s.read.NewSelect().TableExpr("runs AS x").Column("x.id").Where("x.project = p.id AND x.kind = ?", string(f.Kind)).
-				Order("x.turn DESC", "x.id DESC").Limit(1)
-			if f.Revision != 0 {
-				last = last.Where("x.revision = ?", int64(f.Revision))
-			}
 		}
 		switch len(f.States) {
 		case 0:
