@@ -274,7 +274,7 @@ func anApplyOnAFullDisk(t *testing.T, d *smallDisk) {
 	executortest.Start(t, e, s)
 	executortest.WaitLog(t, e, s.Name, "saved")
 	d.fill()
-	if err := e.Start(t.Context(), executortest.Spec(t, "r2-apply", "true"), nil); err == nil {
+	if err := e.Start(t.Context(), executortest.Spec(t, "r2-apply", "true"), executor.Secrets{}); err == nil {
 		t.Error("Start() on a full disk = nil error")
 	}
 	if err := e.Cancel(t.Context(), s.Name, true); err != nil {
@@ -297,7 +297,7 @@ func anApplyOnAFullDisk(t *testing.T, d *smallDisk) {
 	if err := e.Remove(t.Context(), s.Name); err != nil {
 		t.Errorf("Remove() on a full disk = %v", err)
 	}
-	if err := e.Start(t.Context(), s, nil); !errors.Is(err, executor.ErrExists) {
+	if err := e.Start(t.Context(), s, executor.Secrets{}); !errors.Is(err, executor.ErrExists) {
 		t.Errorf("Start() again = %v, want ErrExists", err)
 	}
 }

@@ -220,7 +220,7 @@ func grant(cfg *config.Config, t selector.Target, phase string) (runner.Grant, e
 		g.Values = append(g.Values, name+"="+c.Values[name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Env)) {
-		g.Secrets = append(g.Secrets, name+"="+c.Env[name].Reveal())
+		g.Secrets.Env = append(g.Secrets.Env, name+"="+c.Env[name].Reveal())
 	}
 	return g, nil
 }

@@ -329,12 +329,13 @@ func (p *preview) options() runner.Options {
 				return g, err
 			}
 			set := map[string]bool{}
-			for _, pair := range slices.Concat(g.Values, g.Secrets) {
+			for _, pair := range slices.Concat(g.Values, g.Secrets.Env) {
 				name, _, _ := strings.Cut(pair, "=")
 				set[name] = true
 			}
 			mine := p.handed.without(set)
-			return runner.Grant{Values: append(g.Values, mine.values...), Secrets: append(g.Secrets, mine.secrets...)}, nil
+			g.Values, g.Secrets.Env = append(g.Values, mine.values...), append(g.Secrets.Env, mine.secrets...)
+			return g, nil
 		},
 		Binds: func(t selector.Target, phase string) []executor.Bind {
 			binds := slices.Clone(p.binds)

@@ -290,7 +290,7 @@ type instant struct {
 	started map[executor.Name]executor.Spec
 }
 
-func (e *instant) Start(_ context.Context, s executor.Spec, _ []string) error {
+func (e *instant) Start(_ context.Context, s executor.Spec, _ executor.Secrets) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if _, ok := e.started[s.Name]; ok {

@@ -47,7 +47,7 @@ type points struct {
 	die func(point string)
 }
 
-func (p points) Start(ctx context.Context, s executor.Spec, secrets []string) error {
+func (p points) Start(ctx context.Context, s executor.Spec, secrets executor.Secrets) error {
 	p.die("before:start")
 	err := p.Executor.Start(ctx, s, secrets)
 	p.die("after:start")
@@ -112,7 +112,7 @@ func (r *renaming) real(n executor.Name) executor.Name {
 	return n
 }
 
-func (r *renaming) Start(ctx context.Context, s executor.Spec, secrets []string) error {
+func (r *renaming) Start(ctx context.Context, s executor.Spec, secrets executor.Secrets) error {
 	fresh := executor.Name(fmt.Sprintf("%s-%d", s.Name, time.Now().UnixNano()))
 	r.mu.Lock()
 	r.names[s.Name] = fresh
@@ -194,7 +194,7 @@ func (l lateStore) Run(ctx context.Context, id run.ID) (run.Run, error) {
 
 type lateStarts struct{ *lateClaims }
 
-func (l lateStarts) Start(ctx context.Context, s executor.Spec, secrets []string) error {
+func (l lateStarts) Start(ctx context.Context, s executor.Spec, secrets executor.Secrets) error {
 	if err := l.Executor.Start(ctx, s, secrets); err != nil {
 		return err
 	}

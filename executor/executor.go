@@ -29,10 +29,9 @@ type Name string
 
 // Executor starts and follows executions.
 type Executor interface {
-	// Start returns once the execution is known to run on without us. secrets are NAME=value pairs that reach the steps' environment and
-	// nothing else: no argv, no file, no environment of a helper process. Errors: ErrExists, or why it could not start; after an error
-	// other than ErrExists nothing runs and the name may be used again.
-	Start(ctx context.Context, s Spec, secrets []string) error
+	// Start returns once the execution is known to run on without us. Errors: ErrExists, or why it could not start; after an error other than
+	// ErrExists nothing runs and the name may be used again.
+	Start(ctx context.Context, s Spec, secrets Secrets) error
 	// Attach copies the raw log from byte offset from on into log until the execution ends, then returns its result. Many may attach.
 	// When ctx ends it returns ctx's error and the execution goes on. Errors: ErrLost, ErrAbsent.
 	Attach(ctx context.Context, n Name, log io.Writer, from int64) (Result, error)
@@ -56,13 +55,28 @@ type Spec struct {
 	Inputs     []File   // laid into the work directory before the first step; digests checked
 	Steps      []Step   // in order; the first bad exit ends the execution
 	Outputs    []string // kept until Remove if they exist: paths relative to the work directory; **/NAME is the first NAME in it or below
-	Env        []string // NAME=value, public; the whole environment of the steps together with the secrets
+	Env        []string // NAME=value, public; the whole environment of the steps together with the Secrets
 	Binds      []Bind   // besides the system, read-only unless Write
 	Network    Network
 	Limits     Limits
 	Unattended time.Duration // end by itself when nobody renews it for so long; 0 never. Never set on an apply
 	Grace      time.Duration // between interrupt and kill when the execution ends itself (time limit, unattended)
 }
+
+// Secrets reach the steps of an execution and nothing else: no argv, no file on a disk, no environment of a helper process.
+type Secrets struct {
+	Env   []string     // NAME=value, part of the steps' environment
+	Files []SecretFile // together at most MaxSecretFiles
+}
+
+// SecretFile is a file that the steps can read, and cannot change. It lies in memory, has mode 0400, and is gone when the execution ends.
+type SecretFile struct {
+	Variable string // of the steps' environment: holds the path
+	Content  []byte
+}
+
+// MaxSecretFiles is how many bytes the secret files of one execution may have.
+const MaxSecretFiles = 4 << 20
 
 // Source is a directory tree that the steps see read-only at /src, with a private writable copy of one directory laid over it.
 type Source struct {
@@ -81,7 +95,7 @@ type File struct {
 type Step struct {
 	Label   string
 	Argv    []string // Argv[0] is an absolute path inside the sandbox, or a name without a slash that is looked for along PATH of Env there
-	Without []string // names of variables that the command does not get, whatever Env and secrets say
+	Without []string // names of variables that the command does not get, whatever Env and Secrets say
 	Stdout  string   // a file in the work directory that takes stdout instead of the log; empty: the log
 	OK      []int    // exit codes that are no failure; empty: 0 alone
 }

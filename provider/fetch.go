@@ -135,7 +135,7 @@ func findTar() (string, error) {
 func (s *Store) install(ctx context.Context, spec executor.Spec, l project.Lock, dir string) (sum string, err error) {
 	s.track(spec.Name, true)
 	defer s.track(spec.Name, false)
-	if err := s.o.Exec.Start(ctx, spec, nil); err != nil {
+	if err := s.o.Exec.Start(ctx, spec, executor.Secrets{}); err != nil {
 		return "", err
 	}
 	defer func() {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/executor/executortest"
 	"github.com/planlatch/planlatch/executor/local"
 )
@@ -47,7 +48,7 @@ func coldInits(t *testing.T, tool string, runs int) {
 				return
 			}
 			s := b.spec(t, tool, nil, lock, v)
-			if err := b.exec.Start(t.Context(), s, nil); err != nil {
+			if err := b.exec.Start(t.Context(), s, executor.Secrets{}); err != nil {
 				t.Errorf("Start() = %v", err)
 				return
 			}

@@ -15,7 +15,7 @@ type starts struct {
 	errs []error
 }
 
-func (s *starts) Start(context.Context, executor.Spec, []string) error {
+func (s *starts) Start(context.Context, executor.Spec, executor.Secrets) error {
 	err := s.errs[0]
 	s.errs = s.errs[1:]
 	return err
@@ -39,7 +39,7 @@ func TestAStartThatFailsIsTriedAgainAndAUsedNameIsNot(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				exec := &starts{errs: test.answers}
 				r := New(Parts{Exec: exec}, Options{})
-				if err := r.begin(t.Context(), executor.Spec{}, nil); !errors.Is(err, test.want) || len(exec.errs) != test.left {
+				if err := r.begin(t.Context(), executor.Spec{}, executor.Secrets{}); !errors.Is(err, test.want) || len(exec.errs) != test.left {
 					t.Errorf("begin() = %v with %d answers left, want %v and %d", err, len(exec.errs), test.want, test.left)
 				}
 			})

@@ -27,8 +27,8 @@ type phase struct {
 // prepared is an execution ready to start.
 type prepared struct {
 	spec    executor.Spec
-	secrets []string // NAME=value
-	done    func()   // removes what was laid out for it
+	secrets executor.Secrets
+	done    func() // removes what was laid out for it
 }
 
 // ending is how an execution ended.
@@ -138,7 +138,7 @@ func (r *Runner) start(ctx context.Context, p phase, name executor.Name) (ending
 
 // begin starts an execution. After an error nothing runs and the name may be used again, so it tries three times: the machine may have killed a
 // helper in the middle of it. What is wrong for good is wrong the third time, too.
-func (r *Runner) begin(ctx context.Context, spec executor.Spec, secrets []string) (err error) {
+func (r *Runner) begin(ctx context.Context, spec executor.Spec, secrets executor.Secrets) (err error) {
 	for _, wait := range []time.Duration{0, 200 * time.Millisecond, time.Second} {
 		select {
 		case <-ctx.Done():
@@ -225,7 +225,7 @@ func (r *Runner) withheld(ctx context.Context, p phase) ([]string, error) {
 // secrets lists the values that are withheld from everything that leaves a run.
 func (r *Runner) secrets(g Grant) []string {
 	secrets := slices.Clone(r.o.Secrets)
-	for _, pair := range g.Secrets {
+	for _, pair := range g.Secrets.Env {
 		if _, value, ok := strings.Cut(pair, "="); ok {
 			secrets = append(secrets, value)
 		}

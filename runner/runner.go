@@ -77,10 +77,10 @@ type Options struct {
 	Permitted func(ctx context.Context, repo run.Repo, user, command string, t selector.Target) (bool, error)
 }
 
-// Grant is what provider configurations add to a run's environment, as NAME=value.
+// Grant is what provider configurations give to a run.
 type Grant struct {
-	Values  []string
-	Secrets []string
+	Values  []string // NAME=value, for all to see
+	Secrets executor.Secrets
 }
 
 // Runner is one node's hands.

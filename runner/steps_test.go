@@ -162,7 +162,7 @@ func tofu(t *testing.T) string {
 
 func (s *shop) follows(spec executor.Spec) (executor.Result, string) {
 	s.t.Helper()
-	if err := s.exec.Start(s.t.Context(), spec, nil); err != nil {
+	if err := s.exec.Start(s.t.Context(), spec, executor.Secrets{}); err != nil {
 		s.t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)

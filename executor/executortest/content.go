@@ -122,7 +122,7 @@ func inputs(t *testing.T, e executor.Executor) {
 	altered := s
 	altered.Inputs = slices.Clone(s.Inputs)
 	altered.Inputs[1].SHA256 = digest("altered")
-	if err := e.Start(t.Context(), altered, nil); err == nil || !strings.Contains(err.Error(), "file") {
+	if err := e.Start(t.Context(), altered, executor.Secrets{}); err == nil || !strings.Contains(err.Error(), "file") {
 		t.Errorf("Start() with an altered input = %v, want a refusal that names it", err)
 	}
 	if r, log := Finish(t, e, s); !r.OK(1) || log != "reviewed600\nreviewed" {
@@ -219,5 +219,41 @@ func without(t *testing.T, e executor.Executor) {
 	r, log := Finish(t, e, s, "TOKEN=geheim=1")
 	if want := "yes geheim=1 PUBLIC=1\nlost gone PUBLIC=1\nyes geheim=1 PUBLIC=1\n"; !r.OK(3) || log != want {
 		t.Errorf("log = %q, want %q", log, want)
+	}
+}
+
+// secretFiles reads them from the shell itself and from what it starts, for a path that only one of the two can open would be no path.
+func secretFiles(t *testing.T, e executor.Executor) {
+	const key = "-----BEGIN-----\ngeheim\n"
+	read := `cat "$KEY"; echo; while read -r line; do echo "$line"; done <"$KEY"; sh -c 'stat -L -c "%a %s" "$KEY"'; cmp "$KEY" "$KEY" && wc -c <"$EMPTY"
+		(echo changed >"$KEY") 2>/dev/null; chmod 600 "$KEY" 2>/dev/null; (echo changed >>"$KEY") 2>/dev/null; cat "$KEY"; echo "$TOKEN"`
+	s := Spec(t, "r1-plan-1", read, `echo "${KEY-none}"; cat "$EMPTY" && echo "$TOKEN"`, `cat "$KEY"`)
+	s.Steps[1].Without = []string{"KEY"}
+	StartWith(t, e, s, executor.Secrets{
+		Env: []string{"TOKEN=t"}, Files: []executor.SecretFile{{Variable: "KEY", Content: []byte(key)}, {Variable: "EMPTY"}},
+	})
+	r, log := Follow(t, e, s.Name)
+	want := key + "\n" + key + "400 23\n0\n" + key + "t\nnone\nt\n" + key
+	if !r.OK(3) || log != want {
+		t.Errorf("result %+v, log (-want +got):\n%s", r, cmp.Diff(want, log))
+	}
+}
+
+func badSecretFiles(t *testing.T, e executor.Executor) {
+	for name, files := range map[string][]executor.SecretFile{
+		"NoName":   {{Variable: "../KEY"}},
+		"Twice":    {{Variable: "KEY"}, {Variable: "KEY"}},
+		"TooLarge": {{Variable: "KEY", Content: make([]byte, executor.MaxSecretFiles)}, {Variable: "MORE", Content: []byte("1")}},
+	} {
+		s := Spec(t, "r1-plan-1", "true")
+		if err := e.Start(t.Context(), s, executor.Secrets{Files: files}); err == nil || !strings.Contains(err.Error(), "secret file") {
+			t.Errorf("%s: Start() = %v, want a refusal", name, err)
+		}
+	}
+	largest := executor.SecretFile{Variable: "KEY", Content: make([]byte, executor.MaxSecretFiles)}
+	s := Spec(t, "r1-plan-1", `wc -c <"$KEY"`)
+	StartWith(t, e, s, executor.Secrets{Files: []executor.SecretFile{largest}})
+	if r, log := Follow(t, e, s.Name); !r.OK(1) || strings.TrimSpace(log) != "4194304" {
+		t.Errorf("result %+v, log %q, want the whole file", r, log)
 	}
 }

@@ -42,6 +42,8 @@ func Run(t *testing.T, setup func(t *testing.T) executor.Executor) {
 		{"Outputs/AreFoundBelow", outputBelow},
 		{"Environment/IsTheSpecAndTheSecretsAlone", environment},
 		{"Environment/OfAStepLacksWhatItIsWithout", without},
+		{"Files/AreReadBySteps", secretFiles},
+		{"Files/AreRefusedBeforeAnythingRuns", badSecretFiles},
 		{"Log/IsWholeFromAnyOffset", logOffset},
 		{"Log/IsSeenWhileItGrows", logLive},
 		{"Log/KeepsWhatWasWrittenWhenStderrIsOpenedAgain", logReopened},
@@ -96,8 +98,14 @@ func Write(t testing.TB, path, content string) {
 	}
 }
 
-// Start starts s and has its rest killed when the test ends.
+// Start starts s, with secrets for its environment, and has its rest killed when the test ends.
 func Start(t testing.TB, e executor.Executor, s executor.Spec, secrets ...string) {
+	t.Helper()
+	StartWith(t, e, s, executor.Secrets{Env: secrets})
+}
+
+// StartWith is Start with secrets of every kind.
+func StartWith(t testing.TB, e executor.Executor, s executor.Spec, secrets executor.Secrets) {
 	t.Helper()
 	if err := e.Start(t.Context(), s, secrets); err != nil {
 		t.Fatalf("Start(%s) = %v", s.Name, err)

@@ -52,7 +52,7 @@ func names(t *testing.T, e executor.Executor) {
 	Finish(t, e, s)
 	again := func(when string) {
 		t.Helper()
-		if err := e.Start(t.Context(), s, nil); !errors.Is(err, executor.ErrExists) {
+		if err := e.Start(t.Context(), s, executor.Secrets{}); !errors.Is(err, executor.ErrExists) {
 			t.Errorf("Start() %s = %v, want ErrExists", when, err)
 		}
 	}
@@ -69,7 +69,7 @@ func names(t *testing.T, e executor.Executor) {
 	}
 	for _, bad := range []executor.Name{"", "..", "a/b", "../r1-apply", "a.b", "-a", "a b", "ä"} {
 		s.Name = bad
-		if err := e.Start(t.Context(), s, nil); err == nil || errors.Is(err, executor.ErrExists) {
+		if err := e.Start(t.Context(), s, executor.Secrets{}); err == nil || errors.Is(err, executor.ErrExists) {
 			t.Errorf("Start(%q) = %v, want a refusal of the name", bad, err)
 		}
 	}
@@ -91,13 +91,13 @@ func refusedStart(t *testing.T, e executor.Executor) {
 		spoiled := s
 		spoiled.Steps = slices.Clone(s.Steps)
 		spoil(&spoiled)
-		if err := e.Start(t.Context(), spoiled, nil); err == nil || errors.Is(err, executor.ErrExists) {
+		if err := e.Start(t.Context(), spoiled, executor.Secrets{}); err == nil || errors.Is(err, executor.ErrExists) {
 			t.Errorf("Start() with %s = %v, want a refusal", what, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := e.Start(ctx, s, nil); !errors.Is(err, context.Canceled) {
+	if err := e.Start(ctx, s, executor.Secrets{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Start() with an ended context = %v, want its error", err)
 	}
 	if _, err := e.Attach(t.Context(), s.Name, io.Discard, 0); !errors.Is(err, executor.ErrAbsent) {
@@ -114,7 +114,7 @@ func racingStarts(t *testing.T, e executor.Executor) {
 	errs := make([]error, starters)
 	var group sync.WaitGroup
 	for i := range errs {
-		group.Go(func() { errs[i] = e.Start(t.Context(), s, nil) })
+		group.Go(func() { errs[i] = e.Start(t.Context(), s, executor.Secrets{}) })
 	}
 	group.Wait()
 	won := 0

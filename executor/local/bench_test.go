@@ -40,7 +40,7 @@ func BenchmarkTrue(b *testing.B) {
 			for b.Loop() {
 				i++
 				s.Name = executor.Name(fmt.Sprintf("r%d-plan-1", i))
-				if err := e.Start(b.Context(), s, nil); err != nil {
+				if err := e.Start(b.Context(), s, executor.Secrets{}); err != nil {
 					b.Fatal(err)
 				}
 				if r, err := e.Attach(b.Context(), s.Name, io.Discard, 0); err != nil || !r.OK(1) {

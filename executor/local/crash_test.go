@@ -77,9 +77,11 @@ func TestKilledServer(t *testing.T) {
 		t.Run("ExecutionGoesOnAndIsFoundAgain/"+string(sandbox.Sandbox), func(t *testing.T) {
 			t.Parallel()
 			sandbox.Dir, sandbox.Shim = t.TempDir(), builtShim(t)
-			s := executortest.Spec(t, "r1-apply", "echo one; while ! [ -e go ]; do sleep 0.02; done; echo two $TOKEN", "echo three")
+			s := executortest.Spec(t, "r1-apply", "echo one; while ! [ -e go ]; do sleep 0.02; done; echo two $TOKEN $(cat $KEY)", "echo three")
 			s.Outputs = []string{"file"}
-			first := startServer(t, order{Options: sandbox, Spec: s, Secrets: []string{"TOKEN=geheim"}})
+			first := startServer(t, order{Options: sandbox, Spec: s, Secrets: executor.Secrets{
+				Env: []string{"TOKEN=geheim"}, Files: []executor.SecretFile{{Variable: "KEY", Content: []byte("in a file")}},
+			}})
 			first.waitFor(t, "started")
 			e := open(t, sandbox)
 			executortest.WaitLog(t, e, s.Name, "one\n")
@@ -90,7 +92,7 @@ func TestKilledServer(t *testing.T) {
 			}
 			executortest.Write(t, filepath.Join(work, "go"), "")
 			r, log := executortest.Follow(t, e, s.Name)
-			if want := "one\ntwo geheim\nthree\n"; !r.OK(2) || log != want || len(r.Outputs) != 1 {
+			if want := "one\ntwo geheim in a file\nthree\n"; !r.OK(2) || log != want || len(r.Outputs) != 1 {
 				t.Errorf("result %+v, log %q, want %q", r, log, want)
 			}
 		})
@@ -121,7 +123,7 @@ func TestKilledServer(t *testing.T) {
 				t.Errorf("Attach() = %+v, %v", r, err)
 			default:
 				began++
-				if err := e.Start(t.Context(), s, nil); !errors.Is(err, executor.ErrExists) {
+				if err := e.Start(t.Context(), s, executor.Secrets{}); !errors.Is(err, executor.ErrExists) {
 					t.Errorf("Start() after it ran = %v, want ErrExists", err)
 				}
 			}
@@ -188,7 +190,7 @@ func TestKilledOwner(t *testing.T) {
 		if alive, err := shim.Alive(dir); err != nil || !alive {
 			t.Fatalf("Alive() without its owner = %v, %v, want true: the tool runs", alive, err)
 		}
-		if err := e.Start(t.Context(), s, nil); !errors.Is(err, executor.ErrExists) {
+		if err := e.Start(t.Context(), s, executor.Secrets{}); !errors.Is(err, executor.ErrExists) {
 			t.Errorf("Start() meanwhile = %v, want ErrExists", err)
 		}
 		if err := e.Remove(t.Context(), s.Name); err == nil {

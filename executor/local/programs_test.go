@@ -32,7 +32,7 @@ func programMain(args []string) (exit int, isProgram bool) {
 type order struct {
 	Options local.Options
 	Spec    executor.Spec
-	Secrets []string
+	Secrets executor.Secrets
 }
 
 func program(name string, args []string) error {

@@ -39,7 +39,7 @@ func TestSecretsOfTheServerAreOutOfReach(t *testing.T) {
 				mount -t tmpfs x /usr; unshare -U true; kill -9 -1 %[2]d
 				strings /proc/[0-9]*/mem 2>/dev/null; true`, data, os.Getpid()))
 			// What each step may see of the secrets of its own run is its own environment.
-			first := startServer(t, order{Options: o, Spec: s, Secrets: []string{"OWN=own-secret"}}, "CANARY="+canary, "PATH=/usr/bin:/bin")
+			first := startServer(t, order{Options: o, Spec: s, Secrets: executor.Secrets{Env: []string{"OWN=own-secret"}}}, "CANARY="+canary, "PATH=/usr/bin:/bin")
 			first.waitFor(t, "started")
 			_, log := executortest.Follow(t, open(t, o), s.Name)
 			for _, leaked := range []string{canary, "server.yaml", "root:*", "root:!", "root:$"} {
@@ -64,12 +64,23 @@ func TestSecretsOfTheServerAreOutOfReach(t *testing.T) {
 
 func TestSecretsAreInNoFileAndNoHelper(t *testing.T) {
 	t.Parallel()
-	const secret = "geheim-71c2"
-	dir := t.TempDir()
-	e := open(t, local.Options{Dir: dir})
-	s := executortest.Spec(t, "r1-plan-1", "echo ready; while ! [ -e go ]; do sleep 0.02; done")
-	executortest.Start(t, e, s, "TOKEN="+secret)
+	for name, o := range map[string]local.Options{"Namespaces": {}, "None": {Sandbox: local.SandboxAuto, Bwrap: nowhere}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o.Dir = t.TempDir()
+			secretsInNoFile(t, o, "geheim-71c2-"+name)
+		})
+	}
+}
+
+func secretsInNoFile(t *testing.T, o local.Options, secret string) {
+	e := open(t, o)
+	s := executortest.Spec(t, "r1-plan-1", `grep -q . "$KEY" && echo ready; while ! [ -e go ]; do sleep 0.02; done`)
+	executortest.StartWith(t, e, s, executor.Secrets{
+		Env: []string{"TOKEN=" + secret}, Files: []executor.SecretFile{{Variable: "KEY", Content: []byte(secret)}},
+	})
 	executortest.WaitLog(t, e, s.Name, "ready\n")
+	secretOnNoDisk(t, o.Dir, secret)
 	holders := 0
 	proc, err := filepath.Glob("/proc/[0-9]*/environ")
 	if err != nil {
@@ -89,7 +100,17 @@ func TestSecretsAreInNoFileAndNoHelper(t *testing.T) {
 	if holders == 0 {
 		t.Error("no process has the secret, so the test proves nothing")
 	}
-	err = filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+	if err := e.Cancel(t.Context(), s.Name, true); err != nil {
+		t.Fatal(err)
+	}
+	executortest.Follow(t, e, s.Name)
+	secretOnNoDisk(t, o.Dir, secret)
+}
+
+// secretOnNoDisk looks for a secret in every file below dir, and for the files of secrets where only a sandbox has them.
+func secretOnNoDisk(t *testing.T, dir, secret string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
 			return err
 		}
@@ -101,6 +122,9 @@ func TestSecretsAreInNoFileAndNoHelper(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := os.Stat("/run/planlatch-secrets"); err == nil {
+		t.Error("/run/planlatch-secrets is on this machine")
 	}
 }
 
@@ -123,7 +147,7 @@ func TestSourceThroughLinks(t *testing.T) {
 			if err := os.Symlink(target, filepath.Join(s.Source.Dir, link)); err != nil {
 				t.Fatal(err)
 			}
-			if err := e.Start(t.Context(), s, nil); err == nil || !strings.Contains(err.Error(), "symbolic link") {
+			if err := e.Start(t.Context(), s, executor.Secrets{}); err == nil || !strings.Contains(err.Error(), "symbolic link") {
 				t.Errorf("Start() with %s as a link = %v, want a refusal", link, err)
 			}
 		}
@@ -149,7 +173,7 @@ func TestSourceThroughLinks(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.Inputs = []executor.File{{Name: "out/planted", Path: "/etc/hostname"}}
-		if err := e.Start(t.Context(), s, nil); err == nil {
+		if err := e.Start(t.Context(), s, executor.Secrets{}); err == nil {
 			t.Error("Start() with an input behind a link = nil, want a refusal")
 		}
 		if _, err := os.Stat(filepath.Join(outside, "planted")); err == nil {
@@ -182,7 +206,7 @@ func TestBinds(t *testing.T) {
 	for i, path := range []string{"/", "/proc", "/dev/null", "/src/x", dir, filepath.Join(dir, "executions/runs"), link, "relative", "/usr/../etc"} {
 		s := executortest.Spec(t, executor.Name(fmt.Sprintf("r2-plan-%d", i)), "true")
 		s.Binds = []executor.Bind{{Path: path}}
-		if err := e.Start(t.Context(), s, nil); err == nil || !strings.Contains(err.Error(), "bind") {
+		if err := e.Start(t.Context(), s, executor.Secrets{}); err == nil || !strings.Contains(err.Error(), "bind") {
 			t.Errorf("Start() with bind %s = %v, want a refusal", path, err)
 		}
 	}
@@ -194,7 +218,7 @@ func TestRefusals(t *testing.T) {
 		t.Parallel()
 		e := open(t, local.Options{Bwrap: nowhere})
 		s := executortest.Spec(t, "r1-plan-1", "true")
-		if err := e.Start(t.Context(), s, nil); err == nil || !strings.Contains(err.Error(), "install bubblewrap") {
+		if err := e.Start(t.Context(), s, executor.Secrets{}); err == nil || !strings.Contains(err.Error(), "install bubblewrap") {
 			t.Errorf("Start() = %v, want a refusal that names the fix", err)
 		}
 		// A bubblewrap that cannot make namespaces says so itself.
@@ -211,7 +235,7 @@ func TestRefusals(t *testing.T) {
 		t.Parallel()
 		s := executortest.Spec(t, "r1-plan-1", "wc -l </proc/net/dev")
 		s.Network.Mode = executor.NetworkOpen
-		err := open(t, local.Options{Slirp: nowhere}).Start(t.Context(), s, nil)
+		err := open(t, local.Options{Slirp: nowhere}).Start(t.Context(), s, executor.Secrets{})
 		if err == nil || !strings.Contains(err.Error(), "install slirp4netns") || !strings.Contains(err.Error(), "network.mode") {
 			t.Errorf("Start() = %v, want a refusal that names the fix", err)
 		}

@@ -21,7 +21,7 @@ import (
 )
 
 // Start claims the name, lays the source and the inputs out, and returns once a detached owner runs the steps.
-func (e *Executor) Start(ctx context.Context, s executor.Spec, secrets []string) error {
+func (e *Executor) Start(ctx context.Context, s executor.Spec, secrets executor.Secrets) error {
 	e.bury()
 	if err := e.check(s, secrets); err != nil {
 		return fmt.Errorf("execution %s: %w", s.Name, err)
@@ -37,7 +37,7 @@ func (e *Executor) Start(ctx context.Context, s executor.Spec, secrets []string)
 }
 
 // start runs launch in dir. When it returns an error nothing runs, and but for ErrExists nothing is left.
-func (e *Executor) start(ctx context.Context, launch shim.Launch, dir string, secrets []string) (err error) {
+func (e *Executor) start(ctx context.Context, launch shim.Launch, dir string, secrets executor.Secrets) (err error) {
 	lock, err := e.claim(launch.Spec.Name, dir)
 	if err != nil {
 		return err
@@ -139,7 +139,7 @@ func (e *Executor) clear(dir string) error {
 const ackTime = 30 * time.Second
 
 // launch starts the owner and sees it through to running steps. When ctx ends before the word to go, nothing ran.
-func (e *Executor) launch(ctx context.Context, dir string, lock *os.File, secrets []string) error {
+func (e *Executor) launch(ctx context.Context, dir string, lock *os.File, secrets executor.Secrets) error {
 	stdinRead, stdin, err := os.Pipe()
 	if err != nil {
 		return err
@@ -204,15 +204,12 @@ func (e *Executor) spawn(dir string, stdin, ack, lock *os.File) (pid int, err er
 
 // converse sends the secrets, waits until everything is ready, gives the word to go and waits until the steps run. goes says whether the
 // word was given: until then the end of stdin means that nothing will run.
-func (e *Executor) converse(ctx context.Context, stdin, ack *os.File, secrets []string) (goes bool, err error) {
+func (e *Executor) converse(ctx context.Context, stdin, ack *os.File, secrets executor.Secrets) (goes bool, err error) {
 	stop := context.AfterFunc(ctx, func() {
 		past := time.Unix(1, 0)
 		_ = errors.Join(stdin.SetDeadline(past), ack.SetDeadline(past)) // wakes the read or write below, which reports
 	})
 	defer stop()
-	if secrets == nil {
-		secrets = []string{}
-	}
 	answers := json.NewDecoder(ack)
 	writeErr := shim.WriteFrame(stdin, secrets)
 	if err := readAck(answers); err != nil { // the owner's own word says more than a broken pipe
@@ -253,17 +250,18 @@ func readAck(answers *json.Decoder) error {
 var pairPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
 
 // check refuses what no execution can be made of, before anything is touched.
-func (e *Executor) check(s executor.Spec, secrets []string) error {
+func (e *Executor) check(s executor.Spec, secrets executor.Secrets) error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if err := checkName(s.Name); err != nil {
 		faults = append(faults, err)
 	}
-	for _, pair := range slices.Concat(s.Env, secrets) {
+	for _, pair := range slices.Concat(s.Env, secrets.Env) {
 		if name, _, _ := strings.Cut(pair, "="); !pairPattern.MatchString(pair) || strings.ContainsRune(pair, 0) {
 			fault("environment: %q is no NAME=value", name) // never the value
 		}
 	}
+	faults = append(faults, checkFiles(secrets.Files))
 	for _, step := range s.Steps {
 		if len(step.Argv) == 0 || step.Argv[0] == "" || strings.Contains(step.Argv[0], "/") && !filepath.IsAbs(step.Argv[0]) {
 			fault("step %q: argv[0] must be an absolute path or a name without a slash", step.Label)
@@ -293,12 +291,28 @@ func (e *Executor) check(s executor.Spec, secrets []string) error {
 	return errors.Join(faults...)
 }
 
+// checkFiles refuses secret files that would overwrite each other or not fit into the memory set aside for them.
+func checkFiles(files []executor.SecretFile) error {
+	seen, size := map[string]bool{}, 0
+	for _, f := range files {
+		if !pairPattern.MatchString(f.Variable+"=") || seen[f.Variable] {
+			return fmt.Errorf("secret file: %q is no name of a variable, or is given twice", f.Variable)
+		}
+		seen[f.Variable] = true
+		size += len(f.Content)
+	}
+	if size > executor.MaxSecretFiles {
+		return fmt.Errorf("secret files: they have %d bytes, the limit is %d", size, executor.MaxSecretFiles)
+	}
+	return nil
+}
+
 // checkBind refuses binds that would hide the sandbox's own places or show what runs must never see.
 func (e *Executor) checkBind(b executor.Bind) error {
 	if !filepath.IsAbs(b.Path) || filepath.Clean(b.Path) != b.Path {
 		return fmt.Errorf("bind %q: use a clean absolute path", b.Path)
 	}
-	for _, own := range []string{"/proc", "/dev", "/sys", "/src", "/run/planlatch-shim"} {
+	for _, own := range []string{"/proc", "/dev", "/sys", "/src", "/run/planlatch-shim", "/run/planlatch-secrets"} {
 		if within(b.Path, own) || within(own, b.Path) {
 			return fmt.Errorf("bind %s: the sandbox has its own %s", b.Path, own)
 		}

@@ -64,10 +64,10 @@ func TestATombstoneIsEmptyAndExpiresOnlyWhenItMay(t *testing.T) {
 	if n, err := e.Expire(t.Context(), time.Now().Add(time.Hour), plans); err != nil || n != 1 {
 		t.Errorf("Expire() = %d, %v, want the one name that may go", n, err)
 	}
-	if err := e.Start(t.Context(), executortest.Spec(t, "r1-apply", "true"), nil); !errors.Is(err, executor.ErrExists) {
+	if err := e.Start(t.Context(), executortest.Spec(t, "r1-apply", "true"), executor.Secrets{}); !errors.Is(err, executor.ErrExists) {
 		t.Errorf("Start() of a removed apply = %v, want ErrExists", err)
 	}
-	if err := e.Start(t.Context(), executortest.Spec(t, "r2-plan-1", "true"), nil); !errors.Is(err, executor.ErrExists) {
+	if err := e.Start(t.Context(), executortest.Spec(t, "r2-plan-1", "true"), executor.Secrets{}); !errors.Is(err, executor.ErrExists) {
 		t.Errorf("Start() of one that is there = %v, want ErrExists", err)
 	}
 }

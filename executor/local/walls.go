@@ -95,7 +95,7 @@ func (e *Executor) try(l shim.Launch) (err error) {
 		}
 	}
 	l.Tombstone = lone.tombstone("probe")
-	if err := lone.start(ctx, l, lone.path("probe"), nil); err != nil {
+	if err := lone.start(ctx, l, lone.path("probe"), executor.Secrets{}); err != nil {
 		return err
 	}
 	_, err = lone.Attach(ctx, "probe", io.Discard, 0)

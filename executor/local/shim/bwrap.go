@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"github.com/planlatch/planlatch/executor"
 )
 
 // The sandbox as seen from inside.
@@ -11,7 +13,8 @@ const (
 	InsideSource = "/src"
 	insideTmp    = "/tmp"
 	insideShim   = "/run/planlatch-shim"
-	insideUID    = "1000" // never 0: programs and people read root as power that is not there
+	insideFiles  = "/run/planlatch-secrets" // secret files
+	insideUID    = "1000"                   // never 0: programs and people read root as power that is not there
 )
 
 // SystemDirs are the read-only parts of this machine that steps see at the same path. A data directory must not lie in them.
@@ -72,6 +75,7 @@ func bwrapArgs(l Launch, dir string) []string {
 		// A tmpfs is memory that no process owns, so each has a size.
 		"--perms", "1777", "--size", strconv.Itoa(64<<20), "--tmpfs", "/dev/shm",
 		"--perms", "1777", "--size", tmpSize, "--tmpfs", insideTmp,
+		"--perms", "0700", "--size", strconv.Itoa(2*executor.MaxSecretFiles), "--tmpfs", insideFiles,
 		"--ro-bind", l.Spec.Source.Dir, InsideSource, "--bind", filepath.Join(dir, DirWork), filepath.Join(InsideSource, l.Spec.Source.Work))
 	for _, b := range l.Spec.Binds {
 		how := "--ro-bind"

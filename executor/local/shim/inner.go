@@ -33,6 +33,8 @@ const ownerGone = 0
 type brief struct {
 	Steps      []executor.Step
 	Env        []string
+	Files      []executor.SecretFile
+	Private    bool   // Files go to the tmpfs of this sandbox; false: there is none
 	Walls      *walls `json:",omitempty"`
 	Stops      bool   // stop when the owner dies: a plan. An apply finishes its running step
 	LimitNproc int    // 0: none
@@ -50,6 +52,7 @@ type event struct {
 // inner is the state of the running inner stage. One goroutine reads requests, the main one runs the steps.
 type inner struct {
 	brief    brief
+	files    []*os.File // secret files without a place of their own; the steps inherit them
 	report   *json.Encoder
 	log      *os.File
 	requests chan byte
@@ -72,6 +75,9 @@ func runInner(signals <-chan os.Signal) error {
 	unix.Umask(0o022) // what a step writes must not depend on who started the server
 	if err := setLimits(in.brief.LimitNproc); err != nil {
 		return err
+	}
+	if err := in.layFiles(); err != nil { // before the walls: nobody writes there afterwards
+		return fmt.Errorf("lay secret files: %w", err)
 	}
 	if in.brief.Walls != nil {
 		if err := in.brief.Walls.close(); err != nil {
@@ -223,7 +229,7 @@ func (in *inner) start(s executor.Step, output *output) (int, error) {
 	}
 	return syscall.ForkExec(program, s.Argv, &syscall.ProcAttr{
 		Env:   without(in.brief.Env, s.Without),
-		Files: []uintptr{null.Fd(), out, log, fdLock},
+		Files: append([]uintptr{null.Fd(), out, log, fdLock}, in.inherited(s.Without)...),
 		Sys:   &syscall.SysProcAttr{Setpgid: true},
 	})
 }

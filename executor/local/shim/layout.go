@@ -38,7 +38,7 @@ const (
 
 // Protocol changes with Launch and with what passes between the server and the owner. A program that is replaced under a running server is told
 // from its predecessor by it.
-const Protocol = 1
+const Protocol = 2
 
 // Launch is all that the owner is told but secrets. It is plain data in FileLaunch.
 type Launch struct {

@@ -116,7 +116,7 @@ func (o *owner) launched(ack io.Writer) error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("close this process to others: %w", err)
 	}
-	var secrets []string
+	var secrets executor.Secrets
 	stdin := os.NewFile(0, "secrets")
 	if err := readFrame(stdin, &secrets); err != nil {
 		return fmt.Errorf("read secrets: %w", err)
@@ -244,8 +244,8 @@ func (o *owner) spawnSandbox(files []uintptr, exit, complaints *os.File) (int, e
 }
 
 // handOver gives the inner its brief and waits until its walls stand.
-func (o *owner) handOver(secrets []string) error {
-	b := brief{Walls: wallsFor(o.launch, o.dir), Stops: o.launch.Spec.Unattended > 0}
+func (o *owner) handOver(secrets executor.Secrets) error {
+	b := brief{Walls: wallsFor(o.launch, o.dir), Stops: o.launch.Spec.Unattended > 0, Files: secrets.Files, Private: o.launch.Namespaces}
 	for _, s := range o.launch.Spec.Steps {
 		for i, arg := range s.Argv {
 			s.Argv[i] = o.launch.Place(o.dir, arg)
@@ -263,7 +263,7 @@ func (o *owner) handOver(secrets []string) error {
 		// Counted in the sandbox's own user namespace, threads too: the backstop behind the watched count of processes.
 		b.LimitNproc = 8*n + 512
 	}
-	b.Env = append(b.Env, secrets...)
+	b.Env = append(b.Env, secrets.Env...)
 	if err := o.brief.SetWriteDeadline(time.Now().Add(startTime)); err != nil {
 		return err
 	}
