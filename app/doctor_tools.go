@@ -44,6 +44,16 @@ func (d *doctor) tools(ctx context.Context, cfg *config.Config) {
 	if cfg.Tools.Download && cfg.Tools.Mirror != "" {
 		d.mirror(ctx, finder)
 	}
+	d.weak(all)
+}
+
+// weak warns of versions that a hostile repository can use.
+func (d *doctor) weak(all []tool.Tool) {
+	for _, t := range all {
+		for _, a := range t.Advisories() {
+			d.warn("tools", fmt.Sprintf("%s at %s has %s: %s", t, t.Path, a.ID, a.What), "use "+a.Fix+" or later and keep it out with tools.allow")
+		}
+	}
 }
 
 // mirror asks the mirror of releases what it has.
