@@ -21,6 +21,10 @@ demo: ## watch a pull request become a reviewed, applied change on this machine:
 build: ## build bin/planlatch and its helper
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X github.com/planlatch/planlatch/app.Version=$(VERSION)' -o bin/ ./cmd/...
 
+.PHONY: release
+release: ## archives, bills of materials (CycloneDX) and checksums of this commit in dist/; KEY=… signs them with gpg
+	sh tools/release.sh
+
 .PHONY: tools
 tools: ## install missing system packages and build the pinned test programs, once
 	sh tools/system.sh

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the pinned test programs into a cache that is keyed by what they are built from, so that a second call costs nothing.
-# Usage: tools/build.sh [tofu|terraform|provider-time|gitea|versitygw|golangci-lint|govulncheck]…   prints one line "name path" per program.
+# Usage: tools/build.sh [tofu|terraform|provider-time|gitea|versitygw|golangci-lint|govulncheck|cyclonedx-gomod]…   prints one line "name path" per program.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${PLANLATCH_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/planlatch/tools}
@@ -44,6 +44,7 @@ for name in "$@"; do
 	versitygw) build versitygw github.com/versity/versitygw/cmd/versitygw 0 -ldflags '-s -w' ;;
 	golangci-lint) build golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint 0 -ldflags '-s -w' ;;
 	govulncheck) build govulncheck golang.org/x/vuln/cmd/govulncheck 0 -ldflags '-s -w' ;;
-	*) echo "tools/build.sh: unknown program $name (tofu, terraform, provider-time, gitea, versitygw, golangci-lint, govulncheck)" >&2; exit 2 ;;
+	cyclonedx-gomod) build cyclonedx-gomod github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod 0 -ldflags '-s -w' ;;
+	*) echo "tools/build.sh: unknown program $name (tofu, terraform, provider-time, gitea, versitygw, golangci-lint, govulncheck, cyclonedx-gomod)" >&2; exit 2 ;;
 	esac
 done
