@@ -68,6 +68,7 @@ type commands struct {
 	Unlock  unlockCmd  `cmd:"" help:"Free what a pull request holds, or settle a run that waits for a person."`
 	Audit   auditCmd   `cmd:"" help:"Show who did what, and what came of it."`
 	State   stateCmd   `cmd:"" help:"Repair what an apply could not save."`
+	Keys    keysCmd    `cmd:"" help:"Change the key that encrypts what is stored, and say what needs which."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

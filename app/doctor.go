@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/planlatch/planlatch/blob"
 	"github.com/planlatch/planlatch/config"
 	"github.com/planlatch/planlatch/disk"
 	"github.com/planlatch/planlatch/executor/local"
@@ -27,14 +26,14 @@ type doctorCmd struct {
 
 // Run checks everything a server needs and names each fix. It exits with 1 if something would keep the server from working.
 func (c *doctorCmd) Run(ctx context.Context, t *terminal) error {
-	d := &doctor{t: t}
+	d := &doctor{t: t, file: c.Config}
 	cfg, err := config.Load(c.Config, t.lookup)
 	if err != nil {
 		return usage(err)
 	}
 	d.good("configuration", "%s", c.Config)
 	for _, check := range []func(context.Context, *config.Config){
-		d.unused, d.data, d.disk, d.port, d.database, d.blobs, d.git, d.tools, d.providers, d.policies, d.sandbox, d.stopping, d.hosts, d.chat,
+		d.unused, d.data, d.disk, d.port, d.database, d.blobs, d.keys, d.git, d.tools, d.providers, d.policies, d.sandbox, d.stopping, d.hosts, d.chat,
 		d.credentials,
 	} {
 		check(ctx, cfg)
@@ -43,8 +42,9 @@ func (c *doctorCmd) Run(ctx context.Context, t *terminal) error {
 }
 
 type doctor struct {
-	t   *terminal
-	ill int
+	t    *terminal
+	file string // of the configuration
+	ill  int
 }
 
 func (d *doctor) good(what, format string, args ...any) {
@@ -146,12 +146,12 @@ func (d *doctor) database(ctx context.Context, cfg *config.Config) {
 }
 
 func (d *doctor) blobs(ctx context.Context, cfg *config.Config) {
-	key, err := wrapping(cfg)
+	key, err := wrappingOf(cfg)
 	if err != nil {
 		d.bad("encryption", err, "")
 		return
 	}
-	b, err := blob.Open(ctx, blob.Options{URL: cfg.Blobs, Dir: filepath.Join(cfg.Data, "blobs"), Key: key})
+	b, err := key.blobs(ctx, cfg)
 	if err != nil {
 		d.bad("blobs", err, "")
 		return

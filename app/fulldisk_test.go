@@ -229,7 +229,7 @@ func sound(t *testing.T, dir string) {
 }
 
 func nothingIsKeptHalf(t *testing.T, d *smallDisk) {
-	key, _, err := blob.GeneratedKey(filepath.Join(d.dir, "key"))
+	key, _, _, err := blob.GeneratedKey(filepath.Join(d.dir, "key"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,16 +15,35 @@ import (
 	"github.com/planlatch/planlatch/store"
 )
 
-// wrapping returns the key that wraps data keys: the configured one, or one generated into the data directory.
-func wrapping(cfg *config.Config) (string, error) {
-	if key := cfg.EncryptionKey.Reveal(); key != "" {
-		return key, nil
+// wrapping is the key that wraps data keys, and those that did so before: the configured ones, or those generated into the data directory.
+type wrapping struct {
+	key string
+	old []string
+}
+
+func wrappingOf(cfg *config.Config) (w wrapping, err error) {
+	if w.key = cfg.EncryptionKey.Reveal(); w.key != "" {
+		for _, key := range cfg.OldEncryptionKeys {
+			w.old = append(w.old, key.Reveal())
+		}
+		return w, nil
 	}
-	key, _, err := blob.GeneratedKey(filepath.Join(cfg.Data, "key"))
+	w.key, w.old, _, err = blob.GeneratedKey(keyFile(cfg))
 	if err != nil {
-		return "", fmt.Errorf("encryption_key: %w", err)
+		return w, fmt.Errorf("encryption_key: %w", err)
 	}
-	return key, nil
+	return w, nil
+}
+
+// keyFile is where the generated key lies.
+func keyFile(cfg *config.Config) string { return filepath.Join(cfg.Data, "key") }
+
+func (w wrapping) blobs(ctx context.Context, cfg *config.Config) (*blob.Store, error) {
+	return blob.Open(ctx, blob.Options{URL: cfg.Blobs, Dir: filepath.Join(cfg.Data, "blobs"), Key: w.key, Old: w.old})
+}
+
+func (w wrapping) sealer(ctx context.Context) (*blob.Sealer, error) {
+	return blob.OpenSealer(ctx, w.key, w.old...)
 }
 
 // keys are derived from one random root that lies sealed in the database, so that every replica has the same ones.
@@ -47,10 +66,7 @@ func openKeys(ctx context.Context, s *store.Store, sealer *blob.Sealer) (keys, e
 		if err != nil {
 			return keys{}, fmt.Errorf("seal the root key: %w", err)
 		}
-		if err := s.Mark(ctx, rootMark, base64.StdEncoding.EncodeToString(sealed)); err != nil {
-			return keys{}, err
-		}
-		if text, err = s.Marked(ctx, rootMark); err != nil { // of two replicas that start at once the last one's counts for both
+		if text, err = s.MarkFirst(ctx, rootMark, base64.StdEncoding.EncodeToString(sealed)); err != nil {
 			return keys{}, err
 		}
 	}
@@ -60,7 +76,8 @@ func openKeys(ctx context.Context, s *store.Store, sealer *blob.Sealer) (keys, e
 	}
 	root, err := sealer.Open(ctx, sealed)
 	if err != nil {
-		return keys{}, usage(fmt.Errorf("encryption_key: the database was written with another key: %w", err))
+		return keys{}, usage(fmt.Errorf("encryption_key: the database was written with another key: %w. "+
+			"Write the key before it under old_encryption_keys; planlatch keys status says when it is needed no more", err))
 	}
 	var k keys
 	if k.effect, err = derived(root, "effect digests"); err != nil {

@@ -38,7 +38,7 @@ func newKeeping(t *testing.T) *keeping {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, _, err := blob.GeneratedKey(filepath.Join(dir, "key"))
+	key, _, _, err := blob.GeneratedKey(filepath.Join(dir, "key"))
 	if err != nil {
 		t.Fatal(err)
 	}

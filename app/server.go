@@ -97,15 +97,15 @@ func NewServer(ctx context.Context, cfg *config.Config, o ServerOptions) (_ *Ser
 	if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil { //nolint:noctx // bound at once or not at all
 		return nil, usage(fmt.Errorf("listen: %w; stop what listens there or choose another listen: address", err))
 	}
-	key, err := wrapping(cfg)
+	key, err := wrappingOf(cfg)
 	if err != nil {
 		return nil, usage(err)
 	}
-	if s.blobs, err = blob.Open(ctx, blob.Options{URL: cfg.Blobs, Dir: filepath.Join(cfg.Data, "blobs"), Key: key}); err != nil {
+	if s.blobs, err = key.blobs(ctx, cfg); err != nil {
 		return nil, usage(fmt.Errorf("blobs: %w", err))
 	}
-	if s.sealer, err = blob.OpenSealer(ctx, key); err != nil {
-		return nil, usage(fmt.Errorf("encryption_key: %w", err))
+	if s.sealer, err = key.sealer(ctx); err != nil {
+		return nil, usage(err)
 	}
 	if s.store, err = openStore(ctx, cfg, o, s.sealer); err != nil {
 		return nil, err

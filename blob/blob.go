@@ -1,7 +1,7 @@
 // Package blob keeps what is too large for rows: plan files, plan JSON, rescued state. Nothing in it is readable without the key.
 //
 // It promises that each object is encrypted with a data key of its own, which the configured key wraps; that an object read to its end is
-// the object that was put under this very name, whole and unaltered, or an error; that a name once written keeps its content; and that an
+// the object that was put under this very name, whole and unaltered, or an error; that a name once written keeps its content, also when it is encrypted anew under another key; and that an
 // object in files survives the loss of power once Put returned. [Sealer] does the same for small values that live in rows.
 //
 // Names are for the caller to choose, unique for ever. A Store is safe for concurrent use.
@@ -23,7 +23,6 @@ import (
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/fileblob"
 	"gocloud.dev/gcerrors"
-	"gocloud.dev/secrets"
 )
 
 // Errors of Store and Sealer; compare with errors.Is.
@@ -32,8 +31,8 @@ var (
 	ErrNotFound = errors.New("object not found")
 	// ErrExists says that the name is taken by an object with other content.
 	ErrExists = errors.New("object exists with other content")
-	// ErrKey says that the data key cannot be unwrapped: encryption_key is not the one it was wrapped with.
-	ErrKey = errors.New("encrypted with another key than the configured encryption_key")
+	// ErrKey says that the data key cannot be unwrapped: encryption_key and old_encryption_keys are not the one it was wrapped with.
+	ErrKey = errors.New("encrypted with a key that is not configured")
 	// ErrDamaged says that what is stored is not what was put: cut short, altered, or moved to another name.
 	ErrDamaged = errors.New("stored data is damaged")
 	// ErrName says that a name cannot be one.
@@ -42,25 +41,26 @@ var (
 
 // Options say where objects live and which key wraps their data keys.
 type Options struct {
-	URL string // a bucket: file:///directory, s3://bucket?region=…; empty: Dir
-	Dir string // a directory, made if missing; used when URL is empty
-	Key string // base64key://<32 bytes in base64>; see GeneratedKey
+	URL string   // a bucket: file:///directory, s3://bucket?region=…; empty: Dir
+	Dir string   // a directory, made if missing; used when URL is empty
+	Key string   // base64key://<32 bytes in base64>; see GeneratedKeys
+	Old []string // keys that wrapped data keys before, and still open them
 }
 
 // Store is a bucket of encrypted objects.
 type Store struct {
 	bucket *blob.Bucket
-	keeper *secrets.Keeper
+	keys   ring
 	dir    string // of a bucket in files, else empty
 }
 
 // Open opens a bucket. It does not prove that the bucket can be written; [Store.Check] does.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	keeper, err := openKeeper(ctx, o.Key)
+	keys, err := openRing(ctx, o.Key, o.Old)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{keeper: keeper, dir: o.Dir}
+	s := &Store{keys: keys, dir: o.Dir}
 	if o.URL != "" {
 		var inFiles bool
 		if s.dir, inFiles = strings.CutPrefix(o.URL, "file://"); !inFiles {
@@ -73,7 +73,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		s.bucket, err = blob.OpenBucket(ctx, o.URL)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open bucket: %w", err), keeper.Close())
+		return nil, errors.Join(fmt.Errorf("open bucket: %w", err), keys.close())
 	}
 	return s, nil
 }
@@ -89,7 +89,7 @@ func openFiles(dir string) (*blob.Bucket, error) {
 }
 
 // Close gives the bucket and the key back.
-func (s *Store) Close() error { return errors.Join(s.bucket.Close(), s.keeper.Close()) }
+func (s *Store) Close() error { return errors.Join(s.bucket.Close(), s.keys.close()) }
 
 // Check puts, reads and deletes a small object, to tell at the start what else the first plan would tell.
 func (s *Store) Check(ctx context.Context) error {
@@ -156,7 +156,7 @@ func (s *Store) write(ctx context.Context, key string, r io.Reader) (err error) 
 	if err != nil {
 		return err
 	}
-	if err := encrypt(ctx, s.keeper, key, w, r); err != nil {
+	if err := encrypt(ctx, s.keys, key, w, r); err != nil {
 		abort() // makes Close throw away what was written
 		return errors.Join(err, ignore(w.Close(), context.Canceled))
 	}
@@ -246,12 +246,10 @@ func (s *Store) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	r, err := s.bucket.NewReader(ctx, key, nil)
-	if gcerrors.Code(err) == gcerrors.NotFound {
-		return nil, fmt.Errorf("get %s: %w", key, ErrNotFound)
-	} else if err != nil {
-		return nil, fmt.Errorf("get %s: %w", key, err)
+	if err != nil {
+		return nil, found(key, err)
 	}
-	plain, err := decrypt(ctx, s.keeper, key, r)
+	plain, err := decrypt(ctx, s.keys, key, r)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("get %s: %w", key, err), r.Close())
 	}

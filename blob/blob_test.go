@@ -269,7 +269,7 @@ func TestGeneratedKeyIsMadeOnceAndKeptPrivate(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			k, created, err := blob.GeneratedKey(path)
+			k, _, created, err := blob.GeneratedKey(path)
 			if err != nil {
 				t.Errorf("GeneratedKey() = %v", err)
 			}
@@ -296,13 +296,13 @@ func TestGeneratedKeyIsMadeOnceAndKeptPrivate(t *testing.T) {
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := blob.GeneratedKey(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+	if _, _, _, err := blob.GeneratedKey(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
 		t.Errorf("GeneratedKey() of a readable file = %v, want an error with the command", err)
 	}
 	if err := errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := blob.GeneratedKey(path); err == nil || !strings.Contains(err.Error(), "backup") {
+	if _, _, _, err := blob.GeneratedKey(path); err == nil || !strings.Contains(err.Error(), "backup") {
 		t.Errorf("GeneratedKey() of an empty file = %v, want an error, never a new key", err)
 	}
 }
@@ -376,4 +376,90 @@ func allFiles(t *testing.T, dir string) []string {
 		t.Fatal(err)
 	}
 	return out
+}
+
+func TestObjectsAndValuesAreEncryptedAnew(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	before := open(t, blob.Options{Dir: dir})
+	data := bytes.Repeat([]byte("planlatch-"), 20_000)
+	if err := before.Put(t.Context(), "runs/x", data); err != nil {
+		t.Fatal(err)
+	}
+	both := open(t, blob.Options{Dir: dir, Key: otherKey, Old: []string{key, key}})
+	if id, err := both.Key(t.Context(), "runs/x"); err != nil || id != before.Current() {
+		t.Errorf("Key() = %v, %v, want %v", id, err, before.Current())
+	}
+	if got, err := both.Get(t.Context(), "runs/x"); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("Get() with the old key behind a new one = %d bytes, %v", len(got), err)
+	}
+	stored := func() []byte {
+		t.Helper()
+		text, err := os.ReadFile(filepath.Join(dir, "runs", "x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	was := stored()
+	for range 2 {
+		if err := both.Rekey(t.Context(), "runs/x"); err != nil {
+			t.Fatalf("Rekey() = %v", err)
+		}
+		if bytes.Equal(stored()[100:], was[100:]) {
+			t.Error("Rekey() left the data as it was, want it under a fresh data key")
+		}
+		was = stored()
+	}
+	if got, err := open(t, blob.Options{Dir: dir, Key: otherKey}).Get(t.Context(), "runs/x"); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("Get() with the new key alone = %d bytes, %v", len(got), err)
+	}
+	if _, err := before.Key(t.Context(), "runs/x"); err != nil {
+		t.Errorf("Key() without that key = %v, want its id: the object tells it", err)
+	}
+	if _, err := before.Get(t.Context(), "runs/x"); !errors.Is(err, blob.ErrKey) || !strings.Contains(err.Error(), both.Current().String()) {
+		t.Errorf("Get() with the old key alone = %v, want ErrKey naming the key that is needed", err)
+	}
+	if err := both.Rekey(t.Context(), "runs/absent"); !errors.Is(err, blob.ErrNotFound) {
+		t.Errorf("Rekey() of nothing = %v, want ErrNotFound", err)
+	}
+	if files := allFiles(t, dir); len(files) != 1 {
+		t.Errorf("files = %v, want one", files)
+	}
+}
+
+func TestADamagedObjectIsNotReplaced(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, blob.Options{Dir: dir})
+	if err := s.Put(t.Context(), "x", bytes.Repeat([]byte("y"), 200_000)); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "x")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[len(text)-1] ^= 1
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Rekey(t.Context(), "x"); !errors.Is(err, blob.ErrDamaged) {
+		t.Errorf("Rekey() = %v, want ErrDamaged", err)
+	}
+	now, err := os.ReadFile(file)
+	if err != nil || !bytes.Equal(now, text) || len(allFiles(t, dir)) != 1 {
+		t.Errorf("the file was changed, or something lies beside it: %v", err)
+	}
+}
+
+func TestKeysAreNeverRepeatedInErrors(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{"base64key://c2VjcmV0LXNlY3JldA==", "secret-secret", "nokms://secret-secret"} {
+		for _, o := range []blob.Options{{Dir: t.TempDir(), Key: bad}, {Dir: t.TempDir(), Key: key, Old: []string{bad}}} {
+			if _, err := blob.Open(t.Context(), o); err == nil || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "c2Vj") {
+				t.Errorf("Open() = %v, want an error that does not repeat the key", err)
+			}
+		}
+	}
 }

@@ -5,14 +5,11 @@ import (
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-
-	"gocloud.dev/secrets"
 )
 
 // An object is
@@ -28,36 +25,6 @@ const (
 	keySize   = 32
 	mostKey   = 4 << 10 // bytes of a wrapped key
 )
-
-// newDataKey returns a fresh key, ready for use and wrapped.
-func newDataKey(ctx context.Context, keeper *secrets.Keeper) (cipher.AEAD, []byte, error) {
-	key := make([]byte, keySize)
-	rand.Read(key) // never fails: it ends the program instead
-	wrapped, err := keeper.Encrypt(ctx, key)
-	if err != nil {
-		return nil, nil, fmt.Errorf("wrap data key: %w", err)
-	}
-	if len(wrapped) > mostKey {
-		return nil, nil, fmt.Errorf("wrap data key: the key service returned %d bytes", len(wrapped))
-	}
-	aead, err := newAEAD(key)
-	return aead, wrapped, err
-}
-
-// unwrap turns a wrapped key back.
-func unwrap(ctx context.Context, keeper *secrets.Keeper, wrapped []byte) (cipher.AEAD, error) {
-	key, err := keeper.Decrypt(ctx, wrapped)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("unwrap data key: %w", ctx.Err())
-		}
-		return nil, fmt.Errorf("%w, or altered: %w", ErrKey, err)
-	}
-	if len(key) != keySize {
-		return nil, fmt.Errorf("%w: data key has %d bytes", ErrDamaged, len(key))
-	}
-	return newAEAD(key)
-}
 
 func newAEAD(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)
@@ -88,8 +55,8 @@ func pieceNonce(number uint64, last bool) []byte {
 }
 
 // encrypt writes the object of a name.
-func encrypt(ctx context.Context, keeper *secrets.Keeper, name string, w io.Writer, r io.Reader) error {
-	aead, wrapped, err := newDataKey(ctx, keeper)
+func encrypt(ctx context.Context, keys ring, name string, w io.Writer, r io.Reader) error {
+	aead, wrapped, err := keys.newDataKey(ctx)
 	if err != nil {
 		return err
 	}
@@ -136,8 +103,21 @@ func fill(in *bufio.Reader, piece []byte) (n int, last bool, err error) {
 }
 
 // decrypt reads the object of a name.
-func decrypt(ctx context.Context, keeper *secrets.Keeper, name string, r io.Reader) (io.Reader, error) {
+func decrypt(ctx context.Context, keys ring, name string, r io.Reader) (io.Reader, error) {
 	in := bufio.NewReaderSize(r, pieceSize+64)
+	wrapped, err := readHeader(in)
+	if err != nil {
+		return nil, err
+	}
+	aead, _, err := keys.unwrap(ctx, wrapped)
+	if err != nil {
+		return nil, err
+	}
+	return &opener{in: in, aead: aead, bound: append(header(wrapped), name...), sealed: make([]byte, pieceSize+aead.Overhead())}, nil
+}
+
+// readHeader reads what an object begins with, up to and with the wrapped data key, which it returns.
+func readHeader(in io.Reader) (wrapped []byte, err error) {
 	head := make([]byte, len(magic)+2)
 	if _, err := io.ReadFull(in, head); err != nil {
 		return nil, damaged(err)
@@ -146,15 +126,11 @@ func decrypt(ctx context.Context, keeper *secrets.Keeper, name string, r io.Read
 	if string(head[:len(magic)]) != magic || size > mostKey {
 		return nil, fmt.Errorf("%w: it does not begin like one of our objects", ErrDamaged)
 	}
-	wrapped := make([]byte, size)
+	wrapped = make([]byte, size)
 	if _, err := io.ReadFull(in, wrapped); err != nil {
 		return nil, damaged(err)
 	}
-	aead, err := unwrap(ctx, keeper, wrapped)
-	if err != nil {
-		return nil, err
-	}
-	return &opener{in: in, aead: aead, bound: append(header(wrapped), name...), sealed: make([]byte, pieceSize+aead.Overhead())}, nil
+	return wrapped, nil
 }
 
 // opener hands out proven pieces.

@@ -7,14 +7,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sync"
-
-	"gocloud.dev/secrets"
 )
 
 // Sealer encrypts small values that live in rows. A data key is made once for a process and wrapped once, so that sealing asks no key
 // service; each value carries its wrapped key, about 100 bytes, so that nothing else must be kept. It is safe for concurrent use.
 type Sealer struct {
-	keeper *secrets.Keeper
+	keys ring
 
 	mu      sync.Mutex
 	current cipher.AEAD
@@ -34,17 +32,17 @@ const (
 	mostOpened = 1024
 )
 
-// OpenSealer opens a sealer with a key as of [Options].
-func OpenSealer(ctx context.Context, key string) (*Sealer, error) {
-	keeper, err := openKeeper(ctx, key)
+// OpenSealer opens a sealer with keys as of [Options].
+func OpenSealer(ctx context.Context, key string, old ...string) (*Sealer, error) {
+	keys, err := openRing(ctx, key, old)
 	if err != nil {
 		return nil, err
 	}
-	return &Sealer{keeper: keeper, opened: map[string]cipher.AEAD{}}, nil
+	return &Sealer{keys: keys, opened: map[string]cipher.AEAD{}}, nil
 }
 
 // Close gives the key back.
-func (s *Sealer) Close() error { return s.keeper.Close() }
+func (s *Sealer) Close() error { return s.keys.close() }
 
 // Seal encrypts a value.
 func (s *Sealer) Seal(ctx context.Context, plain []byte) ([]byte, error) {
@@ -64,12 +62,9 @@ func (s *Sealer) Seal(ctx context.Context, plain []byte) ([]byte, error) {
 
 // Open decrypts a value that Seal made, in whatever process. Errors: ErrKey, ErrDamaged.
 func (s *Sealer) Open(ctx context.Context, sealed []byte) ([]byte, error) {
-	if len(sealed) < 3 || sealed[0] != sealVersion {
-		return nil, fmt.Errorf("%w: it does not begin like a sealed value", ErrDamaged)
-	}
-	head := 3 + int(binary.BigEndian.Uint16(sealed[1:]))
-	if len(sealed) < head {
-		return nil, fmt.Errorf("%w: it is cut short", ErrDamaged)
+	head, err := sealHead(sealed)
+	if err != nil {
+		return nil, err
 	}
 	aead, err := s.known(ctx, sealed[3:head])
 	if err != nil {
@@ -86,12 +81,45 @@ func (s *Sealer) Open(ctx context.Context, sealed []byte) ([]byte, error) {
 	return plain, nil
 }
 
+// sealHead returns how much of a sealed value stands before the nonce.
+func sealHead(sealed []byte) (int, error) {
+	if len(sealed) < 3 || sealed[0] != sealVersion {
+		return 0, fmt.Errorf("%w: it does not begin like a sealed value", ErrDamaged)
+	}
+	head := 3 + int(binary.BigEndian.Uint16(sealed[1:]))
+	if len(sealed) < head {
+		return 0, fmt.Errorf("%w: it is cut short", ErrDamaged)
+	}
+	return head, nil
+}
+
+// Key says which key a sealed value needs. ErrKey: none that is known.
+func (s *Sealer) Key(ctx context.Context, sealed []byte) (KeyID, error) {
+	head, err := sealHead(sealed)
+	if err != nil {
+		return KeyID{}, err
+	}
+	return s.keys.owner(ctx, sealed[3:head])
+}
+
+// Current is the key that seals.
+func (s *Sealer) Current() KeyID { return s.keys.current() }
+
+// Keys lists the known keys, the current one first.
+func (s *Sealer) Keys() []KeyID {
+	ids := make([]KeyID, len(s.keys))
+	for i, k := range s.keys {
+		ids[i] = k.id
+	}
+	return ids
+}
+
 // key returns the current data key, or a fresh one.
 func (s *Sealer) key(ctx context.Context) (cipher.AEAD, []byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current == nil || s.used >= mostSeals {
-		aead, wrapped, err := newDataKey(ctx, s.keeper)
+		aead, wrapped, err := s.keys.newDataKey(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -110,7 +138,7 @@ func (s *Sealer) known(ctx context.Context, wrapped []byte) (cipher.AEAD, error)
 	if ok {
 		return aead, nil
 	}
-	aead, err := unwrap(ctx, s.keeper, wrapped)
+	aead, _, err := s.keys.unwrap(ctx, wrapped)
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,8 @@ type Config struct {
 	Blobs string `yaml:"blobs"`
 	// EncryptionKey wraps what is encrypted at rest: base64key://…, awskms://…, gcpkms://…, azurekeyvault://…. Empty: generated into Data.
 	EncryptionKey Secret `yaml:"encryption_key"`
+	// OldEncryptionKeys are keys of the same form that what is stored may still need: planlatch keys rotate makes them superfluous. Default none.
+	OldEncryptionKeys []Secret `yaml:"old_encryption_keys"`
 	// AdminToken is the first login. Empty: generated and printed once.
 	AdminToken Secret `yaml:"admin_token"`
 

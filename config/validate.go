@@ -89,6 +89,12 @@ func (j *judge) server(c *Config) {
 	if key := c.EncryptionKey.Reveal(); key != "" {
 		j.scheme("encryption_key", key, "base64key", "awskms", "gcpkms", "azurekeyvault")
 	}
+	for n, key := range c.OldEncryptionKeys {
+		j.scheme(fmt.Sprintf("old_encryption_keys[%d]", n), key.Reveal(), "base64key", "awskms", "gcpkms", "azurekeyvault")
+	}
+	if len(c.OldEncryptionKeys) > 0 && c.EncryptionKey.IsZero() {
+		j.add("old_encryption_keys", "needs encryption_key", "write the new key under encryption_key; a generated one is changed by planlatch keys rotate --generate")
+	}
 	if c.Blobs != "" {
 		j.scheme("blobs", c.Blobs, "file", "s3", "gs", "azblob")
 	}

@@ -109,6 +109,18 @@ func (s *Store) Mark(ctx context.Context, name, value string) error {
 	})
 }
 
+// MarkFirst keeps a value under a name that has none yet, and returns the one that is kept: of handles that do so at once all get the same.
+func (s *Store) MarkFirst(ctx context.Context, name, value string) (kept string, err error) {
+	err = s.write(ctx, "mark "+name, "", func(ctx context.Context, t *tx) error {
+		_, err := t.NewInsert().Model(&markRow{Name: name, Value: value}).On("CONFLICT (name) DO NOTHING").Exec(ctx)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return s.Marked(ctx, name)
+}
+
 // Marked returns the value kept under a name, "" if none was.
 func (s *Store) Marked(ctx context.Context, name string) (string, error) {
 	var row markRow

@@ -42,23 +42,10 @@ type postgresEngine struct {
 }
 
 func (s *Store) openPostgres(ctx context.Context, dsn string) (err error) {
-	config, err := pgxpool.ParseConfig(dsn)
+	config, err := poolConfig(dsn)
 	if err != nil {
-		return fmt.Errorf("PostgreSQL URL: %w", err)
+		return err
 	}
-	// bun writes values into the statement, so a cache of prepared statements would only ever miss, at a round trip each.
-	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
-	config.ConnConfig.RuntimeParams["timezone"] = "UTC"
-	if config.ConnConfig.RuntimeParams["application_name"] == "" {
-		config.ConnConfig.RuntimeParams["application_name"] = "planlatch"
-	}
-	if !strings.Contains(dsn, "pool_max_conns") {
-		config.MaxConns = max(config.MaxConns, 16)
-	}
-	if config.MaxConns < 4 {
-		return fmt.Errorf("PostgreSQL URL: pool_max_conns=%d is too few: migrating alone takes two connections; use 4 or more", config.MaxConns)
-	}
-	reach(config.ConnConfig)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return fmt.Errorf("connect to PostgreSQL: %w", err)
@@ -87,6 +74,28 @@ func (s *Store) openPostgres(ctx context.Context, dsn string) (err error) {
 	e.ended.Go(func() { e.announcer(background) })
 	s.engine, s.read = e, e.db
 	return newJobs(s, d)
+}
+
+// poolConfig reads the URL of a database.
+func poolConfig(dsn string) (*pgxpool.Config, error) {
+	config, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("PostgreSQL URL: %w", err)
+	}
+	// bun writes values into the statement, so a cache of prepared statements would only ever miss, at a round trip each.
+	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	config.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	if config.ConnConfig.RuntimeParams["application_name"] == "" {
+		config.ConnConfig.RuntimeParams["application_name"] = "planlatch"
+	}
+	if !strings.Contains(dsn, "pool_max_conns") {
+		config.MaxConns = max(config.MaxConns, 16)
+	}
+	if config.MaxConns < 4 {
+		return nil, fmt.Errorf("PostgreSQL URL: pool_max_conns=%d is too few: migrating alone takes two connections; use 4 or more", config.MaxConns)
+	}
+	reach(config.ConnConfig)
+	return config, nil
 }
 
 // How long a server that does not answer is waited for: to connect, and as a peer that went away without a word. Without the second, what waits

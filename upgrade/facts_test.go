@@ -80,7 +80,7 @@ func openParts(t *testing.T, dir, dsn string) opened {
 
 func readKey(t *testing.T, dir string) string {
 	t.Helper()
-	key, created, err := blob.GeneratedKey(filepath.Join(dir, "key"))
+	key, _, created, err := blob.GeneratedKey(filepath.Join(dir, "key"))
 	must(t, err)
 	if created {
 		t.Fatalf("%s has no key of its own", dir)

@@ -1,0 +1,107 @@
+package store_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/planlatch/planlatch/run"
+	"github.com/planlatch/planlatch/store"
+	"github.com/planlatch/planlatch/testkit/postgres"
+)
+
+// TestSealedFindsEverySealedValue fails when a column is added whose values Each does not find: a change of keys would lose them.
+func TestSealedFindsEverySealedValue(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]store.Options{"SQLite": {Dir: t.TempDir()}, "PostgreSQL": {DSN: postgres.New(t, postgres.Options{})}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := t.Context()
+			o.Sealer = newSealer()
+			s := open(t, o)
+			id := fill(t, s)
+			all, err := store.OpenSealed(ctx, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer all.Close()
+			found := map[string]int{}
+			err = all.Each(ctx, func(page []store.SealedValue) error {
+				bodies := make([][]byte, len(page))
+				for i, v := range page {
+					table, _, _ := strings.Cut(v.Where, " ")
+					found[table]++
+					plain, err := o.Sealer.Open(ctx, v.Body)
+					if err != nil {
+						t.Errorf("%s does not open: %v", v.Where, err)
+					}
+					if bodies[i], err = o.Sealer.Seal(ctx, plain); err != nil {
+						return err
+					}
+				}
+				n, err := all.Replace(ctx, page, bodies)
+				if n != len(page) || err != nil {
+					t.Errorf("Replace() = %d, %v, want %d", n, err, len(page))
+				}
+				if n, err := all.Replace(ctx, page, bodies); n != 0 || err != nil {
+					t.Errorf("Replace() of what has changed = %d, %v, want 0", n, err)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := []string{"deliveries", "log_chunks", "marks", "pulls"}; !slices.Equal(slices.Sorted(maps.Keys(found)), want) || found["log_chunks"] != 120 {
+				t.Errorf("found %v, want values of %v, 120 of them in log_chunks", found, want)
+			}
+			text, _, err := s.Log(ctx, id, "plan", 0)
+			if want := bytes.Repeat([]byte("line\n"), 120); err != nil || !bytes.Equal(text, want) {
+				t.Errorf("Log() afterwards = %d bytes, %v, want %d", len(text), err, len(want))
+			}
+		})
+	}
+}
+
+func fill(t *testing.T, s *store.Store) run.ID {
+	t.Helper()
+	ctx := t.Context()
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	repo, err := s.SaveRepo(ctx, run.Repo{Host: "gitea", HostID: "1", Name: "acme/infra"})
+	check(err)
+	pull, err := s.SavePull(ctx, run.Pull{Repo: repo.ID, Number: 7, State: "open", Frozen: []byte("frozen")})
+	check(err)
+	_, err = s.Deliver(ctx, run.Delivery{Host: "gitea", ID: "1", Event: []byte("event")})
+	check(err)
+	ps, err := s.SaveProjects(ctx, []run.Project{{Repo: repo.ID, Dir: "p", Workspace: "default", Label: "p"}})
+	check(err)
+	res, err := s.Advance(ctx, run.Scope{Pull: pull.ID}, func(run.Snapshot) (run.Change, error) {
+		return run.Change{
+			Action:   run.ActRevise,
+			Revision: &run.Revision{Repo: repo.ID, Pull: pull.ID, Branch: "main", Head: "h", Base: "b", Tree: "t", Kind: run.KindChange},
+			New: []run.Run{{
+				Repo: repo.ID, Pull: pull.ID, Project: ps[0].ID, Label: "p", Dir: "p", Work: "default", Kind: run.KindChange, Cause: "c", State: run.Queued,
+			}},
+		}, nil
+	})
+	check(err)
+	for i := range int64(120) {
+		check(s.AppendLog(ctx, res.Runs[0].ID, "plan", i+1, []byte("line\n")))
+	}
+	root, err := newSealer().Seal(ctx, []byte("root"))
+	check(err)
+	text := base64.StdEncoding.EncodeToString(root)
+	kept, err := s.MarkFirst(ctx, "root_key", text)
+	check(err)
+	if again, err := s.MarkFirst(ctx, "root_key", "another"); err != nil || kept != text || again != text {
+		t.Errorf("MarkFirst() = %q, then %q, %v, want the first value twice", kept, again, err)
+	}
+	return res.Runs[0].ID
+}
