@@ -191,14 +191,26 @@ func (d *doctor) sandbox(ctx context.Context, cfg *config.Config) {
 		d.bad("sandbox", err, "")
 		return
 	}
-	for _, w := range x.Walls(ctx) {
+	d.walls(cfg, "sandbox", x.Walls(ctx))
+	if err := x.Refusal(ctx); err != nil {
+		return // the lines above say what is missing
+	}
+	verdicts, err := x.Prove(ctx, cfg.Data)
+	if err != nil {
+		d.bad("break-out", err, "")
+	}
+	d.walls(cfg, "break-out", x.Proven(verdicts))
+}
+
+func (d *doctor) walls(cfg *config.Config, what string, walls []local.Wall) {
+	for _, w := range walls {
 		switch {
 		case w.Force:
-			d.good("sandbox", "%s: %s", w.Name, w.Detail)
+			d.good(what, "%s: %s", w.Name, w.Detail)
 		case cfg.Execution.Sandbox == "required":
-			d.bad("sandbox", fmt.Errorf("%s: %s", w.Name, w.Detail), w.Fix)
+			d.bad(what, fmt.Errorf("%s: %s", w.Name, w.Detail), w.Fix)
 		default:
-			d.warn("sandbox", w.Name+": "+w.Detail, w.Fix)
+			d.warn(what, w.Name+": "+w.Detail, w.Fix)
 		}
 	}
 }

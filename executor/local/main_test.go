@@ -29,6 +29,9 @@ func run(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // best effort
 	shimPath = filepath.Join(dir, "planlatch-shim")
+	if self, err := os.Executable(); err == nil && exists(filepath.Join(filepath.Dir(self), "planlatch-shim")) {
+		shimPath = filepath.Join(filepath.Dir(self), "planlatch-shim") // see TestAsAnOrdinaryUser
+	}
 	return m.Run()
 }
 
@@ -45,6 +48,9 @@ func builtShim(t testing.TB) string {
 }
 
 var buildShim = sync.OnceValue(func() error {
+	if exists(shimPath) {
+		return nil
+	}
 	cmd := exec.Command("go", "build", "-o", shimPath, "../../cmd/planlatch-shim")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped: static, and quicker to start
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -52,3 +58,8 @@ var buildShim = sync.OnceValue(func() error {
 	}
 	return nil
 })
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

@@ -33,6 +33,7 @@ func (e *Executor) plan(ctx context.Context, s executor.Spec) (shim.Launch, erro
 	l := shim.Launch{
 		Protocol: shim.Protocol, Spec: s, Tombstone: e.tombstone(s.Name), Shim: e.shim, Bwrap: e.bwrap, Hostname: hostname(s.Name),
 		Namespaces: e.sandbox != SandboxOff && p.namespaces == nil, Walls: e.sandbox != SandboxOff,
+		Without: e.without,
 	}
 	if s.Limits.Memory > 0 || s.Limits.Processes > 0 {
 		l.Cgroups = e.cgroups(p.cgroups, s.Name)

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/executor/local"
 )
@@ -60,11 +58,6 @@ func program(name string, args []string) error {
 			fmt.Printf("%s: %s\n", addr, dial(addr))
 		}
 		return nil
-	case "syscalls": // says what became of each call that reaches out of a sandbox
-		for name, call := range forbidden() {
-			fmt.Printf("%s: %v\n", name, call())
-		}
-		return nil
 	case "eat": // takes so much memory
 		size, err := strconv.Atoi(args[0])
 		if err != nil {
@@ -98,28 +91,4 @@ func dial(addr string) string {
 		return err.Error()
 	}
 	return "said " + string(body)
-}
-
-// forbidden are calls that a run has no use for, by name.
-func forbidden() map[string]func() error {
-	raw := func(number uintptr, args ...uintptr) func() error {
-		return func() error {
-			args := append(args, 0, 0, 0, 0, 0, 0)
-			_, _, errno := unix.Syscall6(number, args[0], args[1], args[2], args[3], args[4], args[5])
-			return errno
-		}
-	}
-	socket := func(family, kind int) func() error {
-		return func() error { _, err := unix.Socket(family, kind, 0); return err }
-	}
-	return map[string]func() error{
-		"ptrace": raw(unix.SYS_PTRACE, unix.PTRACE_TRACEME), "process_vm_readv": raw(unix.SYS_PROCESS_VM_READV, 1),
-		"keyctl": raw(unix.SYS_KEYCTL, unix.KEYCTL_GET_KEYRING_ID), "bpf": raw(unix.SYS_BPF), "userfaultfd": raw(unix.SYS_USERFAULTFD),
-		"io_uring_setup": raw(unix.SYS_IO_URING_SETUP, 1), "perf_event_open": raw(unix.SYS_PERF_EVENT_OPEN), "mount": raw(unix.SYS_MOUNT),
-		"unshare": raw(unix.SYS_UNSHARE, unix.CLONE_NEWUSER), "setns": raw(unix.SYS_SETNS), "open_tree": raw(unix.SYS_OPEN_TREE),
-		"init_module": raw(unix.SYS_INIT_MODULE), "kexec_load": raw(unix.SYS_KEXEC_LOAD), "chroot": raw(unix.SYS_CHROOT),
-		"clone": raw(unix.SYS_CLONE, unix.CLONE_NEWUSER|unix.CLONE_NEWNS), "tiocsti": raw(unix.SYS_IOCTL, 0, unix.TIOCSTI),
-		"clone3": raw(unix.SYS_CLONE3), "vsock": socket(unix.AF_VSOCK, unix.SOCK_STREAM), "alg": socket(unix.AF_ALG, unix.SOCK_SEQPACKET),
-		"packet": socket(unix.AF_PACKET, unix.SOCK_RAW),
-	}
 }

@@ -87,23 +87,30 @@ func (e *Executor) try(l shim.Launch) (err error) {
 		return err
 	}
 	l.Spec = executor.Spec{Name: "probe", Source: executor.Source{Dir: source, Work: "."}}
-	l.Protocol, l.Shim, l.Bwrap, l.Hostname = shim.Protocol, e.shim, e.bwrap, "probe"
+	_, err = e.alone(ctx, l, dir, io.Discard)
+	return err
+}
+
+// alone runs an execution to its end in a directory of its own below dir, which holds nothing of ours, and says how it ended.
+func (e *Executor) alone(ctx context.Context, l shim.Launch, dir string, log io.Writer) (executor.Result, error) {
+	name := l.Spec.Name
+	l.Protocol, l.Shim, l.Bwrap, l.Hostname, l.Without = shim.Protocol, e.shim, e.bwrap, hostname(name), e.without
 	lone := &Executor{dir: dir, shim: e.shim, log: e.log, children: make(map[int]bool)}
 	for _, sub := range []string{dirRuns, dirNames, dirTrash} {
 		if err := makeDir(filepath.Join(dir, sub)); err != nil {
-			return err
+			return executor.Result{}, err
 		}
 	}
-	l.Tombstone = lone.tombstone("probe")
-	if err := lone.start(ctx, l, lone.path("probe"), executor.Secrets{}); err != nil {
-		return err
+	l.Tombstone = lone.tombstone(name)
+	if err := lone.start(ctx, l, lone.path(name), executor.Secrets{}); err != nil {
+		return executor.Result{}, err
 	}
-	_, err = lone.Attach(ctx, "probe", io.Discard, 0)
+	result, err := lone.Attach(ctx, name, log, 0)
 	for pid := range lone.children {
 		_, waitErr := unix.Wait4(pid, nil, 0, nil)
 		err = errors.Join(err, waitErr)
 	}
-	return err
+	return result, err
 }
 
 // Refusal says why no execution can start here under the configured sandbox, naming what is missing and the fix; nil when they can.

@@ -3,6 +3,7 @@ package shim
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/planlatch/planlatch/executor"
@@ -12,7 +13,7 @@ import (
 const (
 	InsideSource = "/src"
 	insideTmp    = "/tmp"
-	insideShim   = "/run/planlatch-shim"
+	InsideShim   = "/run/planlatch-shim"
 	insideFiles  = "/run/planlatch-secrets" // secret files
 	insideUID    = "1000"                   // never 0: programs and people read root as power that is not there
 )
@@ -48,6 +49,37 @@ func bwrapArgs(l Launch, dir string) []string {
 		"bwrap", "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--as-pid-1",
 		"--cap-drop", "ALL", "--uid", insideUID, "--gid", insideUID, "--hostname", l.Hostname,
 	}
+	// /proc too: the kernel asks for no capability where root's number writes to /proc/sys, and a server that is root lends it to its runs.
+	chosen, bind, last := systemArgs(dir), "--ro-bind", []string{"--remount-ro", "/proc", "--remount-ro", "/"}
+	if !l.has(WithoutMounts) {
+		chosen, bind, last = machineArgs(), "--bind", nil
+	}
+	args = append(append(args, chosen...), "--proc", "/proc")
+	for _, path := range devices() {
+		args = append(args, "--dev-bind", path, path)
+	}
+	args = append(args,
+		"--symlink", "/proc/self/fd", "/dev/fd", "--symlink", "/proc/self/fd/0", "/dev/stdin",
+		"--symlink", "/proc/self/fd/1", "/dev/stdout", "--symlink", "/proc/self/fd/2", "/dev/stderr",
+		// A tmpfs is memory that no process owns, so each has a size.
+		"--perms", "1777", "--size", strconv.Itoa(64<<20), "--tmpfs", "/dev/shm",
+		"--perms", "1777", "--size", tmpSize, "--tmpfs", insideTmp,
+		"--perms", "0700", "--size", strconv.Itoa(2*executor.MaxSecretFiles), "--tmpfs", insideFiles,
+		bind, l.Spec.Source.Dir, InsideSource, "--bind", filepath.Join(dir, DirWork), filepath.Join(InsideSource, l.Spec.Source.Work))
+	for _, b := range l.Spec.Binds {
+		how := bind
+		if b.Write {
+			how = "--bind"
+		}
+		args = append(args, how, b.Path, b.Path)
+	}
+	args = append(append(args, "--ro-bind", l.Shim, InsideShim), last...)
+	return append(args, "--chdir", filepath.Join(InsideSource, l.Spec.Source.Work), "--", InsideShim, Arg, stageInner)
+}
+
+// systemArgs shows the parts of this machine's system that are to be read, and nothing else.
+func systemArgs(dir string) []string {
+	var args []string
 	for _, path := range []string{"/etc", "/dev", "/run"} {
 		args = append(args, "--perms", "0755", "--dir", path)
 	}
@@ -65,27 +97,24 @@ func bwrapArgs(l Launch, dir string) []string {
 	for _, name := range EtcNames() {
 		args = append(args, "--ro-bind", filepath.Join(dir, DirEtc, name), "/etc/"+name)
 	}
-	args = append(args, "--proc", "/proc")
-	for _, path := range devices() {
-		args = append(args, "--dev-bind", path, path)
-	}
-	args = append(args,
-		"--symlink", "/proc/self/fd", "/dev/fd", "--symlink", "/proc/self/fd/0", "/dev/stdin",
-		"--symlink", "/proc/self/fd/1", "/dev/stdout", "--symlink", "/proc/self/fd/2", "/dev/stderr",
-		// A tmpfs is memory that no process owns, so each has a size.
-		"--perms", "1777", "--size", strconv.Itoa(64<<20), "--tmpfs", "/dev/shm",
-		"--perms", "1777", "--size", tmpSize, "--tmpfs", insideTmp,
-		"--perms", "0700", "--size", strconv.Itoa(2*executor.MaxSecretFiles), "--tmpfs", insideFiles,
-		"--ro-bind", l.Spec.Source.Dir, InsideSource, "--bind", filepath.Join(dir, DirWork), filepath.Join(InsideSource, l.Spec.Source.Work))
-	for _, b := range l.Spec.Binds {
-		how := "--ro-bind"
-		if b.Write {
-			how = "--bind"
+	return args
+}
+
+// machineArgs shows every directory of this machine as it is, but for those that the sandbox mounts something below: what a test takes the
+// wall of chosen mounts away with.
+func machineArgs() []string {
+	args := []string{"--perms", "0755", "--dir", "/dev", "--perms", "0755", "--dir", "/run"}
+	entries, _ := os.ReadDir("/") // without them the sandbox does not start, which tells
+	for _, entry := range entries {
+		at := "/" + entry.Name()
+		switch target, err := os.Readlink(at); {
+		case err == nil:
+			args = append(args, "--symlink", target, at)
+		case entry.IsDir() && !slices.Contains([]string{"/dev", "/proc", "/run", InsideSource, insideTmp}, at):
+			args = append(args, "--bind", at, at)
 		}
-		args = append(args, how, b.Path, b.Path)
 	}
-	return append(args, "--ro-bind", l.Shim, insideShim, "--remount-ro", "/",
-		"--chdir", filepath.Join(InsideSource, l.Spec.Source.Work), "--", insideShim, Arg, stageInner)
+	return args
 }
 
 // tmpBytes is the size of /tmp: half of the memory, within what an init that unpacks a provider needs and a machine can spare.

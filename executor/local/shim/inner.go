@@ -38,6 +38,7 @@ type brief struct {
 	Walls      *walls `json:",omitempty"`
 	Stops      bool   // stop when the owner dies: a plan. An apply finishes its running step
 	LimitNproc int    // 0: none
+	Inherit    bool   // see WithoutDescriptors
 }
 
 // event is one line of the inner's report.
@@ -64,13 +65,15 @@ type inner struct {
 func runInner(signals <-chan os.Signal) error {
 	// Landlock gives each thread a domain of its own, and no thread may signal what another one started: start and signal on one thread.
 	runtime.LockOSThread()
-	if err := unix.CloseRange(fdReport, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return fmt.Errorf("mark descriptors: %w", err)
-	}
 	in := &inner{report: json.NewEncoder(os.NewFile(fdReport, "report")), log: os.NewFile(fdLog, "log"), requests: make(chan byte, 4)}
 	stdin := os.NewFile(0, "brief")
 	if err := readFrame(stdin, &in.brief); err != nil {
 		return fmt.Errorf("read brief: %w", err)
+	}
+	if !in.brief.Inherit {
+		if err := unix.CloseRange(fdReport, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+			return fmt.Errorf("mark descriptors: %w", err)
+		}
 	}
 	unix.Umask(0o022) // what a step writes must not depend on who started the server
 	if err := setLimits(in.brief.LimitNproc); err != nil {

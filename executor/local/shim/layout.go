@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -38,7 +39,7 @@ const (
 
 // Protocol changes with Launch and with what passes between the server and the owner. A program that is replaced under a running server is told
 // from its predecessor by it.
-const Protocol = 2
+const Protocol = 3
 
 // Launch is all that the owner is told but secrets. It is plain data in FileLaunch.
 type Launch struct {
@@ -55,7 +56,19 @@ type Launch struct {
 	Closed     []string // prefixes that answer "unreachable" in an open network
 	Hostname   string
 	Cgroups    []string // control groups to make for it, one per hierarchy; none: limits are polled
+	Without    []string `json:",omitempty"` // walls that are left out, in tests that show what each is good for
 }
+
+// The walls that a test can leave out. Namespaces are left out by Launch.Namespaces.
+const (
+	WithoutMounts      = "mounts"      // the machine's directories are mounted writable, not chosen ones to be read
+	WithoutLandlock    = "landlock"    // no landlock
+	WithoutSeccomp     = "seccomp"     // no filter of system calls
+	WithoutDescriptors = "descriptors" // steps inherit what is open
+)
+
+// has says whether a wall was not left out.
+func (l Launch) has(wall string) bool { return !slices.Contains(l.Without, wall) }
 
 // Relay is one allowed target.
 type Relay struct {
@@ -203,6 +216,9 @@ func (l Launch) Place(dir, s string) string {
 		if path == b.Path || strings.HasPrefix(path, b.Path+"/") {
 			return s
 		}
+	}
+	if path == InsideShim {
+		return lead + l.Shim
 	}
 	for inside, outside := range map[string]string{"/src": DirSource, "/tmp": DirTmp} {
 		if path == inside || strings.HasPrefix(path, inside+"/") {

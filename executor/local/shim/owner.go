@@ -245,7 +245,10 @@ func (o *owner) spawnSandbox(files []uintptr, exit, complaints *os.File) (int, e
 
 // handOver gives the inner its brief and waits until its walls stand.
 func (o *owner) handOver(secrets executor.Secrets) error {
-	b := brief{Walls: wallsFor(o.launch, o.dir), Stops: o.launch.Spec.Unattended > 0, Files: secrets.Files, Private: o.launch.Namespaces}
+	b := brief{
+		Walls: wallsFor(o.launch, o.dir), Stops: o.launch.Spec.Unattended > 0, Inherit: !o.launch.has(WithoutDescriptors),
+		Files: secrets.Files, Private: o.launch.Namespaces,
+	}
 	for _, s := range o.launch.Spec.Steps {
 		for i, arg := range s.Argv {
 			s.Argv[i] = o.launch.Place(o.dir, arg)

@@ -125,12 +125,19 @@ func (p *program) sockets(offline, tcp bool) {
 	*p = append(*p, body...)
 }
 
+func noNewPrivileges() error {
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("no-new-privileges: %w", err)
+	}
+	return nil
+}
+
 // installFilter sets no-new-privileges and the filter on every thread of this process.
 func installFilter(offline, tcp bool) error {
 	p := filter(offline, tcp)
 	fprog := unix.SockFprog{Len: uint16(len(p)), Filter: &p[0]}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("no-new-privileges: %w", err)
+	if err := noNewPrivileges(); err != nil {
+		return err
 	}
 	// TSYNC gives every other thread this thread's no-new-privileges and filter.
 	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC,

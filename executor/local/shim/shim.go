@@ -17,16 +17,20 @@ import (
 	"io"
 	"os"
 	"os/signal"
+
+	"github.com/planlatch/planlatch/executor/local/breach"
 )
 
 // Arg is the hidden first argument that makes a program a stage.
 const Arg = "__planlatch-shim"
 
-// The stages. Probe is not one of an execution: it prints nothing and exits 0, to prove that a program can be re-executed.
+// The stages.
 const (
 	stageOwner = "owner"
 	stageNet   = "stage"
 	stageInner = "inner"
+
+	stageBreach = "breach" // not one of an execution, but a step in one: see package breach
 )
 
 // frameLimit bounds a frame: secrets are some environment variables, never a payload.
@@ -50,6 +54,9 @@ func Main(args []string) (exit int, isShim bool) {
 		err = enterNetwork()
 	case args[2] == stageInner:
 		err = runInner(signals)
+	case args[2] == stageBreach:
+		signal.Reset()
+		err = breach.Main(args[3:], BreachArgs(nil), os.Stdout)
 	default:
 		err = fmt.Errorf("unknown stage %q", args[2:])
 	}
@@ -64,6 +71,11 @@ func Main(args []string) (exit int, isShim bool) {
 // OwnerArgs is the argv of the stage that owns the execution in dir. Its descriptors: 0 the frame of secrets and then one byte to go on,
 // 3 takes two Acks, 4 the held lock. Argv[0] shows in ps.
 func OwnerArgs(dir string) []string { return []string{"planlatch-shim", Arg, stageOwner, dir} }
+
+// BreachArgs is the argv of a step that tries to break out.
+func BreachArgs(args []string) []string {
+	return append([]string{"planlatch-shim", Arg, stageBreach}, args...)
+}
 
 // The owner's descriptors besides stdin.
 const (

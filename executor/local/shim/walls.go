@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
@@ -18,6 +19,7 @@ type walls struct {
 	Files   []string // single files that are read and written: devices
 	Offline bool     // no IP but TCP to Ports; for a run without a network namespace
 	Ports   []uint16
+	Without []string // of Launch
 }
 
 // wallsFor lists what the execution in dir may touch.
@@ -25,15 +27,16 @@ func wallsFor(l Launch, dir string) *walls {
 	if !l.Walls {
 		return nil
 	}
-	w := &walls{Files: devices()}
+	// The second wall does not lean on the first: it names what is to be seen, also where there is nothing else to see.
+	w := &walls{Files: devices(), Read: append([]string{"/proc"}, Shown()...), Without: l.Without}
+	for _, name := range EtcNames() {
+		w.Read = append(w.Read, "/etc/"+name)
+	}
 	if l.Namespaces {
-		w.Read = []string{"/"}
+		w.Read = append(w.Read, InsideShim, InsideSource, insideFiles)
 		w.Write = []string{insideTmp, "/dev/shm", filepath.Join(InsideSource, l.Spec.Source.Work)}
 	} else {
-		w.Read = append(append([]string{l.Shim, "/proc", l.Spec.Source.Dir, filepath.Join(dir, DirSource)}, SystemDirs()...), etcFiles()...)
-		for _, name := range EtcNames() {
-			w.Read = append(w.Read, "/etc/"+name)
-		}
+		w.Read = append(w.Read, l.Shim, l.Spec.Source.Dir, filepath.Join(dir, DirSource))
 		w.Write = []string{filepath.Join(dir, DirTmp), l.WorkDir(dir)}
 		w.Offline = l.Offline
 		for _, r := range l.Relays {
@@ -71,6 +74,24 @@ func (w *walls) close() error {
 	if err := dropCapabilities(); err != nil {
 		return err
 	}
+	if !slices.Contains(w.Without, WithoutLandlock) {
+		if err := w.restrict(abi); err != nil {
+			return fmt.Errorf("landlock: %w", err)
+		}
+	}
+	return w.filter()
+}
+
+// filter sets no-new-privileges and the filter of system calls.
+func (w *walls) filter() error {
+	if slices.Contains(w.Without, WithoutSeccomp) {
+		return noNewPrivileges()
+	}
+	return installFilter(w.Offline, len(w.Ports) > 0)
+}
+
+// restrict raises landlock.
+func (w *walls) restrict(abi int) error {
 	var rules []landlock.Rule
 	for _, path := range w.Read {
 		rules = append(rules, rule(path, landlock.RODirs, landlock.ROFiles)...)
@@ -88,25 +109,17 @@ func (w *walls) close() error {
 		rules = append(rules, rule(path, landlock.RWDirs, landlock.RWFiles)...)
 	}
 	config := landlock.V7.BestEffort()
-	if err := config.RestrictPaths(rules...); err != nil {
-		return fmt.Errorf("landlock: %w", err)
+	if err := errors.Join(config.RestrictPaths(rules...), config.RestrictScoped()); err != nil || !w.Offline {
+		return err
 	}
-	if err := config.RestrictScoped(); err != nil {
-		return fmt.Errorf("landlock: %w", err)
+	if abi < NetABI && len(w.Ports) > 0 {
+		return fmt.Errorf("version %d cannot bound TCP to allowed ports, version %d can", abi, NetABI)
 	}
-	if w.Offline {
-		if abi < NetABI && len(w.Ports) > 0 {
-			return fmt.Errorf("landlock: version %d cannot bound TCP to allowed ports, version %d can", abi, NetABI)
-		}
-		var net []landlock.Rule
-		for _, port := range w.Ports {
-			net = append(net, landlock.ConnectTCP(port))
-		}
-		if err := landlock.V4.BestEffort().RestrictNet(net...); err != nil {
-			return fmt.Errorf("landlock: %w", err)
-		}
+	var net []landlock.Rule
+	for _, port := range w.Ports {
+		net = append(net, landlock.ConnectTCP(port))
 	}
-	return installFilter(w.Offline, len(w.Ports) > 0)
+	return landlock.V4.BestEffort().RestrictNet(net...)
 }
 
 // rule allows path with the rights that fit what it is; one that does not exist needs none.
