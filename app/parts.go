@@ -113,12 +113,11 @@ func openProviders(cfg *config.Config, exec executor.Executor, environment []str
 	return provider.New(o)
 }
 
-func network(cfg *config.Config) executor.Network {
-	mode := executor.NetworkOpen
-	if cfg.Execution.Network.Mode != "open" {
-		mode = executor.NetworkNone
-	}
-	return executor.Network{Mode: mode, Allow: cfg.Execution.Network.Allow}
+// network is what our own executions reach: fetching providers, and what a person starts.
+func network(cfg *config.Config) executor.Network { return networkOf(cfg.Execution.Network) }
+
+func networkOf(n config.Network) executor.Network {
+	return executor.Network{Mode: executor.NetworkMode(n.Mode), Allow: n.Allow, Deny: n.Deny}
 }
 
 func limits(cfg *config.Config) executor.Limits {
@@ -174,8 +173,11 @@ func (s *Server) runnerOptions(node run.Node, keys keys, hosts map[string]vcs.Ho
 		Node: node, Workers: workers(cfg), Dir: filepath.Join(cfg.Data, "work"),
 		PlanTimeout: x.PlanTimeout, ApplyTimeout: x.ApplyTimeout, PlanGrace: x.CancelGrace.Plan, ApplyGrace: x.CancelGrace.Apply,
 		LockTimeout: x.LockTimeout, NodeTimeout: x.NodeTimeout,
-		Limits:      limits(cfg),
-		Network:     network(cfg),
+		Limits:  limits(cfg),
+		Network: network(cfg),
+		Networks: func(t selector.Target) executor.Network {
+			return networkOf(cfg.NetworkOf(t.Host, t.Repo))
+		},
 		Environment: environment,
 		EffectKey:   keys.effect,
 		Secrets:     secretsOf(cfg),

@@ -126,10 +126,12 @@ type Limits struct {
 }
 
 // Network is what runs can reach. Mode open (default) closes metadata, loopback and our own addresses; allow_list and none reach only what
-// Allow lists. Allow holds host:port, reachable in every mode.
+// Allow lists. Package reach says how entries are written; what names many places (*.example.com, 10.1.0.0/16) needs allow_list. Deny are
+// networks that stay closed besides. Ask [Config.NetworkOf].
 type Network struct {
 	Mode  string   `yaml:"mode" oneof:"open allow_list none"`
 	Allow []string `yaml:"allow"`
+	Deny  []string `yaml:"deny"`
 }
 
 // Bind makes an absolute path of this machine visible to runs. Projects defaults to all, Phases to plan and apply.
@@ -225,6 +227,8 @@ type RepoRules struct {
 	// Match selects repositories: host/owner/repo, without a directory.
 	Match selector.Selector `yaml:"match" need:"true"`
 	Rules Rules             `yaml:",inline"`
+	// Network stands for execution.network as a whole. Ask [Config.NetworkOf].
+	Network Network `yaml:"network"`
 
 	set map[string]bool // the keys of Rules that were written
 }

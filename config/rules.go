@@ -25,6 +25,17 @@ func (c *Config) Rules(host, repo string) Rules {
 	return out
 }
 
+// NetworkOf is what runs of a repository can reach: the network of the last entry of repos: that matches and has one, else the server's.
+func (c *Config) NetworkOf(host, repo string) Network {
+	n := c.Execution.Network
+	for _, r := range c.Repos {
+		if r.Network.Mode != "" && r.Match.MatchRepo(host, repo) {
+			n = r.Network
+		}
+	}
+	return n
+}
+
 // Wrote says whether an entry of repos: or defaults sets a key for a repository on purpose: with an atlantis.yaml and no own setting the
 // default of apply is another one.
 func (c *Config) Wrote(host, repo, key string) bool {

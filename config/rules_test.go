@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/planlatch/planlatch/config"
 	"github.com/planlatch/planlatch/run"
@@ -205,5 +206,23 @@ repos: [{match: gitea/acme/live, steps: {plan: [["/opt/bin/${WORKERS}", plan, $A
 	}
 	if diff := cmp.Diff(config.Steps{Plan: [][]string{{"/opt/bin/7", "plan", "$ARGS"}}}, c.Rules("gitea", "acme/live").Steps); diff != "" {
 		t.Errorf("Steps of a repository differ (-want +got):\n%s", diff)
+	}
+}
+
+func TestTheNetworkOfARepositoryIsItsLastEntryOrTheServers(t *testing.T) {
+	t.Parallel()
+	c := mustParse(t, host+`
+execution: {network: {deny: [10.0.0.0/8]}}
+repos:
+  - {match: "gitea/acme", network: {mode: allow_list, allow: ["*.example.com"]}}
+  - {match: gitea/acme/infra, lock: none}
+  - {match: gitea/acme/web, network: {mode: none}}
+`)
+	for repo, want := range map[string]config.Network{
+		"acme/infra": {Mode: "allow_list", Allow: []string{"*.example.com"}}, "acme/web": {Mode: "none"}, "other/x": {Mode: "open", Deny: []string{"10.0.0.0/8"}},
+	} {
+		if diff := cmp.Diff(want, c.NetworkOf("gitea", repo), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("NetworkOf(%s) (-want +got):\n%s", repo, diff)
+		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/hashicorp/go-version"
 
+	"github.com/planlatch/planlatch/executor/reach"
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/selector"
 )
@@ -46,6 +47,11 @@ func (c *Config) faults() []run.Problem {
 			j.add(key+".match", fmt.Sprintf("%q names a directory or workspace", r.Match), "rules hold for whole repositories: write host/owner/repo")
 		}
 		j.rules(key, r.Rules)
+		if r.Network.Mode == "" && len(r.Network.Allow)+len(r.Network.Deny) > 0 {
+			j.add(key+".network", "has no mode, and nothing of execution.network is added to it", "write mode: open, allow_list or none")
+			continue
+		}
+		j.network(key+".network", r.Network)
 	}
 	j.commands(c.Commands)
 	for i, e := range c.Environments {
@@ -185,11 +191,7 @@ func (j *judge) execution(c *Config) {
 		j.add("execution.node_timeout", fmt.Sprintf("%s is too short: a plan that lost its server may need %s to end, and would be planned again beside it", e.NodeTimeout, least),
 			fmt.Sprintf("set %s or more, or a shorter cancel_grace.plan", least))
 	}
-	for i, a := range e.Network.Allow {
-		if host, port, err := net.SplitHostPort(a); err != nil || host == "" || !isPort(port) || port == "0" {
-			j.add(fmt.Sprintf("execution.network.allow[%d]", i), fmt.Sprintf("%q is not host:port", a), "write it as in db.internal:5432 or 127.0.0.1:9000")
-		}
-	}
+	j.network("execution.network", e.Network)
 	for i, b := range e.Binds {
 		key := fmt.Sprintf("execution.binds[%d]", i)
 		j.selectors(key+".projects", b.Projects)
@@ -199,6 +201,24 @@ func (j *judge) execution(c *Config) {
 			j.add(key+".path", fmt.Sprintf("%q is not an absolute, clean path below /", b.Path), "write it from the root, without .. and trailing slash")
 		case within(b.Path, c.Data) || within(c.Data, b.Path):
 			j.add(key+".path", "would show the data directory, with other runs and secrets, to runs", "bind a directory beside "+c.Data)
+		}
+	}
+}
+
+func (j *judge) network(key string, n Network) {
+	for i, text := range n.Allow {
+		at := fmt.Sprintf("%s.allow[%d]", key, i)
+		e, err := reach.Parse(text)
+		switch {
+		case err != nil:
+			j.add(at, err.Error(), reach.Fix())
+		case !e.Exact() && n.Mode != "allow_list":
+			j.add(at, fmt.Sprintf("%q names many places, which mode %s cannot hold", text, n.Mode), "write mode: allow_list, or list each host:port")
+		}
+	}
+	for i, text := range n.Deny {
+		if _, err := reach.ParseDeny(text); err != nil {
+			j.add(fmt.Sprintf("%s.deny[%d]", key, i), err.Error(), "write it as in 10.0.0.0/8, fd00::/8 or 192.0.2.7")
 		}
 	}
 }

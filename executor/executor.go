@@ -106,10 +106,12 @@ type Bind struct {
 	Write bool
 }
 
-// Network says what the steps can reach. Loopback, metadata addresses and the server's own addresses are closed unless allowed.
+// Network says what the steps can reach. Loopback, metadata addresses and the server's own addresses are closed in every mode, whatever name
+// leads to them, but for those that Allow has as exactly this address and port (or as localhost). Package reach reads the entries.
 type Network struct {
 	Mode  NetworkMode
-	Allow []string // host:port reachable in every mode, loopback included
+	Allow []string // host:port reachable in every mode, loopback included; *.name:port and network/bits:port in NetworkAllowList alone
+	Deny  []string // networks that are closed in NetworkOpen, and to names in the others
 }
 
 // NetworkMode is how far a run can reach.
@@ -117,8 +119,9 @@ type NetworkMode string
 
 // The modes of a network.
 const (
-	NetworkOpen NetworkMode = "open"
-	NetworkNone NetworkMode = "none"
+	NetworkOpen      NetworkMode = "open"       // everything, but for what is closed
+	NetworkAllowList NetworkMode = "allow_list" // what Allow lists; names are looked up anew for each connection. Other names do not exist
+	NetworkNone      NetworkMode = "none"       // the single targets of Allow, whose names are looked up when the execution starts
 )
 
 // Limits bound an execution; zero means no limit of that kind.

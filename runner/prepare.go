@@ -198,13 +198,17 @@ func (r *Runner) base(g ground, phase string) executor.Spec {
 	}
 	env = append(env, r.o.Environment...)
 	env = append(env, g.grant.Values...)
+	network := r.o.Network
+	if r.o.Networks != nil {
+		network = r.o.Networks(target)
+	}
 	binds := append([]executor.Bind{{Path: g.tool.Path}}, g.providers.Binds...)
 	return executor.Spec{
 		Name:    executor.Name(g.run.Execution),
 		Source:  executor.Source{Dir: g.tree, Work: g.run.Dir},
 		Env:     env,
 		Binds:   append(binds, r.o.Binds(target, phase)...),
-		Network: r.o.Network,
+		Network: network,
 		Limits:  r.o.Limits,
 	}
 }

@@ -62,10 +62,11 @@ type Options struct {
 	NodeTimeout  time.Duration // after which another node's silence counts as its end
 	Limits       executor.Limits
 	Network      executor.Network
-	Environment  []string // NAME=value, passed through from the server
-	Home         string   // of the runs, inside the sandbox; empty: /tmp
-	EffectKey    []byte   // under which sensitive values enter effect digests
-	Secrets      []string // of the server itself, withheld from every log
+	Networks     func(selector.Target) executor.Network // of one project's runs; nil: Network
+	Environment  []string                               // NAME=value, passed through from the server
+	Home         string                                 // of the runs, inside the sandbox; empty: /tmp
+	EffectKey    []byte                                 // under which sensitive values enter effect digests
+	Secrets      []string                               // of the server itself, withheld from every log
 
 	// Grants returns what a project's provider configurations give it in a phase.
 	Grants func(ctx context.Context, t selector.Target, phase string) (Grant, error)

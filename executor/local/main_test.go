@@ -18,6 +18,14 @@ func TestMain(m *testing.M) {
 	if exit, isProgram := programMain(os.Args); isProgram {
 		os.Exit(exit)
 	}
+	if len(os.Args) > 3 && os.Args[1] == privateArg {
+		if err := enterPrivate(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, "enter a private network:", err)
+			os.Exit(1)
+		}
+		os.Args = append(os.Args[:1], os.Args[3:]...)
+		os.Exit(m.Run())
+	}
 	os.Exit(run(m))
 }
 

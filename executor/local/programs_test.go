@@ -3,12 +3,16 @@ package local_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/executor/local"
@@ -78,6 +82,15 @@ func program(name string, args []string) error {
 }
 
 func dial(addr string) string {
+	if name, ok := strings.CutPrefix(addr, "tcp-lookup!"); ok {
+		return lookup(name)
+	}
+	if name, ok := strings.CutPrefix(addr, "raw!"); ok {
+		return rawQuestion(name)
+	}
+	if at, ok := strings.CutPrefix(addr, "udp!"); ok {
+		return ping(at)
+	}
 	c, err := net.DialTimeout("tcp", addr, 3*time.Second)
 	if err != nil {
 		return err.Error()
@@ -91,4 +104,46 @@ func dial(addr string) string {
 		return err.Error()
 	}
 	return "said " + string(body)
+}
+
+// ping sends one packet and waits for its answer.
+func ping(addr string) string {
+	c, err := net.Dial("udp", addr)
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = c.Close() }() // nothing is buffered
+	buffer := make([]byte, 10)
+	if err := errors.Join(c.SetDeadline(time.Now().Add(3*time.Second)), second(c.Write([]byte("ping")))); err != nil {
+		return err.Error()
+	}
+	n, err := c.Read(buffer)
+	if err != nil {
+		return err.Error()
+	}
+	return "said " + string(buffer[:n])
+}
+
+func second(_ int, err error) error { return err }
+
+// rawQuestion asks the name service for what no resolver would.
+func rawQuestion(name string) string {
+	c, err := net.Dial("udp", "198.18.0.1:53")
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = c.Close() }() // nothing is buffered
+	n, err := dnsmessage.NewName(name + ".")
+	if err != nil {
+		return err.Error()
+	}
+	m := dnsmessage.Message{Questions: []dnsmessage.Question{{Name: n, Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}}}
+	packed, err := m.Pack()
+	if err != nil {
+		return err.Error()
+	}
+	if err := errors.Join(c.SetDeadline(time.Now().Add(3*time.Second)), second(c.Write(packed)), second(c.Read(packed))); err != nil {
+		return err.Error()
+	}
+	return "answered"
 }

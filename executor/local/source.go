@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/executor/local/names"
 	"github.com/planlatch/planlatch/executor/local/shim"
 )
 
@@ -250,7 +251,10 @@ func writeEtc(l shim.Launch, dir string) error {
 		}
 	}
 	resolv := "# no name service in this network\n"
-	if l.Slirp != "" {
+	switch {
+	case l.Names:
+		resolv = "nameserver " + names.Server().String() + "\noptions timeout:2 attempts:2\n" // ours, which asks nobody
+	case l.Slirp != "":
 		resolv = "nameserver 10.0.2.3\n" // the stack's own, which asks this machine's resolver
 	}
 	files := map[string]string{ //nolint:gosec // a passwd file without passwords

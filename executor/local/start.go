@@ -285,8 +285,8 @@ func (e *Executor) check(s executor.Spec, secrets executor.Secrets) error {
 			faults = append(faults, err)
 		}
 	}
-	if s.Network.Mode != executor.NetworkOpen && s.Network.Mode != executor.NetworkNone {
-		fault("network mode %q is unknown: use open or none", s.Network.Mode)
+	if m := s.Network.Mode; m != executor.NetworkOpen && m != executor.NetworkAllowList && m != executor.NetworkNone {
+		fault("network mode %q is unknown: use open, allow_list or none", m)
 	}
 	return errors.Join(faults...)
 }

@@ -23,9 +23,9 @@ func Metadata() []netip.Prefix {
 
 // Guard refuses the places that trust whoever reaches them.
 type Guard struct {
-	Allow List                // an entry that is this very address and port opens it
-	Deny  []netip.Prefix      // networks that are closed besides
-	Own   func() []netip.Addr // this machine's own addresses at this moment; nil: none are known
+	Allow List                         // an entry that is this very address and port opens it
+	Deny  []netip.Prefix               // networks that are closed besides
+	Own   func() ([]netip.Addr, error) // this machine's own addresses at this moment; nil: it has none
 }
 
 // Refused is why a place is not connected to. Its text is for people.
@@ -84,11 +84,16 @@ func (g Guard) closed(addr netip.Addr) string {
 			return "in network.deny"
 		}
 	}
-	if g.Own != nil {
-		for _, own := range g.Own() {
-			if own.Unmap().WithZone("") == addr {
-				return "an address of planlatch's own machine"
-			}
+	if g.Own == nil {
+		return ""
+	}
+	all, err := g.Own()
+	if err != nil {
+		return "not known to be none of planlatch's own machine, for its addresses cannot be listed"
+	}
+	for _, own := range all {
+		if own.Unmap().WithZone("") == addr {
+			return "an address of planlatch's own machine"
 		}
 	}
 	return ""
@@ -121,12 +126,29 @@ func inner(addr netip.Addr) netip.Addr {
 	return addr
 }
 
+// Own lists this machine's addresses.
+func Own() ([]netip.Addr, error) {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("list this machine's addresses: %w", err)
+	}
+	var addrs []netip.Addr
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			addrs = append(addrs, p.Addr().Unmap())
+		}
+	}
+	return addrs, nil
+}
+
 // ParseDeny reads the networks that are closed besides, as 10.0.0.0/8 or a single address.
 func ParseDeny(text string) (netip.Prefix, error) {
 	addr, prefix, ok := parseAddress(text)
 	switch {
 	case !ok:
 		return netip.Prefix{}, fmt.Errorf("%q is not a network", text)
+	case prefix.Bits() == 0:
+		return netip.Prefix{}, fmt.Errorf("%q is every address: for that there is mode none", text)
 	case addr != prefix.Addr():
 		return netip.Prefix{}, fmt.Errorf("%q has bits behind its length: %s is the network", text, prefix)
 	}

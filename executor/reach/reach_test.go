@@ -82,8 +82,8 @@ func TestANameNeverLeadsToAPlaceThatTrustsItsCallers(t *testing.T) {
 	g := reach.Guard{
 		Allow: list(t, "*.example.com:443", "db.internal:5432", "localhost:5432", "127.0.0.1:9000", "10.0.0.0/8:443", "10.9.9.9:443", "own.internal:7000", "192.0.2.9:7000"),
 		Deny:  []netip.Prefix{netip.MustParsePrefix("10.66.0.0/16")},
-		Own: func() []netip.Addr {
-			return []netip.Addr{netip.MustParseAddr("192.0.2.9"), netip.MustParseAddr("10.5.5.5"), netip.MustParseAddr("fd00::9")}
+		Own: func() ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("192.0.2.9"), netip.MustParseAddr("10.5.5.5"), netip.MustParseAddr("fd00::9")}, nil
 		},
 	}
 	for _, c := range []struct{ target, at, refused string }{

@@ -53,7 +53,9 @@ type Launch struct {
 	Slirp      string // empty: nothing but loopback and Relays
 	Offline    bool   // without namespaces: refuse IP but for TCP to the ports of Relays
 	Relays     []Relay
-	Closed     []string // prefixes that answer "unreachable" in an open network
+	Patterns   []string // the other entries of an allow-list: wildcards and networks
+	Names      bool     // the network has a name service of its own, for an allow-list
+	Closed     []string // prefixes that answer "unreachable" in an open network, besides this machine's own addresses
 	Hostname   string
 	Cgroups    []string // control groups to make for it, one per hierarchy; none: limits are polled
 	Without    []string `json:",omitempty"` // walls that are left out, in tests that show what each is good for
@@ -70,9 +72,9 @@ const (
 // has says whether a wall was not left out.
 func (l Launch) has(wall string) bool { return !slices.Contains(l.Without, wall) }
 
-// Relay is one allowed target.
+// Relay is one allowed target: a single name or address.
 type Relay struct {
-	Dial   string   // host:port as written
+	Dial   string   // host:port
 	Listen []string // ip:port inside the network namespace
 }
 

@@ -19,7 +19,7 @@ func openRouteSocket() (routeSocket, error) {
 	return routeSocket{fd}, nil
 }
 
-func (r routeSocket) close() { _ = unix.Close(r.fd) } // nothing is buffered
+func (r routeSocket) close() error { return unix.Close(r.fd) }
 
 // loopback is the index of lo, the first interface of every namespace.
 const loopback = 1
@@ -49,14 +49,83 @@ func (r routeSocket) address(addr netip.Addr) error {
 	return nil
 }
 
-// unreachable closes a prefix: every connection to it fails at once.
-func (r routeSocket) unreachable(p netip.Prefix) error {
+// route makes every address of a prefix one of ours (unix.RTN_LOCAL), or one to which connections fail at once (unix.RTN_UNREACHABLE).
+func (r routeSocket) route(how byte, p netip.Prefix) error {
 	msg := make([]byte, unix.SizeofRtMsg)
 	msg[0], msg[1] = family(p.Addr()), byte(p.Bits())
-	msg[4], msg[5], msg[6], msg[7] = unix.RT_TABLE_MAIN, unix.RTPROT_STATIC, unix.RT_SCOPE_UNIVERSE, unix.RTN_UNREACHABLE
+	msg[4], msg[5], msg[6], msg[7] = unix.RT_TABLE_MAIN, unix.RTPROT_STATIC, unix.RT_SCOPE_UNIVERSE, how
+	if how == unix.RTN_LOCAL {
+		msg[4], msg[6] = unix.RT_TABLE_LOCAL, unix.RT_SCOPE_HOST
+	}
 	msg = attribute(msg, unix.RTA_DST, p.Addr().AsSlice())
+	if how == unix.RTN_LOCAL {
+		msg = attribute(msg, unix.RTA_OIF, binary.NativeEndian.AppendUint32(nil, loopback))
+	}
 	if err := r.ask(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, msg); err != nil {
-		return fmt.Errorf("close %s: %w", p, err)
+		return fmt.Errorf("route %s: %w", p, err)
+	}
+	return nil
+}
+
+// routes does the same for many. Without IPv6 in this kernel there is nothing to open or to close there.
+func (r routeSocket) routes(how byte, prefixes []string) error {
+	for _, text := range prefixes {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return err
+		}
+		if err := r.route(how, p); err != nil && (p.Addr().Is4() || !noIPv6(err)) {
+			return err
+		}
+	}
+	return nil
+}
+
+// The addresses of slirp4netns inside: the gateway stands for loopback of this machine, the other for its name server.
+var (
+	stackGateway = netip.AddrFrom4([4]byte{10, 0, 2, 2})
+	stackNames   = netip.AddrFrom4([4]byte{10, 0, 2, 3})
+)
+
+// guardStack lets packets for the stack itself through to its name service alone: some versions translate the other ports too, to this
+// machine. Rules are by protocol, because the kernel looks the gateway of a route up without one.
+func (r routeSocket) guardStack() error {
+	for _, protocol := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
+		if err := r.rule(1, unix.RT_TABLE_MAIN, ruleTable, netip.PrefixFrom(stackNames, 32), protocol, 53); err != nil {
+			return err
+		}
+	}
+	for _, protocol := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_ICMP} {
+		if err := r.rule(2, 0, ruleUnreachable, netip.PrefixFrom(stackGateway, 31), protocol, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// What a routing rule does, and its attributes, as in linux/fib_rules.h.
+const (
+	ruleTable       = 1
+	ruleUnreachable = 7
+
+	ruleTo       = 1
+	rulePriority = 6
+	ruleProtocol = 22
+	rulePorts    = 24
+)
+
+// rule decides on packets to a prefix before the routes do. port 0 means every port.
+func (r routeSocket) rule(priority uint32, table, action byte, to netip.Prefix, protocol byte, port uint16) error {
+	msg := make([]byte, 12)
+	msg[0], msg[1], msg[4], msg[7] = family(to.Addr()), byte(to.Bits()), table, action
+	msg = attribute(msg, ruleTo, to.Addr().AsSlice())
+	msg = attribute(msg, rulePriority, binary.NativeEndian.AppendUint32(nil, priority))
+	msg = attribute(msg, ruleProtocol, []byte{protocol})
+	if port != 0 {
+		msg = attribute(msg, rulePorts, binary.NativeEndian.AppendUint16(binary.NativeEndian.AppendUint16(nil, port), port))
+	}
+	if err := r.ask(unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, msg); err != nil {
+		return fmt.Errorf("rule for %s: %w", to, err)
 	}
 	return nil
 }

@@ -127,6 +127,9 @@ func (o *owner) launched(ack io.Writer) error {
 	if err := o.remember(root); err != nil {
 		return err
 	}
+	if err := o.network.awaitStack(); err != nil {
+		return err
+	}
 	if err := json.NewEncoder(ack).Encode(Ack{}); err != nil {
 		return fmt.Errorf("tell the server: %w", err)
 	}
@@ -221,18 +224,16 @@ func (o *owner) spawnSandbox(files []uintptr, exit, complaints *os.File) (int, e
 	if err := conn.SetDeadline(time.Now().Add(startTime)); err != nil {
 		return 0, err
 	}
+	s, err := o.network.prepare(o.launch, o.log)
+	if err != nil {
+		return 0, err
+	}
 	if o.launch.Slirp != "" {
 		if err := o.network.startStack(o.launch.Slirp, pid, exit, complaints); err != nil {
 			return 0, err
 		}
 	}
-	s := setup{Closed: o.launch.Closed, Bwrap: o.launch.Bwrap, Args: bwrapArgs(o.launch, o.dir)}
-	var dials []string
-	for _, r := range o.launch.Relays {
-		for _, at := range r.Listen {
-			s.Listen, dials = append(s.Listen, at), append(dials, r.Dial)
-		}
-	}
+	s.Bwrap, s.Args = o.launch.Bwrap, bwrapArgs(o.launch, o.dir)
 	if err := WriteFrame(conn, s); err != nil {
 		return 0, fmt.Errorf("instruct the network stage: %w", err)
 	}
@@ -240,7 +241,7 @@ func (o *owner) spawnSandbox(files []uintptr, exit, complaints *os.File) (int, e
 	if !ok {
 		return 0, errors.New("control socket: not a unix socket")
 	}
-	return pid, o.network.hear(socket, dials)
+	return pid, o.network.serve(socket, s)
 }
 
 // handOver gives the inner its brief and waits until its walls stand.
