@@ -85,7 +85,9 @@ func refusedStart(t *testing.T, e executor.Executor) {
 		"a bind that is missing":           func(s *executor.Spec) { s.Binds = []executor.Bind{{Path: "/nonexistent"}} },
 		"a relative program":               func(s *executor.Spec) { s.Steps[0].Argv = []string{"bin/sh"} },
 		"an environment without a name":    func(s *executor.Spec) { s.Env = []string{"=x"} },
-		"an allowed target without a port": func(s *executor.Spec) { s.Network.Allow = []string{"localhost"} },
+		"an allowed target that is none":   func(s *executor.Spec) { s.Network.Allow = []string{"local host:80"} },
+		"a wildcard in network none":       func(s *executor.Spec) { s.Network.Allow = []string{"*.example.com:443"} },
+		"a denied network that is none":    func(s *executor.Spec) { s.Network.Deny = []string{"inside"} },
 		"an unknown network":               func(s *executor.Spec) { s.Network.Mode = "some" },
 	} {
 		spoiled := s

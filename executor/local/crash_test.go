@@ -228,13 +228,9 @@ func TestKilledOwner(t *testing.T) {
 
 	t.Run("NetworkStackLivesAsLongAsTheTool", func(t *testing.T) {
 		t.Parallel()
-		s := executortest.Spec(t, "r1-apply", patient)
+		s := executortest.Spec(t, "r9-apply", patient)
 		s.Network.Mode = executor.NetworkOpen
 		e, dir := setup(t, s)
-		var procs shim.Procs
-		if err := shim.ReadJSON(dir, shim.FileProcs, &procs); err != nil {
-			t.Fatal(err)
-		}
 		stacks := func() (found int) {
 			files, err := filepath.Glob("/proc/[0-9]*/cmdline")
 			if err != nil {
@@ -242,7 +238,7 @@ func TestKilledOwner(t *testing.T) {
 			}
 			for _, file := range files {
 				body, _ := os.ReadFile(file) // gone in the meantime: not ours
-				if strings.HasPrefix(string(body), "slirp4netns\x00") && strings.Contains(string(body), fmt.Sprintf("/proc/%d/ns/net", procs.Root.PID)) {
+				if strings.HasPrefix(string(body), "slirp4netns:r9-apply\x00") {
 					found++
 				}
 			}

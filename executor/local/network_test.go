@@ -201,7 +201,7 @@ func TestTargetsThatNameACloserPlaceThanTheyShould(t *testing.T) {
 			s := dialer(t, executor.Name("r"+string(mode[0])+string(rune('0'+i))+"-plan-1"), name+":"+port)
 			s.Network = executor.Network{Mode: mode, Allow: []string{name + ":" + port}}
 			e := open(t, local.Options{})
-			if err := e.Start(t.Context(), s, nil); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "network.allow as well") {
+			if err := e.Start(t.Context(), s, executor.Secrets{}); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "network.allow as well") {
 				t.Errorf("Start() with %s in mode %s = %v, want a refusal with the fix", name, mode, err)
 			}
 			s.Network.Allow = append(s.Network.Allow, "127.0.0.1:"+port, "198.51.100.1:"+port)
@@ -231,7 +231,7 @@ func TestAllowListRefusesWhatItCannotHold(t *testing.T) {
 			t.Parallel()
 			s := executortest.Spec(t, "r1-plan-1", "true")
 			s.Network = c.network
-			if err := open(t, c.o).Start(t.Context(), s, nil); err == nil || !strings.Contains(err.Error(), c.want) {
+			if err := open(t, c.o).Start(t.Context(), s, executor.Secrets{}); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("Start() = %v, want a refusal with %q", err, c.want)
 			}
 		})

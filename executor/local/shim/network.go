@@ -140,7 +140,7 @@ func unspecified(addr netip.Addr) netip.Addr {
 }
 
 // startStack attaches slirp4netns to the namespaces of process pid. It becomes ready while the sandbox does; see awaitStack.
-func (n *network) startStack(path string, pid int, exit, complaints *os.File) error {
+func (n *network) startStack(l Launch, pid int, exit, complaints *os.File) error {
 	ready, readyWrite, err := os.Pipe()
 	if err != nil {
 		return err
@@ -160,8 +160,8 @@ func (n *network) startStack(path string, pid int, exit, complaints *os.File) er
 		return errors.Join(err, readyWrite.Close())
 	}
 	defer func() { _ = null.Close() }() // nothing was written
-	n.stack, err = syscall.ForkExec(path, []string{
-		"slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", "--ready-fd=3", "--exit-fd=4",
+	n.stack, err = syscall.ForkExec(l.Slirp, []string{
+		"slirp4netns:" + string(l.Spec.Name), "--configure", "--mtu=65520", "--disable-host-loopback", "--ready-fd=3", "--exit-fd=4",
 		"--userns-path=/proc/self/fd/5", "--netns-type=path", "/proc/self/fd/6", "tap0",
 	}, &syscall.ProcAttr{
 		Env:   []string{},

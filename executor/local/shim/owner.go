@@ -229,7 +229,7 @@ func (o *owner) spawnSandbox(files []uintptr, exit, complaints *os.File) (int, e
 		return 0, err
 	}
 	if o.launch.Slirp != "" {
-		if err := o.network.startStack(o.launch.Slirp, pid, exit, complaints); err != nil {
+		if err := o.network.startStack(o.launch, pid, exit, complaints); err != nil {
 			return 0, err
 		}
 	}
