@@ -31,6 +31,7 @@ func (c *doctorCmd) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return usage(err)
 	}
+	t.withhold(cfg)
 	d.good("configuration", "%s", c.Config)
 	for _, check := range []func(context.Context, *config.Config){
 		d.unused, d.data, d.disk, d.port, d.database, d.blobs, d.keys, d.git, d.tools, d.providers, d.policies, d.sandbox, d.stopping, d.hosts, d.chat,

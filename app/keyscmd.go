@@ -27,6 +27,7 @@ func (c *keysStatusCmd) Run(ctx context.Context, t *terminal) (err error) {
 	if err != nil {
 		return usage(err)
 	}
+	t.withhold(cfg)
 	key, err := wrappingOf(cfg)
 	if err != nil {
 		return usage(err)
@@ -93,6 +94,7 @@ func (c *keysRotateCmd) Run(ctx context.Context, t *terminal) (err error) {
 	if err != nil {
 		return usage(err)
 	}
+	t.withhold(cfg)
 	if c.Generate {
 		release, err := c.generate(ctx, t, cfg)
 		if err != nil {

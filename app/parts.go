@@ -180,7 +180,7 @@ func (s *Server) runnerOptions(node run.Node, keys keys, hosts map[string]vcs.Ho
 		},
 		Environment: environment,
 		EffectKey:   keys.effect,
-		Secrets:     secretsOf(cfg),
+		Secrets:     s.secrets,
 		Grants: func(_ context.Context, t selector.Target, phase string) (runner.Grant, error) {
 			return grant(cfg, t, phase)
 		},
@@ -194,18 +194,6 @@ func (s *Server) runnerOptions(node run.Node, keys keys, hosts map[string]vcs.Ho
 		Permitted: permitted(cfg, hosts),
 		Room:      s.caretaker.room,
 	}
-}
-
-// secretsOf lists the server's own secrets, which no log may show.
-func secretsOf(cfg *config.Config) []string {
-	secrets := []string{cfg.AdminToken.Reveal(), cfg.EncryptionKey.Reveal(), cfg.Database.Reveal()}
-	for _, h := range cfg.VCS {
-		secrets = append(secrets, h.Token.Reveal(), h.WebhookSecret.Reveal(), h.App.PrivateKey.Reveal())
-	}
-	for _, n := range cfg.Notify {
-		secrets = append(secrets, n.Token.Reveal(), n.URL.Reveal(), n.Secret.Reveal())
-	}
-	return slices.DeleteFunc(secrets, func(s string) bool { return s == "" })
 }
 
 // grant is what the provider configurations of a project give to a phase.

@@ -23,6 +23,7 @@ func (c *serveCmd) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return usage(err)
 	}
+	t.withhold(cfg)
 	log, err := t.logger(c.LogLevel, c.LogJSON)
 	if err != nil {
 		return usage(err)

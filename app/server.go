@@ -26,6 +26,7 @@ import (
 	"github.com/planlatch/planlatch/intake"
 	"github.com/planlatch/planlatch/notify"
 	"github.com/planlatch/planlatch/operator"
+	"github.com/planlatch/planlatch/redact"
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/runner"
 	"github.com/planlatch/planlatch/store"
@@ -51,6 +52,8 @@ type Server struct {
 
 	cfg      *config.Config
 	log      *slog.Logger
+	secrets  []string    // what nothing may show
+	hidden   *redact.Set // of them
 	listener net.Listener
 	store    *store.Store
 	blobs    *blob.Store
@@ -75,10 +78,14 @@ func NewServer(ctx context.Context, cfg *config.Config, o ServerOptions) (_ *Ser
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	secrets := secretsOf(cfg, o.Env)
+	hidden := redact.Compile(secrets)
+	o.Log = slog.New(hidden.Handler(o.Log.Handler()))
+	defer func() { err = hideIn(hidden, err) }()
 	if o.Reconcile == 0 {
 		o.Reconcile = 5 * time.Minute
 	}
-	s := &Server{cfg: cfg, log: o.Log, again: o.Again, caretaker: &caretaker{data: cfg.Data, bounds: cfg.Disk, log: o.Log}}
+	s := &Server{cfg: cfg, log: o.Log, secrets: secrets, hidden: hidden, again: o.Again, caretaker: &caretaker{data: cfg.Data, bounds: cfg.Disk, log: o.Log}}
 	s.handsOver, s.because = handsOver(cfg, findPlace(ctx))
 	defer func() {
 		if err != nil {
@@ -101,6 +108,7 @@ func NewServer(ctx context.Context, cfg *config.Config, o ServerOptions) (_ *Ser
 	if err != nil {
 		return nil, usage(err)
 	}
+	s.secrets = append(s.secrets, append(key.old, key.key)...) // one may be generated
 	if s.blobs, err = key.blobs(ctx, cfg); err != nil {
 		return nil, usage(fmt.Errorf("blobs: %w", err))
 	}
@@ -121,7 +129,9 @@ func NewServer(ctx context.Context, cfg *config.Config, o ServerOptions) (_ *Ser
 }
 
 func openStore(ctx context.Context, cfg *config.Config, o ServerOptions, sealer store.Sealer) (*store.Store, error) {
-	options := store.Options{DSN: cfg.Database.Reveal(), Log: o.Log, Kill: o.Kill, Sealer: sealer}
+	options := store.Options{
+		DSN: cfg.Database.Reveal(), Log: o.Log, Kill: o.Kill, Sealer: sealer, Hide: redact.String(secretsOf(cfg, o.Env)),
+	}
 	if options.DSN == "" {
 		options.Dir = cfg.Data
 	}
@@ -240,7 +250,7 @@ func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 // Run serves until ctx ends and then stops. Where executions outlive this process it lets go of them within seconds, and the next start finds
 // them again. Elsewhere it brings them to their end first, see drain, and serves meanwhile: webhooks are stored, pages and cancel work.
 func (s *Server) Run(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, s.Close()) }()
+	defer func() { err = hideIn(s.hidden, errors.Join(err, s.Close())) }()
 	if err := local.Harden(); err != nil {
 		return fmt.Errorf("close this process to other processes of its user: %w", err)
 	}

@@ -223,6 +223,8 @@ type Queue interface {
 	// AppendLog adds redacted log text of one phase ("plan", "apply") of a run. to is the raw offset up to which it accounts; a chunk
 	// that does not go beyond the last stored offset is dropped, so a repeated one does no harm.
 	AppendLog(ctx context.Context, id ID, phase string, to int64, text []byte) error
+	// RewriteLog replaces the text of a phase's chunks by what rewrite makes of them, one for one, in one transaction.
+	RewriteLog(ctx context.Context, id ID, phase string, rewrite func(chunks [][]byte) ([][]byte, error)) error
 	// LogOffset returns the raw offset up to which a phase's log is stored.
 	LogOffset(ctx context.Context, id ID, phase string) (int64, error)
 	// Log returns the text of chunks after the cursor and the new cursor; 0 starts at the beginning.

@@ -89,6 +89,13 @@ func (r *Runner) carry(ctx context.Context, p phase) error {
 	if e.log, err = r.wholeLog(ctx, p.run.ID, p.name); err != nil {
 		return err
 	}
+	if e.failed != "" {
+		secrets, err := r.withheld(ctx, p)
+		if err != nil {
+			secrets = r.o.Secrets // why it cannot be told may be why it failed
+		}
+		e.failed = redact.String(secrets)(e.failed)
+	}
 	if err := p.settle(ctx, e); err != nil {
 		return err
 	}
@@ -196,8 +203,8 @@ func (r *Runner) renewing(ctx context.Context, name executor.Name) {
 	}
 }
 
-// withheld lists every secret that must not appear in the log of a phase: the server's, the grant's and, when applying, what the plan
-// marks sensitive.
+// withheld lists every secret that must not appear in the log of a phase: the server's, the grant's and what the plan marks sensitive, which
+// is known when applying; a plan has that of the project's last one.
 func (r *Runner) withheld(ctx context.Context, p phase) ([]string, error) {
 	target, err := r.target(ctx, p.run)
 	if err != nil {
@@ -208,18 +215,15 @@ func (r *Runner) withheld(ctx context.Context, p phase) ([]string, error) {
 		return nil, fmt.Errorf("read provider configurations: %w", err)
 	}
 	secrets := r.secrets(grant)
-	if p.name == "apply" {
-		planJSON, err := r.Blobs.Get(ctx, p.run.Blobs[blobPlanJSON])
-		if err != nil {
-			return nil, err
-		}
-		sensitive, err := redact.Sensitive(planJSON)
-		if err != nil {
-			return nil, err
-		}
-		secrets = append(secrets, sensitive...)
+	if p.name != "apply" {
+		return append(secrets, r.remembered(ctx, p.run)...), nil
 	}
-	return secrets, nil
+	planJSON, err := r.Blobs.Get(ctx, p.run.Blobs[blobPlanJSON])
+	if err != nil {
+		return nil, err
+	}
+	sensitive, err := redact.Sensitive(planJSON)
+	return append(secrets, sensitive...), err
 }
 
 // secrets lists the values that are withheld from everything that leaves a run.

@@ -51,6 +51,9 @@ func (r *Runner) judgedAnew(ctx context.Context, of run.Run) (*policy.Judgement,
 	if err != nil {
 		return nil, fmt.Errorf("read the stored plan: %w", err)
 	}
+	if g.grant, err = r.o.Grants(ctx, facts.Target(repo, of), "plan"); err != nil {
+		return nil, fmt.Errorf("read provider configurations: %w", err)
+	}
 	j, err := r.judge(ctx, g, planJSON)
 	return &j, err
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/planlatch/planlatch/blob"
+	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/facts"
 	"github.com/planlatch/planlatch/git"
 	"github.com/planlatch/planlatch/policy"
@@ -84,7 +85,11 @@ func openDesk(t *testing.T) *desk {
 	d.Runner = New(Parts{
 		Store: s, Blobs: blobs, Log: log, Git: mirrors, Policy: d.policy(allows),
 		Facts: &facts.Gatherer{Hosts: map[string]vcs.Host{"gitea": d.host}, Store: s, Git: mirrors, Log: log},
-	}, Options{Workers: 1, Node: run.Node{ID: "n"}, ApplyTimeout: time.Hour})
+	}, Options{Workers: 1, Node: run.Node{ID: "n"}, ApplyTimeout: time.Hour, EffectKey: []byte("k"), Secrets: []string{"the-server's-token"},
+		Grants: func(context.Context, selector.Target, string) (Grant, error) {
+			return Grant{Secrets: executor.Secrets{Env: []string{"KEY=the-key-of-the-cloud"}}}, nil
+		},
+	})
 
 	repo, err := s.SaveRepo(ctx, run.Repo{Host: "gitea", HostID: "1", Name: "acme/infra", DefaultBranch: "main"})
 	must(err)

@@ -15,7 +15,6 @@ import (
 	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/facts"
 	"github.com/planlatch/planlatch/policy"
-	"github.com/planlatch/planlatch/redact"
 	"github.com/planlatch/planlatch/report"
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/vcs"
@@ -150,6 +149,9 @@ func (r *Runner) judged(ctx context.Context, p phase, e ending) (run.PlanOutcome
 	if err != nil {
 		return run.PlanOutcome{}, err
 	}
+	if e.log, err = r.hideLate(ctx, p, e.log, l.planJSON); err != nil {
+		return run.PlanOutcome{}, err
+	}
 	g, err := r.prepareGround(ctx, p.run, "plan")
 	if err != nil {
 		return run.PlanOutcome{}, err
@@ -274,13 +276,11 @@ func (r *Runner) read(g ground, planJSON []byte) (views.Kept, error) {
 	if err != nil {
 		return views.Kept{}, err
 	}
-	sensitive, err := redact.Sensitive(planJSON)
+	veil, err := r.veil(g.grant, planJSON)
 	if err != nil {
 		return views.Kept{}, err
 	}
-	plan, err := report.ReadPlan(planJSON, report.ReadOptions{
-		Locate: locate(g.tree, g.run.Dir), Redact: redact.String(append(r.secrets(g.grant), sensitive...)),
-	})
+	plan, err := report.ReadPlan(planJSON, report.ReadOptions{Locate: locate(g.tree, g.run.Dir), Redact: veil})
 	if err != nil {
 		return views.Kept{}, err
 	}
@@ -314,7 +314,8 @@ func unique(execution string) string {
 	return fmt.Sprintf("%s-%x", execution, time.Now().UnixNano())
 }
 
-// judge asks policy what it thinks of a plan. It never fails open: policy turns its own faults into findings.
+// judge asks policy what it thinks of a plan, and keeps secrets out of what it says. It never fails open: policy turns its own faults into
+// findings.
 func (r *Runner) judge(ctx context.Context, g ground, planJSON []byte) (policy.Judgement, error) {
 	in := policy.Input{
 		Target: facts.Target(g.repo, g.run), Plan: planJSON,
@@ -327,7 +328,13 @@ func (r *Runner) judge(ctx context.Context, g ground, planJSON []byte) (policy.J
 		}
 		in.Context.Pull = &policy.Pull{Number: pull.Number, Author: pull.Author, Title: pull.Title, Draft: pull.Draft}
 	}
-	return r.Policy.Judge(ctx, in), ctx.Err()
+	veil, err := r.veil(g.grant, planJSON)
+	if err != nil {
+		return policy.Judgement{}, err
+	}
+	j := r.Policy.Judge(ctx, in)
+	j.Findings = r.veiled(j.Findings, veil)
+	return j, ctx.Err()
 }
 
 // standsForMerge decides whether a merged plan applies by itself (semantics 21), and who stands for it; else why it waits.

@@ -300,6 +300,9 @@ func (j *jobs) failed(job *river.Job[jobArgs], err error) error {
 	} else {
 		log.Warn("job failed, will be tried again")
 	}
+	if text := err.Error(); j.store.hide(text) != text {
+		return errors.New(j.store.hide(text)) // River keeps it in a row
+	}
 	return err
 }
 

@@ -189,7 +189,7 @@ func (s *Store) Unposted(ctx context.Context, p run.Posting) error {
 			now += time.Until(p.NextAt).Microseconds()
 		}
 		res, err := t.NewUpdate().Model((*postingRow)(nil)).Set("attempts = ?", p.Attempts).Set("next_at = ?", now).
-			Set("dead = ? AND wanted = ?", p.Dead, p.Wanted).Set("error = ?", clean(p.Error)).Where("id = ?", p.ID).Exec(ctx)
+			Set("dead = ? AND wanted = ?", p.Dead, p.Wanted).Set("error = ?", clean(s.hide(p.Error))).Where("id = ?", p.ID).Exec(ctx)
 		if err != nil {
 			return err
 		}

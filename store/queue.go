@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -207,6 +208,43 @@ func (s *Store) AppendLog(ctx context.Context, id run.ID, phase string, to int64
 		}
 		_, err = t.NewInsert().Model(&chunkRow{Run: string(id), Phase: phase, Upto: to, Body: sealed}).Exec(ctx)
 		return err
+	})
+}
+
+// RewriteLog replaces the text of a phase's chunks one for one, so that those who follow the log go on where they are.
+func (s *Store) RewriteLog(ctx context.Context, id run.ID, phase string, rewrite func(chunks [][]byte) ([][]byte, error)) error {
+	return s.write(ctx, "rewrite log of run "+string(id), "log", func(ctx context.Context, t *tx) error {
+		var rows []chunkRow
+		if err := t.lockRows(t.NewSelect().Model(&rows).Where("run = ? AND phase = ?", string(id), phase).Order("upto")).Scan(ctx); err != nil {
+			return err
+		}
+		chunks := make([][]byte, len(rows))
+		for i, r := range rows {
+			plain, err := s.unseal(ctx, r.Body)
+			if err != nil {
+				return err
+			}
+			chunks[i] = plain
+		}
+		chunks, err := rewrite(chunks)
+		if err != nil {
+			return err
+		}
+		if len(chunks) != len(rows) {
+			return fmt.Errorf("a log of %d chunks was rewritten to %d", len(rows), len(chunks))
+		}
+		for i, r := range rows {
+			if r.Body, err = s.seal(ctx, chunks[i]); err != nil {
+				return err
+			}
+			if r.Body == nil {
+				r.Body = []byte{}
+			}
+			if _, err := t.NewUpdate().Model(&r).Column("body").WherePK().Exec(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

@@ -36,6 +36,8 @@ type Options struct {
 	Kill   func(point string) // called with "before:<action>" and "after:<action>" around the commits of Advance and Deliver, and before those of migrations; nil: never
 	Clock  func() time.Time   // this machine's, for tests of a wrong one; nil: time.Now
 	Sealer Sealer             // encrypts log text, delivery events and frozen reviews at rest; nil: they are kept plain
+	// Hide takes secrets out of the errors that are kept with postings and jobs. Nil: they are kept as they are.
+	Hide func(text string) string
 }
 
 // Sealer encrypts and authenticates small values. It is called inside transactions, so it must not use the Store.
@@ -50,6 +52,7 @@ type Store struct {
 	kill    func(point string)
 	machine func() time.Time // this machine's clock
 	sealer  Sealer
+	hide    func(text string) string
 	id      string // of this handle, among all that use the database
 
 	engine engine
@@ -105,9 +108,12 @@ func (t *tx) lockRows(q *bun.SelectQuery) *bun.SelectQuery {
 // Open opens the database, migrates it and returns the Store; Start begins to do jobs. It fails when the database is newer than this
 // program, or when another process uses the embedded one.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{log: o.Log, kill: o.Kill, sealer: o.Sealer, id: "planlatch-" + ulid.Make().String(), ids: ulid.Monotonic(rand.Reader, 0)}
+	s := &Store{log: o.Log, kill: o.Kill, sealer: o.Sealer, hide: o.Hide, id: "planlatch-" + ulid.Make().String(), ids: ulid.Monotonic(rand.Reader, 0)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.hide == nil {
+		s.hide = func(text string) string { return text }
 	}
 	if s.kill == nil {
 		s.kill = func(string) {}

@@ -291,6 +291,7 @@ func logTests() map[string]func(*testing.T, Database) {
 		"ChunksAreReadFromTheCursor":       chunksAreReadFromTheCursor,
 		"ARepeatedChunkDoesNoHarm":         aRepeatedChunkDoesNoHarm,
 		"PhasesAndRunsAreApart":            phasesAndRunsAreApart,
+		"ChunksAreRewrittenWhereTheyStand": chunksAreRewrittenWhereTheyStand,
 		"TwoWritersAtOnePlaceLeaveOneText": twoWritersAtOnePlaceLeaveOneText,
 	}
 }
@@ -318,6 +319,37 @@ func chunksAreReadFromTheCursor(t *testing.T, db Database) {
 	}
 	if offset, err := w.LogOffset(ctx, r.ID, "plan"); err != nil || offset != 30 {
 		t.Errorf("LogOffset() = %d, %v, want 30", offset, err)
+	}
+}
+
+func chunksAreRewrittenWhereTheyStand(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 1)
+	ctx := t.Context()
+	r := w.add(w.newRun(0, "a"))[0]
+	check(t, "AppendLog", w.AppendLog(ctx, r.ID, "plan", 10, []byte("one ")))
+	_, cursor, err := w.Log(ctx, r.ID, "plan", 0)
+	check(t, "Log", err)
+	check(t, "AppendLog", w.AppendLog(ctx, r.ID, "plan", 20, []byte("two")))
+	check(t, "AppendLog", w.AppendLog(ctx, r.ID, "apply", 20, []byte("another phase")))
+	err = w.RewriteLog(ctx, r.ID, "plan", func(chunks [][]byte) ([][]byte, error) {
+		if len(chunks) != 2 || string(chunks[0]) != "one " || string(chunks[1]) != "two" {
+			t.Errorf("RewriteLog() is given %q", chunks)
+		}
+		return [][]byte{nil, []byte("second")}, nil
+	})
+	check(t, "RewriteLog", err)
+	for from, want := range map[int64]string{0: "second", cursor: "second"} {
+		if text, next, err := w.Log(ctx, r.ID, "plan", from); err != nil || string(text) != want || next != 20 {
+			t.Errorf("Log(%d) afterwards = %q, %d, %v, want %q", from, text, next, err, want)
+		}
+	}
+	boom := errors.New("no")
+	err = w.RewriteLog(ctx, r.ID, "plan", func(chunks [][]byte) ([][]byte, error) { return chunks, boom })
+	if !errors.Is(err, boom) {
+		t.Errorf("RewriteLog() that fails = %v, want that error", err)
+	}
+	if err := w.RewriteLog(ctx, r.ID, "plan", func([][]byte) ([][]byte, error) { return nil, nil }); err == nil {
+		t.Error("RewriteLog() to fewer chunks = nil, want an error")
 	}
 }
 

@@ -1,0 +1,97 @@
+package runner
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/planlatch/planlatch/redact"
+	"github.com/planlatch/planlatch/run"
+)
+
+// What is secret becomes known in steps: the server's and the grant's secrets before a plan begins, what the plan marks once it is made. A log is
+// stored, and followed by people, before that. So a plan's log is held to what the last plan of its project marked, too, and is cleaned again
+// once its own plan can be read.
+
+// remembered lists what the last plan of a run's project marks as sensitive. Best effort: the tool itself withholds these values, and only
+// what a provider says of them is to be caught.
+func (r *Runner) remembered(ctx context.Context, of run.Run) []string {
+	before, err := r.Store.Runs(ctx, run.Filter{Project: of.Project, Limit: 10})
+	if err != nil {
+		return nil
+	}
+	for _, b := range before {
+		if b.ID == of.ID || b.Blobs[blobPlanJSON] == "" || !b.PlanGone.IsZero() {
+			continue
+		}
+		planJSON, err := r.Blobs.Get(ctx, b.Blobs[blobPlanJSON])
+		if err != nil {
+			return nil
+		}
+		sensitive, _ := redact.Sensitive(planJSON) // nothing, if it cannot be read
+		return sensitive
+	}
+	return nil
+}
+
+// hideLate takes what a plan marks as sensitive out of the log that was stored before the plan could be read, and returns the log.
+func (r *Runner) hideLate(ctx context.Context, p phase, log string, planJSON []byte) (string, error) {
+	sensitive, err := redact.Sensitive(planJSON)
+	if err != nil {
+		return log, nil //nolint:nilerr // reading the plan says so, and refuses it
+	}
+	set := redact.Compile(sensitive)
+	clean := set.String(log)
+	if clean == log {
+		return log, nil
+	}
+	err = r.Store.RewriteLog(ctx, p.run.ID, p.name, func(chunks [][]byte) ([][]byte, error) {
+		var text bytes.Buffer
+		w := set.Writer(&text)
+		for i, chunk := range chunks {
+			if _, err := w.Write(chunk); err != nil {
+				return nil, err
+			}
+			if i == len(chunks)-1 {
+				if err := w.Close(); err != nil {
+					return nil, err
+				}
+			}
+			chunks[i] = bytes.Clone(text.Bytes())
+			text.Reset()
+		}
+		return chunks, nil
+	})
+	if err != nil {
+		return log, fmt.Errorf("clean the log of secrets of the plan: %w", err)
+	}
+	return clean, nil
+}
+
+// veil returns what takes every secret of a phase and of a plan out of a text.
+func (r *Runner) veil(g Grant, planJSON []byte) (func(string) string, error) {
+	sensitive, err := redact.Sensitive(planJSON)
+	if err != nil {
+		return nil, err
+	}
+	return redact.String(append(r.secrets(g), sensitive...)), nil
+}
+
+// veiled takes secrets out of findings, whose messages policy makes of the raw plan. A value with a secret in it is replaced by a keyed hash,
+// so that an override still binds to it.
+func (r *Runner) veiled(findings []run.Finding, veil func(string) string) []run.Finding {
+	out := make([]run.Finding, len(findings))
+	for i, f := range findings {
+		f.Rule, f.Resource, f.Message, f.Fix = veil(f.Rule), veil(f.Resource), veil(f.Message), veil(f.Fix)
+		if veil(f.Value) != f.Value {
+			h := hmac.New(sha256.New, r.o.EffectKey)
+			h.Write([]byte("finding\x00" + f.Value))
+			f.Value = "hmac:" + hex.EncodeToString(h.Sum(nil))
+		}
+		out[i] = f
+	}
+	return out
+}
