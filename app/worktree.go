@@ -242,7 +242,7 @@ func (w *tree) choose(ctx context.Context) error {
 		return err
 	}
 	defer base.Close()
-	w.sel = project.Select(project.Input{Head: head, Base: base, Changed: w.changed, Rules: intake.ProjectRules(w.cfg, w.rules)})
+	w.sel = project.Select(ctx, project.Input{Head: head, Base: base, Changed: w.changed, Rules: intake.ProjectRules(w.cfg, w.rules)})
 	if w.sel.Err != nil {
 		return fmt.Errorf("select projects: %w", w.sel.Err)
 	}

@@ -97,14 +97,15 @@ func (b *batch) broken(err error) error {
 	return fmt.Errorf("read objects: %w", err)
 }
 
-// info tells the type and size of an object. Error: ErrObject.
-func (b *batch) info(id string) (kind string, size int64, err error) {
+// size tells the size of an object. Error: ErrObject.
+func (b *batch) size(id string) (size int64, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, err := fmt.Fprintf(b.in, "info %s\n", id); err != nil {
-		return "", 0, b.broken(err)
+		return 0, b.broken(err)
 	}
-	return b.header(id)
+	_, size, err = b.header(id)
+	return size, err
 }
 
 // read returns an object of at most limit bytes. Errors: ErrObject, ErrTooLarge.
@@ -122,7 +123,7 @@ func (b *batch) read(id string, limit int64) (kind string, content []byte, err e
 		if err := b.body(io.Discard, size); err != nil {
 			return "", nil, err
 		}
-		return "", nil, fmt.Errorf("object %s has %d bytes, more than %d: %w", id, size, limit, ErrTooLarge)
+		return "", nil, tooLarge("", "make it smaller", "object %s has %d bytes, more than %d", id, size, limit)
 	}
 	content = make([]byte, 0, size)
 	into := (*slice)(&content)

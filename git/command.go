@@ -24,6 +24,7 @@ type call struct {
 	out     io.Writer
 	files   []*os.File // inherited as descriptors 3, 4, …
 	timeout time.Duration
+	memory  uint64 // bytes; 0: as much as there is
 }
 
 // CommandError is a git command that failed. Its text has what git wrote, cut to the last lines and free of control characters; it can
@@ -65,7 +66,9 @@ func (m *Mirror) argv(args []string) []string {
 		"fetch.unpackLimit=1",
 		"gc.auto=0", "maintenance.auto=false", "fetch.recurseSubmodules=false", "submodule.recurse=false",
 		"http.followRedirects=initial", "http.lowSpeedLimit=1000", "http.lowSpeedTime=60", "advice.detachedHead=false",
-		"core.quotePath=false", "diff.renameLimit=1000",
+		"core.quotePath=false", "diff.renameLimit=1000", "merge.renameLimit=1000",
+		// What is larger is streamed, and compared as a whole instead of by lines.
+		"core.bigFileThreshold=32m",
 	}
 	argv := []string{m.ms.o.Git, "--git-dir=" + m.dir, "--no-pager", "--literal-pathspecs"}
 	for _, s := range set {
@@ -90,17 +93,28 @@ func (m *Mirror) run(ctx context.Context, c call) error {
 	limited, cancel := context.WithTimeoutCause(ctx, c.timeout, fmt.Errorf("took longer than %s", c.timeout))
 	defer cancel()
 	cmd, stderr := m.command(limited, c)
-	err := cmd.Run()
+	err := cmd.Start()
+	if err == nil {
+		if c.memory > 0 {
+			bound(cmd.Process, c.memory)
+		}
+		err = cmd.Wait()
+	}
 	if limited.Err() != nil {
 		endGroup(cmd)
 	}
-	switch {
+	switch out, _ := c.out.(*atMost); {
+	case out != nil && out.left < 0: // which ended git with a broken pipe
+		return fmt.Errorf("git %s: %w", subcommand(c.args), out.over())
 	case err == nil:
 		return nil
 	case limited.Err() != nil:
 		return fmt.Errorf("git %s: %w", subcommand(c.args), context.Cause(limited))
 	}
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		if c.memory > 0 && outOfMemory(stderr.text()) {
+			return fmt.Errorf("git %s: %w", subcommand(c.args), tooLarge("", "take large files out of the change", "git needs more than %d MiB of memory for it", c.memory>>20))
+		}
 		return &CommandError{Op: subcommand(c.args), Exit: exit.ExitCode(), Stderr: stderr.text()}
 	}
 	return fmt.Errorf("git %s: %w", subcommand(c.args), err)
@@ -135,10 +149,15 @@ func endGroup(cmd *exec.Cmd) {
 	}
 }
 
-// output runs git and returns what it printed.
+// outOfMemory says whether git died of it. There is an exit code for nothing in git, so its words (in LC_ALL=C) have to tell.
+func outOfMemory(stderr string) bool {
+	return strings.Contains(stderr, "ut of memory") || strings.Contains(stderr, "Cannot allocate memory") || strings.Contains(stderr, "mmap failed")
+}
+
+// output runs git and returns what it printed. Error: also a *LimitError.
 func (m *Mirror) output(ctx context.Context, args ...string) ([]byte, error) {
 	var out bytes.Buffer
-	if err := m.run(ctx, call{args: args, out: &out}); err != nil {
+	if err := m.run(ctx, call{args: args, out: &atMost{&out, maxOutput}, memory: maxMemory}); err != nil {
 		return nil, err
 	}
 	return out.Bytes(), nil

@@ -39,7 +39,7 @@ func (m *Mirror) Export(ctx context.Context, tree, dir string) error {
 	if err != nil {
 		return fmt.Errorf("extract %s: %w", tree, err)
 	}
-	x := &extraction{f: f, dir: tmp, files: m.ms.o.MaxFiles, bytes: m.ms.o.MaxBytes}
+	x := &extraction{f: f, most: m.ms, dir: tmp, files: m.ms.o.MaxFiles, bytes: m.ms.o.MaxBytes}
 	err = x.run(ctx)
 	if err == nil {
 		for _, l := range x.dropped {
@@ -133,6 +133,7 @@ func removeTree(dir string) error {
 // that could pass through them, and at last takes the rights to write away.
 type extraction struct {
 	f       *FS
+	most    *Mirrors // what they allow
 	dir     string
 	files   int   // how many more entries are allowed
 	bytes   int64 // how many more bytes are allowed
@@ -159,7 +160,7 @@ func (x *extraction) run(ctx context.Context) error {
 	if err := x.stream(ctx); err != nil {
 		return err
 	}
-	if err := x.link(); err != nil {
+	if err := x.link(ctx); err != nil {
 		return err
 	}
 	for _, dir := range slices.Backward(x.dirs) {
@@ -187,14 +188,17 @@ func (x *extraction) list(ctx context.Context, dir string, e entry) error {
 	}
 	for _, child := range t.entries {
 		if x.files--; x.files < 0 {
-			return fmt.Errorf("the tree has too many files: %w", ErrTooLarge)
+			return x.most.tooManyFiles()
 		}
 		if child.name == workDir {
 			continue
 		}
 		p := path.Join(dir, child.name)
-		if len(p) > 4000 {
-			return fmt.Errorf("a path of %d bytes: %w", len(p), ErrTooLarge)
+		if len(p) > maxPath {
+			return tooLarge(p[:100]+"…", "use shorter names", "the path has more than %d bytes", maxPath)
+		}
+		if len(x.links) > maxLinks {
+			return tooLarge("", "replace them with what they lead to", "the repository has more than %d symlinks", maxLinks)
 		}
 		switch {
 		case child.dir():
@@ -252,10 +256,10 @@ func (x *extraction) write(p placed) error {
 		return err
 	}
 	if kind != "blob" {
-		return fmt.Errorf("%q is a %s: %w", p.path, kind, ErrBadTree)
+		return badTree("%.100q is a %s where a file should be", p.path, kind)
 	}
 	if x.bytes -= size; x.bytes < 0 {
-		return fmt.Errorf("the tree has too many bytes: %w", ErrTooLarge)
+		return tooLarge(p.path, "keep large files elsewhere", "with it the repository has more than %d bytes", x.most.o.MaxBytes)
 	}
 	// Nothing can stand there: names are unique in a tree, and the directory is ours alone.
 	f, err := os.OpenFile(x.name(p.path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -285,7 +289,7 @@ func seal(name string) error {
 }
 
 // link makes the symlinks that stay inside the tree, also by way of each other.
-func (x *extraction) link() error {
+func (x *extraction) link(ctx context.Context) error {
 	targets := map[string]string{}
 	for _, l := range x.links {
 		_, target, err := x.f.objects.read(l.id, maxLink)
@@ -296,6 +300,9 @@ func (x *extraction) link() error {
 	}
 	readlink := func(p string) (string, bool) { t, ok := targets[p]; return t, ok }
 	for _, l := range x.links {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		target := targets[l.path]
 		if _, err := project.Resolve(l.path, readlink); err != nil || target == "" || strings.ContainsRune(target, 0) {
 			x.dropped = append(x.dropped, l.path)

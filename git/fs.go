@@ -40,6 +40,7 @@ const (
 type FS struct {
 	objects *batch
 	root    entry
+	most    int // entries of one directory
 	mu      sync.Mutex
 	trees   map[string]tree // by object id
 }
@@ -81,7 +82,7 @@ func (m *Mirror) FS(ctx context.Context, treeish string) (*FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &FS{objects: b, root: entry{name: ".", mode: modeTree, id: id}, trees: map[string]tree{}}, nil
+	return &FS{objects: b, root: entry{name: ".", mode: modeTree, id: id}, most: m.ms.o.MaxFiles, trees: map[string]tree{}}, nil
 }
 
 // Close ends the git process. A second call does nothing.
@@ -98,15 +99,9 @@ func (f *FS) tree(e entry) (tree, error) {
 	if ok {
 		return t, nil
 	}
-	kind, content, err := f.objects.read(e.id, maxRead)
+	t, err := f.read(e)
 	if err != nil {
-		return tree{}, err
-	}
-	if kind != "tree" {
-		return tree{}, fmt.Errorf("object %s is a %s: %w", e.id, kind, ErrBadTree)
-	}
-	if t, err = parseTree(content, len(e.id)/2); err != nil {
-		return tree{}, fmt.Errorf("tree %s: %w", e.id, err)
+		return t, err
 	}
 	f.mu.Lock()
 	f.trees[e.id] = t
@@ -114,33 +109,55 @@ func (f *FS) tree(e entry) (tree, error) {
 	return t, nil
 }
 
+// read reads a directory from git.
+func (f *FS) read(e entry) (tree, error) {
+	kind, content, err := f.objects.read(e.id, maxRead)
+	if err != nil {
+		return tree{}, err
+	}
+	if kind != "tree" {
+		return tree{}, badTree("object %s is a %s where a directory should be", e.id, kind)
+	}
+	t, err := parseTree(content, len(e.id)/2, f.most)
+	if err != nil {
+		return tree{}, fmt.Errorf("tree %s: %w", e.id, err)
+	}
+	return t, nil
+}
+
 // parseTree reads git's form of a directory: octal mode, space, name, NUL, raw id, without separators. git checks little of it on
 // arrival, so names that would be dangerous as files are refused here.
-func parseTree(b []byte, idSize int) (tree, error) {
+func parseTree(b []byte, idSize, most int) (tree, error) {
 	t := tree{index: map[string]int{}}
 	for len(b) > 0 {
 		head, rest, ok := bytes.Cut(b, []byte{0})
 		mode, name, found := strings.Cut(string(head), " ")
 		if !ok || !found || len(rest) < idSize {
-			return tree{}, fmt.Errorf("it is cut short: %w", ErrBadTree)
+			return tree{}, badTree("a directory is cut short")
 		}
 		e := entry{name: name, id: hex.EncodeToString(rest[:idSize])}
 		b = rest[idSize:]
 		for _, d := range []byte(mode) {
 			if d < '0' || d > '7' || e.mode > modeType {
-				return tree{}, fmt.Errorf("mode %q: %w", mode, ErrBadTree)
+				return tree{}, badTree("an entry has mode %.20q", mode)
 			}
 			e.mode = e.mode<<3 | uint32(d-'0')
 		}
 		if name == "" || name == "." || name == ".." || strings.Contains(name, "/") || strings.EqualFold(name, ".git") {
-			return tree{}, fmt.Errorf("an entry is named %q: %w", name, ErrBadTree)
+			return tree{}, badTree("an entry is named %.100q", name)
+		}
+		if len(name) > maxName {
+			return tree{}, tooLarge(name, "give it a shorter name", "has a name of more than %d bytes", maxName)
+		}
+		if len(t.entries) == most {
+			return tree{}, tooLarge("", "take generated and vendored files out", "a directory has more than %d entries", most)
 		}
 		t.entries = append(t.entries, e)
 	}
 	slices.SortFunc(t.entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
 	for i, e := range t.entries {
 		if _, twice := t.index[e.name]; twice {
-			return tree{}, fmt.Errorf("%q is in it twice: %w", e.name, ErrBadTree)
+			return tree{}, badTree("%.100q is twice in one directory", e.name)
 		}
 		t.index[e.name] = i
 	}
@@ -174,6 +191,12 @@ func (f *FS) at(name string) (entry, error) {
 func (f *FS) find(name string, last bool, links *[]string) (entry, error) {
 	if name != "." && (strings.HasPrefix(name, "/") || path.Clean(name) != name || name == ".." || strings.HasPrefix(name, "../")) {
 		return entry{}, fs.ErrInvalid
+	}
+	// Most paths pass no symlink; then one walk tells, where following each part would take a walk for every one.
+	if e, err := f.at(name); err == nil && (!last || e.mode&modeType != modeLink) {
+		return e, nil
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return entry{}, err
 	}
 	var failed error
 	readlink := func(p string) (string, bool) {
@@ -233,11 +256,22 @@ func (f *FS) ReadFile(name string) ([]byte, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: err}
 	}
-	_, content, err := f.objects.read(e.id, maxRead)
+	content, err := f.content(e)
 	if err != nil {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: err}
 	}
 	return content, nil
+}
+
+// content reads a file. Its size is asked for first: git would unpack a large one only for us to refuse it.
+func (f *FS) content(e entry) ([]byte, error) {
+	if size, err := f.objects.size(e.id); err != nil {
+		return nil, err
+	} else if size > maxRead {
+		return nil, tooLarge("", "take it out of the repository", "a file has %d bytes, more than %d", size, maxRead)
+	}
+	_, content, err := f.objects.read(e.id, maxRead)
+	return content, err
 }
 
 // ReadDir lists a directory by name.
@@ -298,7 +332,7 @@ func (f *FS) stat(e entry, name string) (fileInfo, error) {
 	if e.dir() {
 		return fileInfo{name: name, mode: e.fileMode()}, nil
 	}
-	_, size, err := f.objects.info(e.id)
+	size, err := f.objects.size(e.id)
 	return fileInfo{name: name, mode: e.fileMode(), size: size}, err
 }
 
@@ -339,7 +373,7 @@ func (o *openFile) Close() error               { return nil }
 
 func (o *openFile) Read(p []byte) (int, error) {
 	if o.r == nil {
-		_, content, err := o.f.objects.read(o.e.id, maxRead)
+		content, err := o.f.content(o.e)
 		if err != nil {
 			return 0, &fs.PathError{Op: "read", Path: o.name, Err: err}
 		}

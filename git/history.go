@@ -81,14 +81,18 @@ type Merged struct {
 }
 
 // Merge computes the merge result of two commits without a work tree. Conflicts are an answer, not an error. Errors: ErrUnrelated,
-// ErrObject.
+// ErrObject, a *LimitError.
 func (m *Mirror) Merge(ctx context.Context, base, head string) (Merged, error) {
 	// The merge base tells missing objects and unrelated histories apart, which merge-tree does in prose only.
 	if _, err := m.MergeBase(ctx, base, head); err != nil {
 		return Merged{}, fmt.Errorf("merge: %w", err)
 	}
+	if err := m.Bounded(ctx, base, head); err != nil {
+		return Merged{}, fmt.Errorf("merge: %w", err)
+	}
 	var out bytes.Buffer
-	err := m.run(ctx, call{args: []string{"merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", base, head}, out: &out})
+	merge := []string{"merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", base, head}
+	err := m.run(ctx, call{args: merge, out: &atMost{&out, maxOutput}, memory: maxMemory})
 	if err != nil && exitCode(err) != 1 {
 		return Merged{}, fmt.Errorf("merge: %w", err)
 	}
@@ -177,7 +181,7 @@ func (m *Mirror) Changed(ctx context.Context, base, head string) ([]project.Chan
 }
 
 // ChangedBetween lists what differs between two commits or trees, sorted by path; for a merge commit, from its first parent to it. An empty
-// a stands for nothing at all, as before the first commit. Error: ErrObject.
+// a stands for nothing at all, as before the first commit. Errors: ErrObject, a *LimitError.
 func (m *Mirror) ChangedBetween(ctx context.Context, a, b string) ([]project.Change, error) {
 	b, err := m.Tree(ctx, b)
 	if err != nil {
@@ -189,6 +193,9 @@ func (m *Mirror) ChangedBetween(ctx context.Context, a, b string) ([]project.Cha
 		}
 	} else if a, err = m.Tree(ctx, a); err != nil {
 		return nil, err
+	}
+	if err := m.Bounded(ctx, a, b); err != nil {
+		return nil, fmt.Errorf("list changed files: %w", err)
 	}
 	out, err := m.output(ctx, "diff-tree", "-r", "-z", "--find-renames", "--name-status", "--no-ext-diff", "--no-textconv",
 		"--ignore-submodules=none", a, b)
@@ -235,6 +242,9 @@ func (m *Mirror) PatchID(ctx context.Context, base, head string) (string, error)
 	if err != nil {
 		return "", err
 	}
+	if err := m.Bounded(ctx, from, head); err != nil {
+		return "", fmt.Errorf("identify the change: %w", err)
+	}
 	// The attributes of the tree play no part: HEAD of a mirror names nothing, and there is no work tree.
 	diff := []string{"diff-tree", "-p", "-r", "--full-index", "--no-renames", "--no-color", "--no-ext-diff", "--no-textconv",
 		"--ignore-submodules=none", "--src-prefix=a/", "--dst-prefix=b/", "--unified=3", "--diff-algorithm=myers", from, head}
@@ -242,12 +252,12 @@ func (m *Mirror) PatchID(ctx context.Context, base, head string) (string, error)
 	var id bytes.Buffer
 	g, both := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		err := m.run(both, call{args: diff, out: w})
+		err := m.run(both, call{args: diff, out: w, memory: maxMemory})
 		_ = w.CloseWithError(err) // always nil, as documented
 		return err
 	})
 	g.Go(func() error {
-		err := m.run(both, call{args: []string{"patch-id", "--verbatim"}, in: r, out: &id})
+		err := m.run(both, call{args: []string{"patch-id", "--verbatim"}, in: r, out: &id, memory: maxMemory})
 		_ = r.CloseWithError(io.ErrClosedPipe) // always nil, as documented; frees the writer if we ended first
 		return err
 	})

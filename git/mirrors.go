@@ -57,9 +57,10 @@ var (
 
 // Mirrors are all mirrors below one directory.
 type Mirrors struct {
-	o   Options
-	mu  sync.Mutex
-	all map[string]*Mirror
+	o       Options
+	bounded known // trees that are
+	mu      sync.Mutex
+	all     map[string]*Mirror
 }
 
 // New returns the mirrors below o.Dir. It touches nothing; see Check.

@@ -176,10 +176,9 @@ func (o *origin) tree(entries ...string) string {
 	o.t.Helper()
 	var raw strings.Builder
 	for _, e := range entries {
-		var mode, name, id string
-		if _, err := fmt.Sscanf(e, "%s %s %s", &mode, &name, &id); err != nil {
-			o.t.Fatal(err)
-		}
+		mode, rest, _ := strings.Cut(e, " ")
+		at := strings.LastIndexByte(rest, ' ')
+		name, id := rest[:at], rest[at+1:] // a name may have spaces
 		fmt.Fprintf(&raw, "%s %s\x00", mode, name)
 		for i := 0; i < len(id); i += 2 {
 			var b byte

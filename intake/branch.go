@@ -164,6 +164,10 @@ func (i *Intake) planCommit(ctx context.Context, p place, mirror *git.Mirror, re
 		return nil, fmt.Errorf("read the commit: %w", err)
 	}
 	changed, err := mirror.ChangedBetween(ctx, rev.Base, rev.Head)
+	if problem, ok := beyond(err); ok {
+		rev.Problems = []run.Problem{problem}
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -40,6 +40,10 @@ func (i *Intake) revise(ctx context.Context, p place, q request) (string, error)
 		Repo: p.repo.ID, Pull: p.pull.ID, Branch: p.snap.Base.Branch, Head: p.snap.Head.SHA, Base: base, Kind: run.KindChange,
 	}
 	merged, err := mirror.Merge(ctx, base, rev.Head)
+	if problem, ok := beyond(err); ok {
+		rev.Problems = []run.Problem{problem}
+		return i.write(ctx, p, rev, nil, q)
+	}
 	if err != nil {
 		return "", fmt.Errorf("merge %s and %s: %w", short(rev.Head), rev.Branch, err)
 	}
@@ -55,6 +59,10 @@ func (i *Intake) revise(ctx context.Context, p place, q request) (string, error)
 		return "", err
 	}
 	changed, err := mirror.Changed(ctx, base, rev.Head)
+	if problem, ok := beyond(err); ok {
+		rev.Problems = []run.Problem{problem}
+		return i.write(ctx, p, rev, nil, q)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -98,8 +106,10 @@ func (i *Intake) fetch(ctx context.Context, p place, mirror *git.Mirror) (string
 	return mirror.Resolve(ctx, branch)
 }
 
-// selection finds the projects of a revision, with the settings they are planned with.
+// selection finds the projects of a revision, with the settings they are planned with. What is wrong with its tree is a problem of it.
 func (i *Intake) selection(ctx context.Context, p place, mirror *git.Mirror, rev run.Revision, changed []project.Change) (project.Selection, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
+	defer cancel()
 	head, err := mirror.FS(ctx, rev.Tree)
 	if err != nil {
 		return project.Selection{}, err
@@ -110,7 +120,14 @@ func (i *Intake) selection(ctx context.Context, p place, mirror *git.Mirror, rev
 		return project.Selection{}, err
 	}
 	defer base.Close()
-	sel := project.Select(project.Input{Head: head, Base: base, Changed: changed, Rules: ProjectRules(i.Config, p.rules)})
+	sel := project.Select(ctx, project.Input{Head: head, Base: base, Changed: changed, Rules: ProjectRules(i.Config, p.rules)})
+	late := sel.Err != nil && errors.Is(context.Cause(ctx), errPatience)
+	if problem, ok := beyond(sel.Err); ok || late { // git, which was ended for it, says so in many ways
+		if late {
+			problem, _ = beyond(errPatience)
+		}
+		return project.Selection{Problems: []run.Problem{problem}}, nil
+	}
 	if sel.Err != nil {
 		return sel, fmt.Errorf("select projects: %w", sel.Err)
 	}
@@ -302,11 +319,12 @@ func (i *Intake) reviseMerge(ctx context.Context, p place) (string, error) {
 		return "", fmt.Errorf("read the parent of the merge commit: %w", err)
 	}
 	changed, err := i.ownChange(ctx, p, mirror, last, rev)
-	if err != nil {
+	sel := project.Selection{}
+	if problem, ok := beyond(err); ok {
+		sel.Problems = []run.Problem{problem}
+	} else if err != nil {
 		return "", err
-	}
-	sel, err := i.selection(ctx, p, mirror, rev, changed)
-	if err != nil {
+	} else if sel, err = i.selection(ctx, p, mirror, rev, changed); err != nil {
 		return "", err
 	}
 	rev.Problems, rev.Notes, rev.Known = sel.Problems, sel.Notes, len(sel.All)

@@ -55,6 +55,9 @@ func (t *tree) roots(c *Config, rules Rules) []string {
 	var dirs []string
 	used := map[string]bool{}
 	for _, dir := range t.configDirs() {
+		if t.failed() {
+			return nil
+		}
 		if ignored(dir) {
 			continue
 		}
@@ -77,6 +80,9 @@ func (t *tree) candidates(c, judging *Config, rules Rules) ([]candidate, []run.P
 	var problems []run.Problem
 	if len(c.Projects) == 0 {
 		for _, dir := range t.roots(c, rules) {
+			if t.tooMany(list) {
+				break
+			}
 			list = append(list, t.discovered(dir, nil, "default", rules))
 		}
 	} else {
@@ -84,6 +90,16 @@ func (t *tree) candidates(c, judging *Config, rules Rules) ([]candidate, []run.P
 	}
 	slices.SortStableFunc(list, func(a, b candidate) int { return strings.Compare(a.key(), b.key()) })
 	return list, append(problems, labelClashes(list)...)
+}
+
+// tooMany says whether a list has as many projects as one repository may have.
+func (t *tree) tooMany(list []candidate) bool {
+	if len(list) < maxProjects {
+		return false
+	}
+	t.bound("", fmt.Sprintf("the repository has more than %d projects", maxProjects),
+		"list those that are to be planned in "+ConfigFile+", or leave directories out with discover.ignore")
+	return true
 }
 
 // discovered is a root module that nobody named.
@@ -118,6 +134,9 @@ func (t *tree) listed(c, judging *Config, rules Rules) ([]candidate, []run.Probl
 			continue
 		}
 		for _, w := range e.Workspaces {
+			if t.tooMany(list) {
+				return list, problems
+			}
 			cand := candidate{dir: dir, workspace: w, label: label(e.Name, dir, w, len(e.Workspaces) > 1), entry: e, skipped: skipped}
 			if by[cand.key()] != nil { // the same directory by way of a symlink
 				problems = append(problems, e.problem("dir", quote(e.Dir)+" is listed twice, once through a symlink", "list each directory once"))
@@ -127,10 +146,15 @@ func (t *tree) listed(c, judging *Config, rules Rules) ([]candidate, []run.Probl
 			list = append(list, cand)
 		}
 	}
+	return t.reached(c, judging, rules, list, by, problems)
+}
+
+// reached are the projects that globs reach, after those that are listed by their directory.
+func (t *tree) reached(c, judging *Config, rules Rules, list []candidate, by map[string]*Entry, problems []run.Problem) ([]candidate, []run.Problem) {
 	var roots []string
 	for i := range c.Projects {
 		e := &c.Projects[i]
-		if !e.Glob {
+		if !e.Glob || t.failed() {
 			continue
 		}
 		if roots == nil {
@@ -141,6 +165,9 @@ func (t *tree) listed(c, judging *Config, rules Rules) ([]candidate, []run.Probl
 		reach = append(reach, made...)
 		for _, dir := range reach {
 			for _, w := range e.Workspaces {
+				if t.tooMany(list) {
+					return list, problems
+				}
 				cand := t.discovered(dir, e, w, rules)
 				cand.skipped = cmpOr(cand.skipped, skipped[dir])
 				if first := by[cand.key()]; first == nil {

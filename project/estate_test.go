@@ -90,7 +90,7 @@ func (c clone) selection() project.Selection {
 	base, err := mirror.FS(ctx, snap.Head)
 	check(t, err)
 	defer base.Close()
-	s := project.Select(project.Input{Head: head, Base: base, Changed: changed, Rules: serverRules})
+	s := project.Select(t.Context(), project.Input{Head: head, Base: base, Changed: changed, Rules: serverRules})
 	if s.Err != nil || len(s.Problems) > 0 {
 		t.Fatalf("Select() = problems %+v, error %v", s.Problems, s.Err)
 	}

@@ -165,7 +165,7 @@ func FuzzSelect(f *testing.F) {
 			return
 		}
 		head := files{"b/main.tf": empty, "a/" + name: string(code)}
-		s := project.Select(project.Input{Head: head.fs(), Base: files{}.fs(), Changed: diff(nil, head), Rules: serverRules})
+		s := project.Select(t.Context(), project.Input{Head: head.fs(), Base: files{}.fs(), Changed: diff(nil, head), Rules: serverRules})
 		for _, p := range s.All {
 			for _, in := range p.Settings.Inputs {
 				if in == "" || in[0] == '/' || in == ".." {

@@ -24,7 +24,7 @@ const maxPositions = 20_000
 // "data.aws_region.here", "output.url", "module.network" and, where the module's source is local, "module.network.aws_vpc.main". Files that
 // cannot be understood add what can. The error says that the tree could not be read.
 func Positions(fsys fs.FS, dir string) (map[string]Position, error) {
-	p := &positions{t: newTree(fsys), found: map[string]Position{}, seen: map[string]*declarations{}, open: map[string]bool{}}
+	p := &positions{t: newTree(fsys, func() error { return nil }), found: map[string]Position{}, seen: map[string]*declarations{}, open: map[string]bool{}}
 	target, ok := clean(".", dir)
 	if !ok {
 		return nil, fmt.Errorf("positions of %q: %w", dir, ErrOutside)

@@ -16,8 +16,12 @@ var (
 	ErrLoop = errors.New("is a loop of symlinks")
 )
 
-// maxHops is how many symlinks one path may pass, as in the Linux kernel.
-const maxHops = 40
+// maxHops is how many symlinks one path may pass, as in the Linux kernel, and maxSteps how many parts of names on the way: forty links of
+// two thousand parts each would take as long as they can.
+const (
+	maxHops  = 40
+	maxSteps = 4096
+)
 
 // Resolve follows the symlinks in a slash-separated path, as an operating system would whose root directory has no way out but an error.
 // readlink tells the target of a path that is a symlink. Components that do not exist are taken as they are, so the result need not exist.
@@ -29,7 +33,10 @@ func Resolve(name string, readlink func(name string) (target string, ok bool)) (
 	// What is still to walk is kept reversed, so that the target of a link is pushed in front of the rest.
 	rest := reversed(nil, name)
 	at := ""
-	for hops := 0; len(rest) > 0; {
+	for hops, steps := 0, 0; len(rest) > 0; {
+		if steps++; steps > maxSteps {
+			return "", fmt.Errorf("%.200q %w", name, ErrLoop)
+		}
 		part := rest[len(rest)-1]
 		rest = rest[:len(rest)-1]
 		switch part {

@@ -180,7 +180,7 @@ func TestGatesComeFromTheBase(t *testing.T) {
 	t.Run("and without a base are the server's", func(t *testing.T) {
 		t.Parallel()
 		head := config("  apply: off\n")
-		s := project.Select(project.Input{Head: head.fs(), Changed: diff(nil, head), Rules: rules})
+		s := project.Select(t.Context(), project.Input{Head: head.fs(), Changed: diff(nil, head), Rules: rules})
 		if got := one(s); got.Apply != run.ApplyAfterMerge {
 			t.Errorf("Settings = %+v, want the server's", got)
 		}

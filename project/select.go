@@ -1,8 +1,10 @@
 package project
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -13,13 +15,18 @@ import (
 //
 // Outline: read planlatch.yaml of base and head, and stop if either is wrong; list the projects of the head; let every changed file name
 // the projects it belongs to; compare with the projects of the base to find what was deleted or moved; order by depends_on; say what is
-// wrong with the code of those that were touched.
-func Select(in Input) Selection {
-	s := &selector{in: in, head: newTree(in.Head)}
+// wrong with the code of those that were touched. It stops when ctx ends, and says so in Err.
+func Select(ctx context.Context, in Input) Selection {
+	ended := func() error { return context.Cause(ctx) }
+	s := &selector{in: in, head: newTree(in.Head, ended)}
 	if in.Base != nil {
-		s.base = newTree(in.Base)
+		s.base = newTree(in.Base, ended)
 	}
 	s.run()
+	s.head.failed()
+	if len(s.out.Problems) > maxProblems {
+		s.out.Problems = s.out.Problems[:maxProblems]
+	}
 	if err := errors.Join(s.failed()...); err != nil {
 		// Whoever looks at Problems alone stays closed as well.
 		s.out.Err = err
@@ -27,6 +34,9 @@ func Select(in Input) Selection {
 	}
 	return s.out
 }
+
+// maxProblems is how many problems are kept. Nobody reads as many.
+const maxProblems = 100
 
 type selector struct {
 	in           Input
@@ -72,12 +82,18 @@ func (s *selector) run() {
 		return
 	}
 	for _, i := range order {
+		if s.head.failed() {
+			return
+		}
 		m := &member{candidate: list[i]}
 		m.closure = s.head.closure(m.dir, s.head.toolFor(m.dir, m.entry, s.in.Rules))
 		s.members = append(s.members, m)
 	}
 	s.index = newIndex(s.head, s.members)
 	for _, c := range s.in.Changed {
+		if s.head.failed() {
+			return
+		}
 		s.index.touch(c)
 	}
 	s.compareConfigs()
@@ -186,6 +202,9 @@ func (s *selector) note(format string, args ...any) {
 // finish fills the selection from the members, in their order.
 func (s *selector) finish() {
 	for _, m := range s.members {
+		if s.head.failed() {
+			return
+		}
 		g := s.in.Rules.gates(&s.baseConfig, m.dir, m.workspace)
 		if from, ok := s.moved[m.key()]; ok {
 			g = g.stricter(s.in.Rules.gates(&s.baseConfig, from.dir, from.workspace))
@@ -205,8 +224,8 @@ func (s *selector) finish() {
 		}
 		s.out.Notes = append(s.out.Notes, notes...)
 		s.report(append(problems, m.problems...))
-		s.blindLinks(m)
 	}
+	s.blindLinks()
 	s.dependents()
 	s.brokenElsewhere()
 	s.unlisted()
@@ -247,20 +266,34 @@ func (s *selector) before(key string, label map[string]string, seen map[string]b
 // report adds problems that are not known yet: projects share modules.
 func (s *selector) report(problems []run.Problem) {
 	for _, p := range problems {
-		if len(s.out.Problems) < 100 && !slices.Contains(s.out.Problems, p) {
+		if len(s.out.Problems) < maxProblems && !slices.Contains(s.out.Problems, p) {
 			s.out.Problems = append(s.out.Problems, p)
 		}
 	}
 }
 
-// blindLinks tells of symlinks below a project that runs will not see.
-func (s *selector) blindLinks(m *member) {
+// blindLinks tells of symlinks below a project that is planned which runs will not see.
+func (s *selector) blindLinks() {
+	planned := map[string]bool{}
+	for _, m := range s.members {
+		planned[m.dir] = planned[m.dir] || len(m.reasons) > 0 && m.skipped == ""
+	}
 	for _, link := range sortedKeys(s.head.links) {
-		if !within(m.dir, link) {
+		if s.head.failed() {
+			return
+		}
+		_, err := s.head.resolve(link)
+		if err == nil {
 			continue
 		}
-		if _, err := s.head.resolve(link); err != nil {
-			s.note("%s is a symlink that %s: runs do not see it", quote(link), reason(err))
+		for dir := path.Dir(link); ; dir = path.Dir(dir) {
+			if planned[dir] {
+				s.note("%s is a symlink that %s: runs do not see it", quote(link), reason(err))
+				break
+			}
+			if dir == "." {
+				break
+			}
 		}
 	}
 }
@@ -298,13 +331,15 @@ func (s *selector) unlisted() {
 		return
 	}
 	var dirs []string
+	seen := map[string]bool{}
 	for _, c := range s.in.Changed {
 		owner := s.index.owner(c.Path)
 		if c.Kind == Deleted || !s.head.hasConfig(owner) || len(s.index.own[owner])+len(s.index.skipped[owner]) > 0 ||
 			len(s.index.modules[owner]) > 0 || s.headConfig.ignored(owner) {
 			continue
 		}
-		if !slices.Contains(dirs, owner) {
+		if !seen[owner] {
+			seen[owner] = true
 			dirs = append(dirs, owner)
 		}
 	}

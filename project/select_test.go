@@ -299,7 +299,7 @@ func TestSelectTellsDeletedFromMoved(t *testing.T) {
 		t.Parallel()
 		head := base.with(files{"plain/main.tf": "", "other/main.tf": empty})
 		changed := []project.Change{{Path: "other/main.tf", Old: "plain/main.tf", Kind: project.Renamed}}
-		s := project.Select(project.Input{Head: head.fs(), Base: base.fs(), Changed: changed, Rules: serverRules})
+		s := project.Select(t.Context(), project.Input{Head: head.fs(), Base: base.fs(), Changed: changed, Rules: serverRules})
 		want := map[string][]string{
 			"other": {"other/main.tf was moved from plain/main.tf", "moved here from plain"},
 			"plain": {"plain was deleted", "skipped: moved to other"},
@@ -331,7 +331,7 @@ func TestSelectTellsDeletedFromMoved(t *testing.T) {
 
 func TestSelectFailsClosedWhenTheRepositoryCannotBeRead(t *testing.T) {
 	t.Parallel()
-	s := project.Select(project.Input{Head: broken{}, Changed: []project.Change{{Path: "main.tf", Kind: project.Added}}})
+	s := project.Select(t.Context(), project.Input{Head: broken{}, Changed: []project.Change{{Path: "main.tf", Kind: project.Added}}})
 	if s.Err == nil || len(s.Problems) == 0 || len(s.Projects) > 0 {
 		t.Errorf("Select() = %+v, want an error and a problem", s)
 	}
@@ -391,7 +391,7 @@ func BenchmarkSelect500(b *testing.B) {
 	// fstest.MapFS looks through all files for each directory; a real file system does not.
 	in := project.Input{Head: onDisk(b, head), Base: onDisk(b, base), Changed: diff(base, head), Rules: serverRules}
 	for b.Loop() {
-		if s := project.Select(in); len(s.Projects) < 499 {
+		if s := project.Select(b.Context(), in); len(s.Projects) < 499 {
 			b.Fatal(len(s.Projects), s.Problems)
 		}
 	}
@@ -429,7 +429,7 @@ func TestSelectNamesWhatAProjectComesAfter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			head := base.with(c.change)
-			sel := project.Select(project.Input{Head: head.fs(), Base: base.fs(), Changed: diff(base, head)})
+			sel := project.Select(t.Context(), project.Input{Head: head.fs(), Base: base.fs(), Changed: diff(base, head)})
 			got := map[string][]string{}
 			for _, p := range sel.Projects {
 				got[p.Label] = p.After

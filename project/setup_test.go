@@ -63,7 +63,7 @@ var serverRules = project.Rules{Settings: run.Settings{Apply: run.ApplyAfterMerg
 // selectFiles selects for a change from base to head.
 func selectFiles(t testing.TB, base, head files, rules project.Rules) project.Selection {
 	t.Helper()
-	s := project.Select(project.Input{Head: head.fs(), Base: base.fs(), Changed: diff(base, head), Rules: rules})
+	s := project.Select(t.Context(), project.Input{Head: head.fs(), Base: base.fs(), Changed: diff(base, head), Rules: rules})
 	if s.Err != nil {
 		t.Fatalf("Select().Err = %v", s.Err)
 	}

@@ -44,6 +44,7 @@ type index struct {
 	t       *tree
 	members []*member
 	own     map[string][]int       // by directory: the projects that are planned
+	sorted  []string               // the directories of own
 	skipped map[string][]int       // by directory: those that are not
 	modules map[string][]moduleUse // by module directory
 	files   map[string][]read
@@ -94,6 +95,7 @@ func newIndex(t *tree, members []*member) *index {
 			}
 		}
 	}
+	x.sorted = sortedKeys(x.own)
 	x.followLinks()
 	return x
 }
@@ -101,6 +103,9 @@ func newIndex(t *tree, members []*member) *index {
 // followLinks makes what a symlink leads to a dependency of the projects that the symlink belongs to.
 func (x *index) followLinks() {
 	for _, link := range sortedKeys(x.t.links) {
+		if x.t.failed() {
+			return
+		}
 		target, err := x.t.resolve(link)
 		if err != nil {
 			continue
@@ -175,7 +180,10 @@ func (x *index) touchPath(name string, c Change) {
 			say(r.member, readReason(name, c, r.reason, x.members[r.member]))
 		}
 	}
-	for _, r := range x.globs {
+	for i, r := range x.globs {
+		if i%1000 == 999 && x.t.failed() {
+			return
+		}
 		if matchGlob(r.path, name) {
 			say(r.member, readReason(name, c, r.reason, x.members[r.member]))
 		}
@@ -197,6 +205,9 @@ func (x *index) touchPins(name string, say func(int, string), c Change) {
 	}
 	dir := path.Dir(name)
 	for i, m := range x.members {
+		if x.t.failed() {
+			return
+		}
 		if m.dir == dir || !within(dir, m.dir) {
 			continue
 		}
@@ -276,8 +287,22 @@ func (x *index) inputs(m *member) []string {
 // nested lists the projects below a project's directory, as exclusions, unless something of theirs is used.
 func (x *index) nested(m *member, used map[string]bool) []string {
 	var out []string
-	for _, dir := range sortedKeys(x.own) {
-		if dir == m.dir || !within(m.dir, dir) || slices.ContainsFunc(out, func(o string) bool { return within(o[1:], dir) }) {
+	taken := map[string]bool{}
+	dirs := x.sorted
+	if m.dir != "." { // those below it stand together
+		from, _ := slices.BinarySearch(dirs, m.dir+"/")
+		to, _ := slices.BinarySearch(dirs, m.dir+"0") // the byte after a slash
+		dirs = dirs[from:to]
+	}
+	for _, dir := range dirs {
+		if x.t.failed() {
+			return nil
+		}
+		inside := false
+		for at := path.Dir(dir); at != "." && !inside; at = path.Dir(at) {
+			inside = taken[at]
+		}
+		if dir == m.dir || inside {
 			continue
 		}
 		needed := false
@@ -285,6 +310,7 @@ func (x *index) nested(m *member, used map[string]bool) []string {
 			needed = needed || within(dir, p) || within(p, dir)
 		}
 		if !needed {
+			taken[dir] = true
 			out = append(out, "!"+dir)
 		}
 	}

@@ -16,6 +16,8 @@ import (
 // Bounds of what is read from one tree. Nobody's repository comes near them but one that means harm.
 const (
 	maxEntries  = 500_000  // files and directories looked at
+	maxDepth    = 200      // directories within directories
+	maxLinks    = 50_000   // symlinks
 	maxFiles    = 20_000   // configuration files parsed
 	maxFileSize = 2 << 20  // of one configuration file
 	maxParsed   = 64 << 20 // of all of them
@@ -32,6 +34,7 @@ type tree struct {
 	bytes   int64
 	limit   *run.Problem // the bound that was reached
 	err     error        // the first failure to read
+	ended   func() error // why to go no further, from whoever asked
 }
 
 // listing is what a directory holds that matters here.
@@ -40,8 +43,8 @@ type listing struct {
 	other  []string // variable files and version files
 }
 
-func newTree(fsys fs.FS) *tree {
-	return &tree{fsys: fsys, dirs: map[string]*listing{}, links: map[string]string{}, modules: map[moduleKey]*module{}}
+func newTree(fsys fs.FS, ended func() error) *tree {
+	return &tree{fsys: fsys, ended: ended, dirs: map[string]*listing{}, links: map[string]string{}, modules: map[moduleKey]*module{}}
 }
 
 // skipped are directories that tools fill and nobody writes in.
@@ -55,18 +58,22 @@ func skipped(name string) bool {
 
 // scan lists every directory once.
 func (t *tree) scan() {
-	t.walk(".")
+	t.walk(".", 0)
 }
 
-func (t *tree) walk(dir string) {
+func (t *tree) walk(dir string, depth int) {
+	if depth > maxDepth {
+		t.bound(clip(dir), fmt.Sprintf("directories are nested more than %d deep", maxDepth), "put them less deep")
+		return
+	}
 	below, err := t.list(dir)
 	if err != nil {
 		t.fail(err)
 		return
 	}
 	for _, name := range below {
-		if t.limit == nil && t.err == nil {
-			t.walk(path.Join(dir, name))
+		if t.limit == nil && !t.failed() {
+			t.walk(path.Join(dir, name), depth+1)
 		}
 	}
 }
@@ -92,6 +99,10 @@ func (t *tree) list(dir string) (below []string, err error) {
 			}
 			continue
 		case d.Type()&fs.ModeSymlink != 0:
+			if len(t.links) == maxLinks {
+				t.bound("", fmt.Sprintf("the repository has more than %d symlinks", maxLinks), "replace them with what they lead to")
+				return nil, nil
+			}
 			full := path.Join(dir, name)
 			if t.links[full], err = fs.ReadLink(t.fsys, full); err != nil {
 				return nil, err
@@ -108,6 +119,14 @@ func (t *tree) list(dir string) (below []string, err error) {
 		t.dirs[dir] = here
 	}
 	return below, nil
+}
+
+// failed says whether to go no further. Loops ask it whose length a repository decides.
+func (t *tree) failed() bool {
+	if t.err == nil {
+		t.err = t.ended()
+	}
+	return t.err != nil
 }
 
 func (t *tree) fail(err error) {
@@ -181,13 +200,18 @@ func (t *tree) read(name string, limit int64) (content []byte, problem *run.Prob
 		return nil, nil, false
 	}
 	defer func() { _ = f.Close() }() // only read
+	tooLong := &run.Problem{File: name, Message: fmt.Sprintf("has more than %d bytes", limit), Fix: "split it"}
+	// Asked first, because reading a part of a file costs as much as reading all of it where it comes from git.
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Size() > limit {
+		return nil, tooLong, false
+	}
 	content, err = io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		t.fail(fmt.Errorf("read %q: %w", name, err))
 		return nil, nil, false
 	}
 	if int64(len(content)) > limit {
-		return nil, &run.Problem{File: name, Message: fmt.Sprintf("has more than %d bytes", limit), Fix: "split it"}, false
+		return nil, tooLong, false
 	}
 	return content, nil, true
 }

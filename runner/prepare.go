@@ -173,6 +173,9 @@ func (r *Runner) source(ctx context.Context, repo run.Repo, rev run.Revision) (s
 		}
 		err = m.Export(ctx, rev.Tree, dir)
 	}
+	if limit, ok := errors.AsType[*git.LimitError](err); ok {
+		return "", refuse("its source cannot be extracted: %v; %s", limit, limit.Fix)
+	}
 	if err != nil {
 		return "", fmt.Errorf("extract the source: %w", err)
 	}
