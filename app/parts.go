@@ -122,7 +122,9 @@ func networkOf(n config.Network) executor.Network {
 
 func limits(cfg *config.Config) executor.Limits {
 	l := cfg.Execution.Limits
-	return executor.Limits{Memory: int64(l.Memory), Processes: l.Processes, Disk: int64(l.Disk), Log: int64(l.Log)}
+	return executor.Limits{
+		Memory: int64(l.Memory), Processes: l.Processes, Files: l.Files, Disk: int64(l.Disk), Inodes: l.Inodes, Log: int64(l.Log),
+	}
 }
 
 // withoutEffect names the settings that are read and checked, and that this version does nothing with: nobody should rely on them unawares.

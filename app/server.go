@@ -234,6 +234,7 @@ func (s *Server) tellWalls(ctx context.Context, exec *local.Executor) {
 		s.log.Error("no run can start on this machine; planlatch doctor names each fix", "error", err)
 		return
 	}
+	s.log.Info("limits of runs", "held", exec.Limits())
 	if s.cfg.Execution.Sandbox == "required" {
 		return
 	}

@@ -117,12 +117,16 @@ type Grace struct {
 	Apply time.Duration `yaml:"apply" least:"0"`
 }
 
-// Limits bound one execution; 0 means no limit of that kind. Defaults 4GiB, 512, 10GiB, 64MiB.
+// Limits bound one execution; 0 means no limit of that kind. Defaults 4GiB, 512, 4096, 10GiB, 500000, 64MiB.
 type Limits struct {
 	Memory    Size `yaml:"memory"`
 	Processes int  `yaml:"processes" least:"0"`
-	Disk      Size `yaml:"disk"`
-	Log       Size `yaml:"log"`
+	// Files is how many each process may have open.
+	Files int  `yaml:"files" least:"0"`
+	Disk  Size `yaml:"disk"`
+	// Inodes is how many files and directories the run directory may hold.
+	Inodes int  `yaml:"inodes" least:"0"`
+	Log    Size `yaml:"log"`
 }
 
 // Network is what runs can reach. Mode open (default) closes metadata, loopback and our own addresses; allow_list and none reach only what
@@ -371,7 +375,7 @@ func Default(dataDir string) *Config {
 			NodeTimeout:  2 * time.Minute,
 			LockTimeout:  time.Minute,
 			CancelGrace:  Grace{Plan: 30 * time.Second, Apply: 10 * time.Minute},
-			Limits:       Limits{Memory: 4 << 30, Processes: 512, Disk: 10 << 30, Log: 64 << 20},
+			Limits:       Limits{Memory: 4 << 30, Processes: 512, Files: 4096, Disk: 10 << 30, Inodes: 500_000, Log: 64 << 20},
 			Network:      Network{Mode: "open"},
 			Environment:  []string{"HTTPS_PROXY", "SSL_CERT_FILE"},
 		},

@@ -96,7 +96,7 @@ func TestEveryKeyOfTheContractIsRead(t *testing.T) {
 		{"shutdown_wait follows apply_timeout", c.Execution.ShutdownWait, 3 * time.Hour},
 		{"lock_timeout", c.Execution.LockTimeout, 90 * time.Second},
 		{"grace", c.Execution.CancelGrace, config.Grace{Plan: 5 * time.Second, Apply: 10 * time.Minute}},
-		{"limits", c.Execution.Limits, config.Limits{Memory: 2 << 30, Processes: 100, Disk: 10 << 30, Log: 1 << 20}},
+		{"limits", c.Execution.Limits, config.Limits{Memory: 2 << 30, Processes: 100, Files: 4096, Disk: 10 << 30, Inodes: 500_000, Log: 1 << 20}},
 		{"network", c.Execution.Network, config.Network{Mode: "allow_list", Allow: []string{"127.0.0.1:5432"}}},
 		{"bind without projects is for all", c.Execution.Binds[1].Projects.Match(selector.Target{Dir: "x"}), true},
 		{"bind phases", c.Execution.Binds[1].Phases, []config.Phase{config.PhasePlan, config.PhaseApply}},

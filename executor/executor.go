@@ -129,7 +129,9 @@ type Limits struct {
 	Wall      time.Duration
 	Memory    int64 // bytes
 	Processes int
+	Files     int   // open in one process
 	Disk      int64 // bytes in the run directory
+	Inodes    int   // files and directories there
 	Log       int64 // bytes of raw log
 }
 
@@ -188,4 +190,6 @@ const (
 	EndLost      End = "lost"  // nobody renewed it, or somebody outside killed it
 	EndStart     End = "start" // a step's program could not be started
 	EndProcesses End = "processes"
+	EndFiles     End = "files"  // open ones
+	EndInodes    End = "inodes" // files and directories that it made
 )

@@ -56,6 +56,9 @@ type Options struct {
 	Slirp   string       // path of slirp4netns; empty: found on PATH
 	Log     *slog.Logger // nil: nothing is logged
 
+	// Cgroups is where control groups are mounted; empty: /sys/fs/cgroup.
+	Cgroups string
+
 	// Without leaves walls out, so that a test can show what each is good for; see the constants of package shim. Refused in every program
 	// that "go test" did not make.
 	Without []string
@@ -74,6 +77,7 @@ type Executor struct {
 	slirp   string
 	log     *slog.Logger
 	without []string
+	groups  string        // where control groups are mounted
 	probes  func() probes // each probed once, when first needed
 	noSlirp func() error
 
@@ -98,13 +102,16 @@ func New(o Options) (*Executor, error) {
 	if o.Sandbox != SandboxRequired && o.Sandbox != SandboxAuto && o.Sandbox != SandboxOff {
 		return nil, fmt.Errorf("sandbox %q is unknown: use required, auto or off", o.Sandbox)
 	}
+	if o.Cgroups == "" {
+		o.Cgroups = "/sys/fs/cgroup"
+	}
 	if len(o.Without) > 0 && !testing.Testing() {
 		return nil, errors.New("walls are left out in tests alone")
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	e := &Executor{sandbox: o.Sandbox, log: o.Log, without: o.Without, children: make(map[int]bool)}
+	e := &Executor{sandbox: o.Sandbox, log: o.Log, without: o.Without, groups: o.Cgroups, children: make(map[int]bool)}
 	for _, sub := range []string{dirRuns, dirNames, dirTrash} {
 		if err := os.MkdirAll(filepath.Join(o.Dir, sub), 0o700); err != nil {
 			return nil, fmt.Errorf("directory of executions: %w", err)

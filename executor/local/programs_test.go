@@ -62,6 +62,17 @@ func program(name string, args []string) error {
 			fmt.Printf("%s: %s\n", addr, dial(addr))
 		}
 		return nil
+	case "open": // opens as many files as it gets
+		var kept []*os.File
+		for len(kept) < 100_000 {
+			f, err := os.Open(os.DevNull)
+			if err != nil {
+				break
+			}
+			kept = append(kept, f)
+		}
+		fmt.Println("opened", len(kept))
+		select {} // hold them
 	case "eat": // takes so much memory
 		size, err := strconv.Atoi(args[0])
 		if err != nil {

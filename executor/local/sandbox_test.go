@@ -273,11 +273,11 @@ func TestWalls(t *testing.T) {
 		}
 		return names
 	}
-	if got := names(open(t, local.Options{}).Walls(t.Context())); !strings.HasPrefix(got, "namespaces:true landlock:true seccomp:true network:true memory:") {
+	if got := names(open(t, local.Options{}).Walls(t.Context())); !strings.HasPrefix(got, "namespaces:true landlock:true seccomp:true network:true limits:") {
 		t.Errorf("Walls() = %s, want all that this machine has", got)
 	}
 	got := names(open(t, local.Options{Sandbox: local.SandboxAuto, Bwrap: nowhere}).Walls(t.Context()))
-	if !strings.HasPrefix(got, "namespaces:false landlock:true seccomp:true network:false memory:") {
+	if !strings.HasPrefix(got, "namespaces:false landlock:true seccomp:true network:false limits:") {
 		t.Errorf("Walls() without bubblewrap = %s", got)
 	}
 	if got := names(open(t, local.Options{Sandbox: local.SandboxOff}).Walls(t.Context())); !strings.HasPrefix(got, "namespaces:false landlock:false seccomp:false network:false") {
@@ -421,46 +421,4 @@ func TestNetwork(t *testing.T) {
 		s = dialer(t, "r2-plan-1", "127.0.0.1:"+allowed)
 		check(t, e, s, map[string]string{"127.0.0.1:" + allowed: "address family not supported"})
 	})
-}
-
-func TestLimits(t *testing.T) {
-	t.Parallel()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, o := range walled() {
-		for _, c := range []struct {
-			name   string
-			argv   []string
-			limits executor.Limits
-			want   executor.End
-		}{
-			{"Memory", []string{self, "__program", "eat", "1000000000"}, executor.Limits{Memory: 96 << 20}, executor.EndMemory},
-			{"Processes", []string{"/bin/sh", "-c", "while :; do sleep 9 & done"}, executor.Limits{Processes: 40}, executor.EndProcesses},
-			{"Disk", []string{"/bin/sh", "-c", "trap '' INT; cat /dev/zero >file"}, executor.Limits{Disk: 8 << 20}, executor.EndDisk},
-			{"Log", []string{"/bin/sh", "-c", "trap '' INT; yes"}, executor.Limits{Log: 1 << 20}, executor.EndLog},
-		} {
-			t.Run(name+"/"+c.name, func(t *testing.T) {
-				t.Parallel()
-				e := open(t, o)
-				s := executortest.Spec(t, "r1-plan-1")
-				s.Steps = []executor.Step{{Label: "bomb", Argv: c.argv}}
-				s.Binds = []executor.Bind{{Path: self}}
-				s.Limits = c.limits
-				beside := executortest.Spec(t, "r2-plan-1", "while ! [ -e go ]; do sleep 0.05; done")
-				executortest.Start(t, e, beside)
-				r, _ := executortest.Finish(t, e, s)
-				if r.Ended != c.want || !strings.Contains(r.Reason, "limit of") {
-					t.Errorf("Ended = %q (%s), want %q", r.Ended, r.Reason, c.want)
-				}
-				if err := e.Cancel(t.Context(), beside.Name, false); err != nil {
-					t.Fatal(err)
-				}
-				if r, _ := executortest.Follow(t, e, beside.Name); r.Ended != executor.EndCanceled {
-					t.Errorf("the execution beside it ended %q (%s)", r.Ended, r.Reason)
-				}
-			})
-		}
-	}
 }

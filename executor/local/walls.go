@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +49,10 @@ const probeTime = 30 * time.Second
 
 // probe starts a real execution without steps, so that it tells exactly what a run would meet.
 func (e *Executor) probe() probes {
-	p := probes{landlock: shim.LandlockABI(), cgroups: shim.CgroupBases()}
+	p := probes{landlock: shim.LandlockABI(), cgroups: shim.CgroupBases(e.groups)}
+	if slices.Contains(e.without, shim.WithoutCgroups) {
+		p.cgroups = nil
+	}
 	if e.sandbox == SandboxOff {
 		return p
 	}
@@ -166,14 +170,29 @@ func (e *Executor) Walls(context.Context) []Wall {
 		wall("seccomp", noSeccomp, "a filter and no-new-privileges", fixSeccomp),
 		wall("network", noSlirp, "an open network goes through "+e.slirp+", without metadata, loopback and our own addresses", fixSlirp),
 	}
-	limits := Wall{Name: "memory", Force: true, Detail: "limits are held by control groups"}
-	if len(p.cgroups) == 0 {
-		limits = Wall{
-			Name: "memory", Detail: "limits are watched, not held: a run may pass its memory for a moment",
-			Fix: "delegate a cgroup with the memory controller (systemd: Delegate=yes, DelegateSubgroup=server)",
-		}
-	}
-	return append(all, limits)
+	return append(all, e.limits(p))
 }
+
+// limits tells who holds the limits of memory and processes. The other limits hold alike everywhere.
+func (e *Executor) limits(p probes) Wall {
+	w := Wall{Name: "limits", Force: true}
+	processes := "processes are watched"
+	if p.namespaces == nil && e.sandbox != SandboxOff {
+		processes += " and bounded per user namespace"
+	}
+	if memory := shim.CgroupHolds(e.groups, p.cgroups, "memory"); memory != "" {
+		if shim.CgroupHolds(e.groups, p.cgroups, "pids") != "" {
+			processes += " and by the same"
+		}
+		w.Detail = "memory is held by cgroup " + memory + ", " + processes
+		return w
+	}
+	w.Force, w.Detail = false, "memory is watched, not held: a run may pass its limit for a moment; "+processes
+	w.Fix = "delegate a cgroup with the controllers memory, pids and cpu (systemd: Delegate=yes, DelegateSubgroup=server)"
+	return w
+}
+
+// Limits says in one sentence who holds the limits of memory and processes here, for the log at the start.
+func (e *Executor) Limits() string { return e.limits(e.probes()).Detail }
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,11 +16,24 @@ import (
 type cgroups struct {
 	dirs   []string
 	memory bool // the kernel enforces the memory limit
+	v2     bool
+}
+
+// holds says for people who holds the memory limit.
+func (g cgroups) holds() string {
+	switch {
+	case g.memory && g.v2:
+		return "held by cgroup v2"
+	case g.memory:
+		return "held by cgroup v1"
+	}
+	return "watched"
 }
 
 // CgroupBases finds directories below which this process may make groups with a memory limit: one on cgroup v2 when an administrator
-// delegated the memory controller, two or one on v1. It finds none where nothing is delegated; then limits are polled.
-func CgroupBases() []string {
+// delegated it, two or one on v1. root is where control groups are mounted, /sys/fs/cgroup. It finds none where nothing is delegated; then
+// limits are watched.
+func CgroupBases(root string) []string {
 	body, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
 		return nil
@@ -33,15 +47,59 @@ func CgroupBases() []string {
 		switch {
 		case parts[0] == "0":
 			// A group with processes cannot hand controllers down, so a delegated server lives in a leaf and the base is its parent.
-			base := filepath.Join("/sys/fs/cgroup", filepath.Dir(parts[2]))
-			if given, err := os.ReadFile(filepath.Join(base, "cgroup.subtree_control")); err == nil && strings.Contains(string(given), "memory") {
+			base := filepath.Join(root, filepath.Dir(parts[2]))
+			handDown(base)
+			if slices.Contains(handedDown(base), "memory") {
 				return writable(base)
 			}
 		case parts[1] == "memory" || parts[1] == "pids":
-			bases = append(bases, writable(filepath.Join("/sys/fs/cgroup", parts[1], parts[2]))...)
+			bases = append(bases, writable(filepath.Join(root, parts[1], parts[2]))...)
 		}
 	}
 	return bases
+}
+
+// handedDown are the controllers that groups below base have.
+func handedDown(base string) []string {
+	given, err := os.ReadFile(filepath.Join(base, "cgroup.subtree_control"))
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(given))
+}
+
+// handDown gives groups below base their controllers, where base was delegated to us: systemd gives them to the unit and leaves the rest to it.
+// Root may write everywhere, so for root only the mark counts that systemd leaves.
+func handDown(base string) {
+	marked := false
+	for _, mark := range []string{"user.delegate", "trusted.delegate"} {
+		value := make([]byte, 8)
+		n, err := unix.Lgetxattr(base, mark, value)
+		marked = marked || (err == nil && string(value[:n]) == "1")
+	}
+	if !marked && os.Getuid() == 0 {
+		return
+	}
+	for _, controller := range []string{"+memory", "+pids", "+cpu"} {
+		// Best effort, one by one: what is not there, or not ours, is seen by what was handed down.
+		if f, err := os.OpenFile(filepath.Join(base, "cgroup.subtree_control"), os.O_WRONLY, 0); err == nil {
+			_, _ = f.WriteString(controller)
+			_ = f.Close()
+		}
+	}
+}
+
+// CgroupHolds says which version of control groups has a controller for the groups below bases, v1 or v2, or "" for none.
+func CgroupHolds(root string, bases []string, controller string) string {
+	for _, base := range bases {
+		switch {
+		case slices.Contains(handedDown(base), controller):
+			return "v2"
+		case strings.HasPrefix(base+"/", filepath.Join(root, controller)+"/"):
+			return "v1"
+		}
+	}
+	return ""
 }
 
 func writable(dir string) []string {
@@ -50,6 +108,9 @@ func writable(dir string) []string {
 	}
 	return []string{dir}
 }
+
+// cpuWeight leaves the server, whose group has 100, most of what several busy runs fight for.
+const cpuWeight = "25"
 
 // makeCgroups makes the groups of an execution and sets their limits. A kernel that knows less than we ask leaves that limit to polling.
 func makeCgroups(l Launch) (cgroups, error) {
@@ -70,14 +131,15 @@ func makeCgroups(l Launch) (cgroups, error) {
 			if set("memory.max", bytes) {
 				set("memory.swap.max", "0") // absent without swap accounting
 				set("memory.oom.group", "1")
-				g.memory = true
+				g.memory, g.v2 = true, true
 			} else if set("memory.limit_in_bytes", bytes) {
 				set("memory.memsw.limit_in_bytes", bytes) // absent without swap accounting
 				g.memory = true
 			}
 		}
-		if limits.Processes > 0 { // tasks: threads count, so this is the backstop behind the watched count of processes
-			_ = os.WriteFile(filepath.Join(dir, "pids.max"), []byte(strconv.Itoa(8*limits.Processes+512)), 0)
+		_ = os.WriteFile(filepath.Join(dir, "cpu.weight"), []byte(cpuWeight), 0) // best effort: only where the cpu controller was delegated
+		if limits.Processes > 0 {
+			_ = os.WriteFile(filepath.Join(dir, "pids.max"), []byte(strconv.Itoa(tasks(limits.Processes))), 0)
 		}
 	}
 	return g, nil

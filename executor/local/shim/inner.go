@@ -31,14 +31,14 @@ const ownerGone = 0
 
 // brief is the frame that the inner reads: the only place where secrets and steps meet.
 type brief struct {
-	Steps      []executor.Step
-	Env        []string
-	Files      []executor.SecretFile
-	Private    bool   // Files go to the tmpfs of this sandbox; false: there is none
-	Walls      *walls `json:",omitempty"`
-	Stops      bool   // stop when the owner dies: a plan. An apply finishes its running step
-	LimitNproc int    // 0: none
-	Inherit    bool   // see WithoutDescriptors
+	Steps   []executor.Step
+	Env     []string
+	Files   []executor.SecretFile
+	Private bool   // Files go to the tmpfs of this sandbox; false: there is none
+	Walls   *walls `json:",omitempty"`
+	Stops   bool   // stop when the owner dies: a plan. An apply finishes its running step
+	Limits  rlimits
+	Inherit bool // see WithoutDescriptors
 }
 
 // event is one line of the inner's report.
@@ -65,6 +65,7 @@ type inner struct {
 func runInner(signals <-chan os.Signal) error {
 	// Landlock gives each thread a domain of its own, and no thread may signal what another one started: start and signal on one thread.
 	runtime.LockOSThread()
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, niceness) // of this thread; nobody may refuse to step back
 	in := &inner{report: json.NewEncoder(os.NewFile(fdReport, "report")), log: os.NewFile(fdLog, "log"), requests: make(chan byte, 4)}
 	stdin := os.NewFile(0, "brief")
 	if err := readFrame(stdin, &in.brief); err != nil {
@@ -76,7 +77,7 @@ func runInner(signals <-chan os.Signal) error {
 		}
 	}
 	unix.Umask(0o022) // what a step writes must not depend on who started the server
-	if err := setLimits(in.brief.LimitNproc); err != nil {
+	if err := in.brief.Limits.set(); err != nil {
 		return err
 	}
 	if err := in.layFiles(); err != nil { // before the walls: nobody writes there afterwards
@@ -296,24 +297,4 @@ func reap(pid int) int {
 			return -1
 		}
 	}
-}
-
-func setLimits(nproc int) error {
-	limits := map[int]unix.Rlimit{unix.RLIMIT_CORE: {}} // a core file would hold every secret of the run
-	var files unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
-		return fmt.Errorf("read limits: %w", err)
-	}
-	files.Max = min(files.Max, 65536)
-	files.Cur = min(max(files.Cur, 4096), files.Max)
-	limits[unix.RLIMIT_NOFILE] = files
-	if nproc > 0 {
-		limits[unix.RLIMIT_NPROC] = unix.Rlimit{Cur: uint64(nproc), Max: uint64(nproc)}
-	}
-	for which, limit := range limits {
-		if err := unix.Setrlimit(which, &limit); err != nil {
-			return fmt.Errorf("set limit %d: %w", which, err)
-		}
-	}
-	return nil
 }

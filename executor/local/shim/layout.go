@@ -66,6 +66,7 @@ const (
 	WithoutMounts      = "mounts"      // the machine's directories are mounted writable, not chosen ones to be read
 	WithoutLandlock    = "landlock"    // no landlock
 	WithoutSeccomp     = "seccomp"     // no filter of system calls
+	WithoutCgroups     = "cgroups"     // no control groups: what they hold is watched
 	WithoutDescriptors = "descriptors" // steps inherit what is open
 )
 

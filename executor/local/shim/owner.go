@@ -33,6 +33,7 @@ type owner struct {
 	errors  *os.File // what the stages before the inner complain
 	network network
 	groups  cgroups
+	inner   int // its process
 }
 
 // own is the owner stage. It returns an error when nothing ran; whatever happens to the steps is in the result.
@@ -188,7 +189,11 @@ func (o *owner) spawn() (pid int, err error) {
 		pid, err := syscall.ForkExec(o.launch.Shim, []string{"planlatch-shim", Arg, stageInner}, &syscall.ProcAttr{
 			Dir: o.launch.WorkDir(o.dir), Env: []string{}, Files: files, Sys: &syscall.SysProcAttr{Setpgid: true},
 		})
-		return pid, errors.Join(err, o.groups.add(pid))
+		if err == nil {
+			err = o.groups.add(pid)
+			stepBack(pid)
+		}
+		return pid, err
 	}
 	return o.spawnSandbox(files, exit, complaintsWrite)
 }
@@ -216,6 +221,7 @@ func (o *owner) spawnSandbox(files []uintptr, exit, complaints *os.File) (int, e
 	if err := o.groups.add(pid); err != nil {
 		return 0, err
 	}
+	stepBack(pid)
 	conn, err := net.FileConn(ours)
 	if err = errors.Join(err, ours.Close()); err != nil {
 		return 0, err
@@ -248,7 +254,8 @@ func (o *owner) spawnSandbox(files []uintptr, exit, complaints *os.File) (int, e
 func (o *owner) handOver(secrets executor.Secrets) error {
 	b := brief{
 		Walls: wallsFor(o.launch, o.dir), Stops: o.launch.Spec.Unattended > 0, Inherit: !o.launch.has(WithoutDescriptors),
-		Files: secrets.Files, Private: o.launch.Namespaces,
+		Limits: limitsOf(o.launch),
+		Files:  secrets.Files, Private: o.launch.Namespaces,
 	}
 	for _, s := range o.launch.Spec.Steps {
 		for i, arg := range s.Argv {
@@ -263,9 +270,6 @@ func (o *owner) handOver(secrets executor.Secrets) error {
 		if !slices.ContainsFunc(b.Env, func(pair string) bool { return strings.HasPrefix(pair, "TMPDIR=") }) {
 			b.Env = append(b.Env, "TMPDIR="+filepath.Join(o.dir, DirTmp))
 		}
-	} else if n := o.launch.Spec.Limits.Processes; n > 0 {
-		// Counted in the sandbox's own user namespace, threads too: the backstop behind the watched count of processes.
-		b.LimitNproc = 8*n + 512
 	}
 	b.Env = append(b.Env, secrets.Env...)
 	if err := o.brief.SetWriteDeadline(time.Now().Add(startTime)); err != nil {
@@ -301,6 +305,7 @@ func (o *owner) remember(root int) error {
 			procs.Inner = s.Proc
 		}
 	}
+	o.inner = procs.Inner.PID
 	body, err := json.Marshal(procs)
 	if err != nil {
 		return err

@@ -3,11 +3,9 @@ package shim
 import (
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/planlatch/planlatch/executor"
@@ -17,6 +15,7 @@ import (
 const (
 	watchEvery = 50 * time.Millisecond
 	diskEvery  = 250 * time.Millisecond
+	diskSeldom = 5 * time.Second
 )
 
 // supervision is the running part of an owner: which steps ran and what is ending them. One goroutine uses it.
@@ -157,7 +156,7 @@ func (s *supervision) interrupt(why executor.End, reason string) {
 func (s *supervision) kill(why executor.End, reason string) {
 	s.grace = nil
 	switch s.result.Ended {
-	case executor.EndDisk, executor.EndLog: // the limit stays the name of it
+	case executor.EndDisk, executor.EndLog, executor.EndInodes, executor.EndFiles: // the limit stays the name of it
 	default:
 		s.result.Ended, s.result.Reason = why, reason
 	}
@@ -173,6 +172,9 @@ func (s *supervision) end() executor.Result {
 	if s.running {
 		last := &s.result.Steps[len(s.result.Steps)-1]
 		last.Took = time.Since(last.Started)
+	}
+	if !complete && s.result.Ended == "" { // a write that failed at a limit can end a step before anybody looks
+		s.watchDisk(nil, s.launch.Spec.Limits)
 	}
 	switch {
 	case complete:
@@ -194,49 +196,76 @@ func (s *supervision) watch() {
 	s.watchLease()
 	if limits.Log > 0 {
 		if info, err := s.log.Stat(); err == nil {
-			s.bound(executor.EndLog, info.Size(), limits.Log, "log")
+			s.bound(executor.EndLog, info.Size(), limits.Log, "log limit of "+sizeText(limits.Log))
 		}
 	}
-	if limits.Memory > 0 || limits.Processes > 0 {
-		s.watchProcesses(limits)
+	processes, err := descendants(os.Getpid(), s.network.stack)
+	if err != nil {
+		return // no /proc for a moment: the next look tells
 	}
-	if limits.Disk > 0 && time.Now().After(s.diskAt) {
+	s.watchProcesses(processes, limits)
+	if time.Now().After(s.diskAt) {
 		began := time.Now()
-		s.bound(executor.EndDisk, diskUse(s.dir), limits.Disk, "disk")
-		s.diskAt = time.Now().Add(max(diskEvery, 20*time.Since(began)))
+		s.watchDisk(processes, limits)
+		s.diskAt = time.Now().Add(min(max(diskEvery, 20*time.Since(began)), diskSeldom))
 	}
 }
 
 // bound interrupts what passes its limit, and kills what goes on past it by a quarter.
 func (s *supervision) bound(why executor.End, used, limit int64, what string) {
-	reason := fmt.Sprintf("the %s limit of %d bytes was reached", what, limit)
+	reason := "the " + what + " was reached"
 	if used > limit {
 		s.interrupt(why, reason)
 	}
-	if used > limit+limit/4 && s.result.Ended == why {
+	if used > overrun(limit) && s.result.Ended == why {
 		s.kill(why, reason)
 	}
 }
 
-func (s *supervision) watchProcesses(limits executor.Limits) {
-	below, err := descendants(os.Getpid(), s.network.stack)
-	if err != nil {
-		return // no /proc for a moment: the next look tells
+// watchDisk bounds what the execution has written: its directory, what it holds open there without a name, and the entries of its memory disks.
+func (s *supervision) watchDisk(processes []stat, limits executor.Limits) {
+	if limits.Disk == 0 && limits.Inodes == 0 {
+		return
 	}
+	used := measure(s.dir, limits.Inodes)
+	if limits.Disk > 0 {
+		s.bound(executor.EndDisk, used.bytes+removedUse(s.dir, processes), limits.Disk, "disk limit of "+sizeText(limits.Disk))
+	}
+	if limits.Inodes > 0 {
+		_, inMemory := tmpfsUse(s.inner)
+		what := fmt.Sprintf("limit of %d files and directories", limits.Inodes)
+		s.bound(executor.EndInodes, int64(used.entries+inMemory), int64(limits.Inodes), what)
+		if used.deep { // nobody can count what is in there
+			s.kill(executor.EndInodes, fmt.Sprintf("the limit of directories %d deep was reached", mostDeep))
+		}
+	}
+}
+
+func (s *supervision) watchProcesses(processes []stat, limits executor.Limits) {
 	var memory int64
-	for _, p := range below {
+	for _, p := range processes {
 		memory += p.rss
+		if limits.Files > 0 && p.PID != s.inner && openFiles(p.PID) >= limits.Files {
+			s.interrupt(executor.EndFiles, fmt.Sprintf("the limit of %d open files was reached", limits.Files))
+		}
 	}
-	if limits.Processes > 0 && len(below) > limits.Processes+scaffold(s.launch) {
+	if limits.Processes > 0 && len(processes) > limits.Processes+scaffold(s.launch) {
 		s.kill(executor.EndProcesses, fmt.Sprintf("the limit of %d processes was reached", limits.Processes))
 	}
-	if s.groups.starved() || (limits.Memory > 0 && memory > limits.Memory && !s.groups.memory) {
+	if limits.Memory == 0 {
+		return
+	}
+	if !s.groups.memory { // the kernel counts for a control group what no process owns; else it is added
+		inFiles, _ := tmpfsUse(s.inner)
+		memory += inFiles
+	}
+	if s.groups.starved() || (memory > limits.Memory && !s.groups.memory) {
 		s.kill(executor.EndMemory, s.memoryReason())
 	}
 }
 
 func (s *supervision) memoryReason() string {
-	return fmt.Sprintf("the memory limit of %d bytes was reached", s.launch.Spec.Limits.Memory)
+	return fmt.Sprintf("the memory limit of %s was reached (%s)", sizeText(s.launch.Spec.Limits.Memory), s.groups.holds())
 }
 
 // scaffold is how many processes of an execution are ours: the inner, and bubblewrap around it.
@@ -268,23 +297,4 @@ func (s *supervision) leaseTime() (time.Time, error) {
 		return time.Time{}, err
 	}
 	return info.ModTime(), nil
-}
-
-// diskUse is the space that the files below dir take. What cannot be read counts nothing.
-func diskUse(dir string) int64 {
-	var total int64
-	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return nil //nolint:nilerr // removed meanwhile, or closed by the step: the rest still counts
-		}
-		info, err := e.Info()
-		if err != nil {
-			return nil //nolint:nilerr // removed meanwhile
-		}
-		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			total += st.Blocks * 512
-		}
-		return nil
-	})
-	return total
 }
