@@ -214,7 +214,7 @@ func grant(cfg *config.Config, t selector.Target, phase string) (runner.Grant, e
 	for _, name := range slices.Sorted(maps.Keys(c.Env)) {
 		g.Secrets.Env = append(g.Secrets.Env, name+"="+c.Env[name].Reveal())
 	}
-	return g, nil
+	return g, lendModules(cfg, t, &g)
 }
 
 // permitted asks the host what a user may do now and lets the configuration decide.

@@ -31,6 +31,9 @@ func secretsOf(cfg *config.Config, env map[string]string) []string {
 			secrets = append(secrets, strings.Trim(u.EscapedPath(), "/"), u.RawQuery) // what makes the address a secret
 		}
 	}
+	for _, m := range cfg.ModuleCredentials {
+		whole(m.Token)
+	}
 	for _, p := range cfg.Policies {
 		secrets = append(secrets, inAddress(strings.TrimPrefix(p.Source, "git::"))...)
 	}

@@ -47,11 +47,13 @@ type Config struct {
 	Environments    []Environment    `yaml:"environments"`
 	Permissions     []Permission     `yaml:"permissions"`
 	ProviderConfigs []ProviderConfig `yaml:"provider_configs"`
-	Policies        []Policy         `yaml:"policies"`
-	Notify          []Notify         `yaml:"notify"`
-	Retention       Retention        `yaml:"retention"`
-	Disk            Disk             `yaml:"disk"`
-	Telemetry       Telemetry        `yaml:"telemetry"`
+	// ModuleCredentials are for private modules. Ask [Config.ModulesFor].
+	ModuleCredentials []ModuleCredential `yaml:"module_credentials"`
+	Policies          []Policy           `yaml:"policies"`
+	Notify            []Notify           `yaml:"notify"`
+	Retention         Retention          `yaml:"retention"`
+	Disk              Disk               `yaml:"disk"`
+	Telemetry         Telemetry          `yaml:"telemetry"`
 
 	wrote map[string]bool // the keys of Defaults that were written
 }

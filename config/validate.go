@@ -61,6 +61,7 @@ func (c *Config) faults() []run.Problem {
 	}
 	j.permissions(c.Permissions)
 	j.providerConfigs(c.ProviderConfigs)
+	j.moduleCredentials(c.ModuleCredentials)
 	j.policies(c.Policies)
 	j.notify(c.Notify)
 	j.duplicates(c)
@@ -453,6 +454,7 @@ func (j *judge) duplicates(c *Config) {
 	check("vcs", len(c.VCS), func(i int) string { return c.VCS[i].Name })
 	check("environments", len(c.Environments), func(i int) string { return c.Environments[i].Name })
 	check("provider_configs", len(c.ProviderConfigs), func(i int) string { return c.ProviderConfigs[i].Name })
+	check("module_credentials", len(c.ModuleCredentials), func(i int) string { return c.ModuleCredentials[i].Name })
 	check("policies", len(c.Policies), func(i int) string { return c.Policies[i].Name })
 	check("notify", len(c.Notify), func(i int) string { return c.Notify[i].Name })
 }

@@ -58,6 +58,7 @@ type Spec struct {
 	Env        []string // NAME=value, public; the whole environment of the steps together with the Secrets
 	Binds      []Bind   // besides the system, read-only unless Write
 	Network    Network
+	Lends      []Lend // what steps may fetch with credentials that they never see
 	Limits     Limits
 	Unattended time.Duration // end by itself when nobody renews it for so long; 0 never. Never set on an apply
 	Grace      time.Duration // between interrupt and kill when the execution ends itself (time limit, unattended)
@@ -67,6 +68,7 @@ type Spec struct {
 type Secrets struct {
 	Env   []string     // NAME=value, part of the steps' environment
 	Files []SecretFile // together at most MaxSecretFiles
+	Lent  []string     // the value of the header of each of Spec.Lends; no step can read it
 }
 
 // SecretFile is a file that the steps can read, and cannot change. It lies in memory, has mode 0400, and is gone when the execution ends.
@@ -98,6 +100,8 @@ type Step struct {
 	Without []string // names of variables that the command does not get, whatever Env and Secrets say
 	Stdout  string   // a file in the work directory that takes stdout instead of the log; empty: the log
 	OK      []int    // exit codes that are no failure; empty: 0 alone
+	Lent    bool     // it may fetch with what Spec.Lends lists
+	Env     []string // NAME=value, instead of what Spec.Env and Secrets say of these names
 }
 
 // Bind makes a path of this machine visible at the same path.
@@ -113,6 +117,25 @@ type Network struct {
 	Allow []string // host:port reachable in every mode, loopback included; *.name:port and network/bits:port in NetworkAllowList alone
 	Deny  []string // networks that are closed in NetworkOpen, and to names in the others
 }
+
+// Lend is a place that steps with Lent can read from. The credential is added outside of the execution, to nothing but a request that reads
+// below URL, so that neither the steps nor anything they start can learn it or use it for more.
+type Lend struct {
+	Name      string // for people
+	Kind      LendKind
+	URL       string   // https://host/dir/ for all below it, or https://host/repository.git
+	InsteadOf []string // of kind git: beginnings of other addresses that mean URL, as git@host:dir/
+	Header    string   // of the request that has the credential: Authorization, PRIVATE-TOKEN
+}
+
+// LendKind is how a place is read.
+type LendKind string
+
+// The kinds of lends.
+const (
+	LendGit   LendKind = "git"   // git fetch, whatever address of it the steps use; every sandbox can do it
+	LendHTTPS LendKind = "https" // GET and HEAD by any program that believes SSL_CERT_FILE; it needs a network namespace
+)
 
 // NetworkMode is how far a run can reach.
 type NetworkMode string

@@ -234,6 +234,7 @@ func (r *Runner) secrets(g Grant) []string {
 			secrets = append(secrets, value)
 		}
 	}
+	secrets = append(secrets, lentForms(g.Secrets.Lent)...)
 	return secrets
 }
 

@@ -212,6 +212,7 @@ func (r *Runner) base(g ground, phase string) executor.Spec {
 		Env:     env,
 		Binds:   append(binds, r.o.Binds(target, phase)...),
 		Network: network,
+		Lends:   g.grant.Lends,
 		Limits:  r.o.Limits,
 	}
 }
@@ -223,7 +224,7 @@ func initStep(g ground) executor.Step {
 	for _, c := range g.run.Settings.BackendConfig {
 		argv = append(argv, "-backend-config="+c)
 	}
-	s := executor.Step{Label: "init", Argv: argv}
+	s := executor.Step{Label: "init", Argv: argv, Lent: true} // the one step that fetches modules
 	if kind := g.run.Settings.Backend; kind != "remote" && kind != "cloud" {
 		s.Without = []string{"TF_WORKSPACE"}
 	}

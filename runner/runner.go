@@ -82,6 +82,7 @@ type Options struct {
 type Grant struct {
 	Values  []string // NAME=value, for all to see
 	Secrets executor.Secrets
+	Lends   []executor.Lend // what init may fetch with; their values are Secrets.Lent
 }
 
 // Runner is one node's hands.

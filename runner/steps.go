@@ -78,7 +78,7 @@ func (l *assembly) own(s executor.Step) {
 	for i, argv := range commands {
 		step := executor.Step{Label: stepLabel(s.Label, i, commands), Argv: facts.Command(argv)}
 		if i == len(commands)-1 {
-			step.Label, step.Stdout = s.Label, s.Stdout
+			step.Label, step.Stdout, step.Lent = s.Label, s.Stdout, s.Lent
 			if slices.Contains(step.Argv, "-detailed-exitcode") {
 				step.OK = s.OK
 			}

@@ -36,10 +36,16 @@ func (e *Executor) plan(ctx context.Context, s executor.Spec) (shim.Launch, erro
 	if err := e.network(ctx, &l); err != nil {
 		return shim.Launch{}, err
 	}
+	if err := lendable(l, p.namespaces); err != nil {
+		return shim.Launch{}, err
+	}
+	if err := addDoors(&l); err != nil {
+		return shim.Launch{}, err
+	}
 	if !l.Namespaces {
 		l.Offline = l.Walls && s.Network.Mode != executor.NetworkOpen
-		if l.Offline && len(l.Relays) > 0 && p.landlock < shim.NetABI {
-			return shim.Launch{}, fmt.Errorf("network %s with allowed targets: this kernel's landlock (version %d) cannot bound TCP and there are no "+
+		if l.Offline && len(l.Relays)+len(s.Lends) > 0 && p.landlock < shim.NetABI {
+			return shim.Launch{}, fmt.Errorf("network %s with allowed targets or lent credentials: this kernel's landlock (version %d) cannot bound TCP and there are no "+
 				"namespaces (%w); give namespaces, or a kernel with landlock version %d (6.7)", s.Network.Mode, p.landlock, p.namespaces, shim.NetABI)
 		}
 	}

@@ -239,9 +239,14 @@ func layInput(work string, f executor.File) error {
 // writeEtc makes the files of /etc that say who and where the steps are.
 func writeEtc(l shim.Launch, dir string) error {
 	hosts := "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 " + l.Hostname + "\n"
+	for _, d := range l.Doors {
+		if host := hostOf(d.Host); host != listenIP(d.Listen) {
+			hosts += listenIP(d.Listen) + " " + host + "\n"
+		}
+	}
 	for _, r := range l.Relays {
 		host, _, found := strings.Cut(r.Dial, ":")
-		if !found || strings.HasPrefix(r.Dial, "[") || host == "localhost" {
+		if !found || strings.HasPrefix(r.Dial, "[") || host == "localhost" || behindDoor(l, host) {
 			continue
 		}
 		for _, at := range r.Listen {

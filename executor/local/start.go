@@ -261,7 +261,7 @@ func (e *Executor) check(s executor.Spec, secrets executor.Secrets) error {
 			fault("environment: %q is no NAME=value", name) // never the value
 		}
 	}
-	faults = append(faults, checkFiles(secrets.Files))
+	faults = append(faults, checkFiles(secrets.Files), checkLends(s.Lends, secrets.Lent))
 	for _, step := range s.Steps {
 		if len(step.Argv) == 0 || step.Argv[0] == "" || strings.Contains(step.Argv[0], "/") && !filepath.IsAbs(step.Argv[0]) {
 			fault("step %q: argv[0] must be an absolute path or a name without a slash", step.Label)
@@ -312,7 +312,7 @@ func (e *Executor) checkBind(b executor.Bind) error {
 	if !filepath.IsAbs(b.Path) || filepath.Clean(b.Path) != b.Path {
 		return fmt.Errorf("bind %q: use a clean absolute path", b.Path)
 	}
-	for _, own := range []string{"/proc", "/dev", "/sys", "/src", "/run/planlatch-shim", "/run/planlatch-secrets"} {
+	for _, own := range []string{"/proc", "/dev", "/sys", "/src", "/run/planlatch-shim", "/run/planlatch-secrets", "/run/planlatch-lent.crt"} {
 		if within(b.Path, own) || within(own, b.Path) {
 			return fmt.Errorf("bind %s: the sandbox has its own %s", b.Path, own)
 		}

@@ -66,6 +66,9 @@ func bwrapArgs(l Launch, dir string) []string {
 		"--perms", "1777", "--size", tmpSize, "--tmpfs", insideTmp,
 		"--perms", "0700", "--size", strconv.Itoa(2*executor.MaxSecretFiles), "--tmpfs", insideFiles,
 		bind, l.Spec.Source.Dir, InsideSource, "--bind", filepath.Join(dir, DirWork), filepath.Join(InsideSource, l.Spec.Source.Work))
+	if len(l.Doors) > 0 {
+		args = append(args, "--ro-bind", filepath.Join(dir, DirEtc, fileAuthority), insideAuthority)
+	}
 	for _, b := range l.Spec.Binds {
 		how := bind
 		if b.Write {

@@ -232,7 +232,7 @@ func (in *inner) start(s executor.Step, output *output) (int, error) {
 		return 0, err
 	}
 	return syscall.ForkExec(program, s.Argv, &syscall.ProcAttr{
-		Env:   without(in.brief.Env, s.Without),
+		Env:   append(without(in.brief.Env, slices.Concat(s.Without, variables(s.Env))), s.Env...),
 		Files: append([]uintptr{null.Fd(), out, log, fdLock}, in.inherited(s.Without)...),
 		Sys:   &syscall.SysProcAttr{Setpgid: true},
 	})
@@ -247,6 +247,16 @@ func without(env, names []string) []string {
 		name, _, _ := strings.Cut(pair, "=")
 		return slices.Contains(names, name)
 	})
+}
+
+// variables are the names in an environment.
+func variables(env []string) []string {
+	var all []string
+	for _, pair := range env {
+		name, _, _ := strings.Cut(pair, "=")
+		all = append(all, name)
+	}
+	return all
 }
 
 // find looks for a program without a slash in its name along PATH.

@@ -55,6 +55,7 @@ type Launch struct {
 	Relays     []Relay
 	Patterns   []string // the other entries of an allow-list: wildcards and networks
 	Names      bool     // the network has a name service of its own, for an allow-list
+	Doors      []Door   // to the sites of Spec.Lends
 	Closed     []string // prefixes that answer "unreachable" in an open network, besides this machine's own addresses
 	Hostname   string
 	Cgroups    []string // control groups to make for it, one per hierarchy; none: limits are polled

@@ -30,6 +30,7 @@ type network struct {
 	allow   reach.List
 	guard   reach.Guard
 	zone    *names.Zone // nil: no name service
+	lender  *lender     // nil: nothing is lent
 	notes   *notes
 	sockets []io.Closer
 	slots   chan struct{} // bounds the connections of a run: each takes descriptors of this process
@@ -267,6 +268,9 @@ func (n *network) connected(ctx context.Context, inside net.Conn) {
 	at := netip.AddrPortFrom(local.AddrPort().Addr().Unmap(), uint16(local.Port))
 	if n.zone != nil && at == netip.AddrPortFrom(names.Server(), 53) {
 		n.answerStream(inside)
+		return
+	}
+	if n.lender.connected(ctx, at, inside) {
 		return
 	}
 	r, asked, ok := n.target(at)

@@ -32,6 +32,7 @@ type owner struct {
 	events  *json.Decoder
 	errors  *os.File // what the stages before the inner complain
 	network network
+	lender  lender
 	groups  cgroups
 	inner   int // its process
 }
@@ -122,6 +123,9 @@ func (o *owner) launched(ack io.Writer) error {
 	if err := readFrame(stdin, &secrets); err != nil {
 		return fmt.Errorf("read secrets: %w", err)
 	}
+	if err := o.lender.take(secrets); err != nil {
+		return err
+	}
 	if err := o.handOver(secrets); err != nil {
 		return err
 	}
@@ -185,7 +189,13 @@ func (o *owner) spawn() (pid int, err error) {
 	if o.groups, err = makeCgroups(o.launch); err != nil {
 		return 0, err
 	}
+	if err := o.lender.prepare(o.launch, o.dir, &o.network); err != nil {
+		return 0, fmt.Errorf("lend credentials: %w", err)
+	}
 	if !o.launch.Namespaces {
+		if err := o.lender.outside(); err != nil {
+			return 0, fmt.Errorf("lend credentials: %w", err)
+		}
 		pid, err := syscall.ForkExec(o.launch.Shim, []string{"planlatch-shim", Arg, stageInner}, &syscall.ProcAttr{
 			Dir: o.launch.WorkDir(o.dir), Env: []string{}, Files: files, Sys: &syscall.SysProcAttr{Setpgid: true},
 		})
@@ -234,6 +244,9 @@ func (o *owner) spawnSandbox(files []uintptr, exit, complaints *os.File) (int, e
 	if err != nil {
 		return 0, err
 	}
+	if err := o.lender.inside(&s); err != nil {
+		return 0, err
+	}
 	if o.launch.Slirp != "" {
 		if err := o.network.startStack(o.launch, pid, exit, complaints); err != nil {
 			return 0, err
@@ -253,13 +266,16 @@ func (o *owner) spawnSandbox(files []uintptr, exit, complaints *os.File) (int, e
 // handOver gives the inner its brief and waits until its walls stand.
 func (o *owner) handOver(secrets executor.Secrets) error {
 	b := brief{
-		Walls: wallsFor(o.launch, o.dir), Stops: o.launch.Spec.Unattended > 0, Inherit: !o.launch.has(WithoutDescriptors),
+		Walls: wallsFor(o.launch, o.dir, o.lender.ports()...), Stops: o.launch.Spec.Unattended > 0, Inherit: !o.launch.has(WithoutDescriptors),
 		Limits: limitsOf(o.launch),
 		Files:  secrets.Files, Private: o.launch.Namespaces,
 	}
 	for _, s := range o.launch.Spec.Steps {
 		for i, arg := range s.Argv {
 			s.Argv[i] = o.launch.Place(o.dir, arg)
+		}
+		if s.Lent {
+			s.Env = append(s.Env, o.lender.environment()...)
 		}
 		b.Steps = append(b.Steps, s)
 	}
@@ -345,6 +361,7 @@ func (o *owner) finish() {
 		}
 		time.Sleep(pause) //nolint:forbidigo // descendants that are no children yet announce their end to nobody
 	}
+	o.lender.close()
 	o.network.close()
 	o.groups.remove()
 }

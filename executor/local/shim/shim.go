@@ -6,7 +6,7 @@
 //
 // The package promises that no step starts before the tombstone of the name is on disk, that the result is published only when nothing of
 // the execution lives, and that secrets pass from stage to stage through pipes alone. It leaves to package local the choice of walls, the
-// copy of the source and the claim of the name. It imports no HTTP so that it stays cheap to execute once per run.
+// copy of the source and the claim of the name.
 package shim
 
 import (

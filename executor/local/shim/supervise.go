@@ -36,7 +36,8 @@ type supervision struct {
 func (o *owner) supervise() executor.Result {
 	s := &supervision{owner: o, renewed: time.Now()}
 	s.lease, _ = s.leaseTime()
-	events := make(chan event)
+	// With room for all: what is lent to a step is lent when it starts, however busy we are.
+	events := make(chan event, 2*len(o.launch.Spec.Steps)+1)
 	go o.readEvents(events) // ends when the sandbox does
 	requests := make(chan byte)
 	stop := make(chan struct{})
@@ -81,6 +82,7 @@ func (o *owner) readEvents(events chan<- event) {
 		if err := o.events.Decode(&e); err != nil {
 			return
 		}
+		o.lender.note(e)
 		events <- e
 	}
 }

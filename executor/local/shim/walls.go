@@ -23,17 +23,17 @@ type walls struct {
 }
 
 // wallsFor lists what the execution in dir may touch.
-func wallsFor(l Launch, dir string) *walls {
+func wallsFor(l Launch, dir string, ports ...uint16) *walls {
 	if !l.Walls {
 		return nil
 	}
 	// The second wall does not lean on the first: it names what is to be seen, also where there is nothing else to see.
-	w := &walls{Files: devices(), Read: append([]string{"/proc"}, Shown()...), Without: l.Without}
+	w := &walls{Files: devices(), Read: append([]string{"/proc"}, Shown()...), Ports: ports, Without: l.Without}
 	for _, name := range EtcNames() {
 		w.Read = append(w.Read, "/etc/"+name)
 	}
 	if l.Namespaces {
-		w.Read = append(w.Read, InsideShim, InsideSource, insideFiles)
+		w.Read = append(w.Read, InsideShim, InsideSource, insideFiles, insideAuthority)
 		w.Write = []string{insideTmp, "/dev/shm", filepath.Join(InsideSource, l.Spec.Source.Work)}
 	} else {
 		w.Read = append(w.Read, l.Shim, l.Spec.Source.Dir, filepath.Join(dir, DirSource))
