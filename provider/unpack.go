@@ -8,12 +8,15 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 )
 
 // The most that one package may hold. The disk limit of the fetch bounds it as well.
 const (
 	maxFiles = 10_000
 	maxBytes = 8 << 30
+	maxName  = 1000 // bytes of a path, and
+	maxDepth = 50   // directories on it: one name would else make thousands, deeper than programs can follow
 )
 
 // unpack writes the files of an archive into a fresh directory, on disk when it returns. The archive holds what a registry served: only
@@ -41,6 +44,8 @@ func unpack(archive io.Reader, dir string) error {
 			return fmt.Errorf("more than %d files or %d bytes", maxFiles, int64(maxBytes))
 		}
 		switch {
+		case len(name) > maxName || strings.Count(name, "/") > maxDepth:
+			return fmt.Errorf("%.100q is a path of more than %d bytes or %d directories", h.Name, maxName, maxDepth)
 		case !filepath.IsLocal(name):
 			return fmt.Errorf("%.100q lies outside the package", h.Name)
 		case h.Typeflag == tar.TypeDir:
