@@ -192,10 +192,11 @@ func (d *doctor) sandbox(ctx context.Context, cfg *config.Config) {
 		d.bad("sandbox", err, "")
 		return
 	}
-	d.walls(cfg, "sandbox", x.Walls(ctx))
+	d.walls(cfg, "sandbox", slices.DeleteFunc(x.Walls(ctx), func(w local.Wall) bool { return w.Name == "network" && !usesOpen(cfg) }))
 	if err := x.Refusal(ctx); err != nil {
 		return // the lines above say what is missing
 	}
+	d.network(ctx, cfg, x)
 	verdicts, err := x.Prove(ctx, cfg.Data)
 	if err != nil {
 		d.bad("break-out", err, "")

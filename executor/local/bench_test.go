@@ -31,6 +31,7 @@ func BenchmarkTrue(b *testing.B) {
 		mode executor.NetworkMode
 	}{
 		{"Required", local.Options{}, executor.NetworkNone},
+		{"RequiredAllowList", local.Options{}, executor.NetworkAllowList},
 		{"RequiredOpenNetwork", local.Options{}, executor.NetworkOpen},
 		{"LandlockAlone", local.Options{Sandbox: local.SandboxAuto, Bwrap: nowhere}, executor.NetworkNone},
 		{"Off", local.Options{Sandbox: local.SandboxOff}, executor.NetworkNone},
@@ -41,6 +42,9 @@ func BenchmarkTrue(b *testing.B) {
 			s := executortest.Spec(b, "r-plan-0")
 			s.Steps = []executor.Step{{Label: "true", Argv: []string{"/bin/true"}}}
 			s.Network.Mode = c.mode
+			if c.mode == executor.NetworkAllowList {
+				s.Network.Allow = []string{"registry.opentofu.org", "github.com", "*.githubusercontent.com", "*.amazonaws.com", "10.1.0.0/16:5432", "127.0.0.1:9000"}
+			}
 			i := 0
 			for b.Loop() {
 				i++

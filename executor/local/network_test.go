@@ -259,6 +259,44 @@ func TestNotesAreBoundedAndPrintable(t *testing.T) {
 	}
 }
 
+func TestProofOfTheNetworkSeesAHole(t *testing.T) {
+	if !privately(t) {
+		return
+	}
+	port := speaker(t, "0.0.0.0:0")
+	prove := func(o local.Options, n executor.Network) (right, wrong map[string]int) {
+		t.Helper()
+		attempts, err := open(t, o).ProveNetwork(t.Context(), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		right, wrong = map[string]int{}, map[string]int{}
+		for _, a := range attempts {
+			if a.OK {
+				right[a.What]++
+			} else {
+				wrong[a.What]++
+			}
+		}
+		return right, wrong
+	}
+	for _, n := range []executor.Network{
+		{Mode: executor.NetworkOpen, Allow: []string{"127.0.0.1:" + port}},
+		{Mode: executor.NetworkAllowList, Allow: []string{"127.0.0.1:" + port, "*.example.com:" + port}},
+		{Mode: executor.NetworkNone, Allow: []string{"127.0.0.1:" + port}},
+	} {
+		right, wrong := prove(local.Options{}, n)
+		if len(wrong) > 0 || right["an allowed target"] != 1 || right["loopback of this machine"] == 0 || right["an address of this machine"] == 0 || right["a metadata service"] == 0 {
+			t.Errorf("mode %s: right %v, wrong %v", n.Mode, right, wrong)
+		}
+	}
+	// Without walls the same attempts get through.
+	_, wrong := prove(local.Options{Sandbox: local.SandboxOff}, executor.Network{Mode: executor.NetworkNone})
+	if wrong["loopback of this machine"] == 0 || wrong["an address of this machine"] == 0 {
+		t.Errorf("with the sandbox off wrong is %v, so the proof proves nothing", wrong)
+	}
+}
+
 // lookup asks over a stream, as resolvers do for long answers.
 func lookup(name string) string {
 	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, server string) (net.Conn, error) {

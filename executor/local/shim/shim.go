@@ -31,6 +31,7 @@ const (
 	stageInner = "inner"
 
 	stageBreach = "breach" // not one of an execution, but a step in one: see package breach
+	stageDial   = "dial"   // the same: see Dialed
 )
 
 // frameLimit bounds a frame: secrets are some environment variables, never a payload.
@@ -54,6 +55,9 @@ func Main(args []string) (exit int, isShim bool) {
 		err = enterNetwork()
 	case args[2] == stageInner:
 		err = runInner(signals)
+	case args[2] == stageDial:
+		signal.Reset()
+		err = tryTargets(args[3:], os.Stdout)
 	case args[2] == stageBreach:
 		signal.Reset()
 		err = breach.Main(args[3:], BreachArgs(nil), os.Stdout)
