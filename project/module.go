@@ -112,24 +112,31 @@ func (t *tree) parse(name string, problems *[]run.Problem) (*hcl.File, []byte) {
 		return nil, nil
 	}
 	t.bytes += int64(len(src))
-	var file *hcl.File
-	var diags hcl.Diagnostics
-	if strings.HasSuffix(name, ".json") {
-		// The standard library bounds the depth, the HCL parser does not.
-		if json.Valid(src) || len(src) == 0 || !deepJSON(src) {
-			file, diags = hcljson.Parse(src, name)
-		} else {
-			diags = hcl.Diagnostics{tooNested(name)}
-		}
-	} else {
-		file, diags = parseNative(src, name)
-	}
+	file, diags := Parse(name, src)
 	*problems = append(*problems, fromDiagnostics(diags)...)
 	if file == nil || file.Body == nil {
 		return nil, nil
 	}
 	return file, src
 }
+
+// Parse parses a configuration file of any size or depth that somebody else wrote. The form goes by the name: what ends in .json is JSON.
+func Parse(name string, src []byte) (*hcl.File, hcl.Diagnostics) {
+	if !strings.HasSuffix(name, ".json") {
+		return parseNative(src, name)
+	}
+	// The standard library bounds the depth, the HCL parser does not.
+	if json.Valid(src) || len(src) == 0 || !deepJSON(src) {
+		return hcljson.Parse(src, name)
+	}
+	return nil, hcl.Diagnostics{tooNested(name)}
+}
+
+// ParseTemplate parses a text of a JSON file, in which the tools look for templates. ok is false if it is none.
+func ParseTemplate(src []byte, name string) (e hclsyntax.Expression, ok bool) { return parseTemplate(src, name) }
+
+// Literal returns a value that is written out. Nothing is evaluated.
+func Literal(e hcl.Expression) (text string, ok bool) { return literal(e) }
 
 // deepJSON says whether invalid JSON nests more than the parser should follow.
 func deepJSON(src []byte) bool {

@@ -226,7 +226,7 @@ func reason(err error) string {
 
 // isConfig says whether the tools read a file of this name as configuration.
 func isConfig(name string) bool {
-	if strings.HasPrefix(name, ".") || strings.HasSuffix(name, "~") || strings.HasPrefix(name, "#") {
+	if strings.HasPrefix(name, ".") { // editors' backups (x.tf~, #x.tf#) end in another way
 		return false
 	}
 	_, ext := splitExt(name)
