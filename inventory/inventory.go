@@ -63,6 +63,7 @@ type Module struct {
 	Name    string `json:"name"`
 	Source  string `json:"source"`  // as written
 	Address string `json:"address"` // what allow-lists match: acme/vpc/aws, git::github.com/acme/vpc//sub, https://…, or a directory of the tree
+	Package string `json:"package"` // the address without the directory in it
 	Kind    string `json:"kind"`    // local, registry, git, http, other
 	Version string `json:"version"` // the constraint as written
 	Ref     string `json:"ref"`     // of git

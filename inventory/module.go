@@ -283,7 +283,7 @@ func (m *module) descend(c *Module, source string) {
 		m.r.unknown(c.Place, "module source %q lies in %s, where init puts what it downloads", clip(source), ownDir)
 		return
 	}
-	c.Address = clip(target)
+	c.Address, c.Package = clip(target), clip(target)
 	m.calls = append(m.calls, target)
 }
 

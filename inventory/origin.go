@@ -31,7 +31,7 @@ var (
 
 // originOf sorts a module source as the tools do: paths, then names of a registry, then addresses of anything else.
 func originOf(source, version string) Module {
-	m := Module{Source: clip(source), Version: clip(version), Address: clip(source), Kind: kindOther}
+	m := Module{Source: clip(source), Version: clip(version), Address: clip(source), Package: clip(source), Kind: kindOther}
 	for _, prefix := range []string{"./", "../", `.\`, `..\`} {
 		if strings.HasPrefix(source, prefix) {
 			m.Kind, m.Pinned = kindLocal, true
@@ -42,6 +42,7 @@ func originOf(source, version string) Module {
 	if p := registryName.FindStringSubmatch(name); p != nil && !shorthand.MatchString(name) {
 		m.Kind, m.Pinned = kindRegistry, exactVersion.MatchString(version)
 		m.Address = withoutPublicHost(strings.ToLower(p[1]), strings.Join(p[2:], "/"))
+		m.Package = m.Address
 		if sub != "" {
 			m.Address += "//" + sub
 			m.Odd = oddPath(sub)
@@ -82,6 +83,7 @@ func (m *Module) git(address string) {
 	}
 	repo, sub, _ := strings.Cut(strings.TrimPrefix(u.EscapedPath(), "/"), "//")
 	m.Address = clip("git::" + strings.ToLower(u.Host) + "/" + strings.TrimSuffix(repo, ".git"))
+	m.Package = m.Address
 	if sub != "" {
 		m.Address = clip(m.Address + "//" + sub)
 	}
@@ -110,7 +112,9 @@ func (m *Module) archive(address string) {
 		m.Odd = "it is no address that can be read"
 		return
 	}
+	file, _, _ := strings.Cut(u.EscapedPath(), "//")
 	m.Address = clip(u.Scheme + "://" + strings.ToLower(u.Host) + u.EscapedPath())
+	m.Package = clip(u.Scheme + "://" + strings.ToLower(u.Host) + file)
 	query, err := url.ParseQuery(u.RawQuery)
 	m.Pinned = checksumOf.MatchString(query.Get("checksum"))
 	switch {

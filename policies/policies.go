@@ -7,11 +7,11 @@ import (
 	"slices"
 )
 
-//go:embed baseline
+//go:embed baseline sources
 var files embed.FS
 
 // Names lists the shipped sets, sorted.
-func Names() []string { return []string{"baseline"} }
+func Names() []string { return []string{"baseline", "sources"} }
 
 // Open returns the files of a shipped set, and whether there is such a set.
 func Open(name string) (fs.FS, bool) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -79,7 +80,7 @@ func (p *prepared) decodeFinding(_ decision, entry any) (run.Finding, error) {
 		return run.Finding{}, fmt.Errorf("gives %s instead of an object with rule and message", kind(entry))
 	}
 	f := run.Finding{Set: p.set.Name, Level: p.set.Level, Owners: p.set.Owners}
-	texts := map[string]*string{"rule": &f.Rule, "resource": &f.Resource, "message": &f.Message, "fix": &f.Fix}
+	texts := map[string]*string{"rule": &f.Rule, "resource": &f.Resource, "message": &f.Message, "fix": &f.Fix, "file": &f.File}
 	for key, value := range fields {
 		switch to := texts[key]; {
 		case to != nil:
@@ -88,6 +89,12 @@ func (p *prepared) decodeFinding(_ decision, entry any) (run.Finding, error) {
 			}
 		case key == "value":
 			f.Value = valueText(value)
+		case key == "line":
+			line, err := lineOf(value)
+			if err != nil {
+				return run.Finding{}, err
+			}
+			f.Line = line
 		case key == "level":
 			level, err := p.soften(value)
 			if err != nil {
@@ -95,13 +102,23 @@ func (p *prepared) decodeFinding(_ decision, entry any) (run.Finding, error) {
 			}
 			f.Level = level
 		default:
-			return run.Finding{}, fmt.Errorf("has an unknown key %q; there are rule, resource, message, fix, value and level", cut(key))
+			return run.Finding{}, fmt.Errorf("has an unknown key %q; there are rule, resource, message, fix, value, level, file and line", cut(key))
 		}
 	}
 	if f.Rule == "" || f.Message == "" {
 		return run.Finding{}, fmt.Errorf("gives a finding without rule or message: %s", cut(valueText(entry)))
 	}
 	return f, nil
+}
+
+// lineOf reads the line of a finding; 0 is the whole file.
+func lineOf(value any) (int, error) {
+	number, _ := value.(json.Number)
+	line, err := strconv.Atoi(number.String())
+	if err != nil || line < 0 {
+		return 0, fmt.Errorf("line is %s instead of a number from 0", cut(valueText(value)))
+	}
+	return line, nil
 }
 
 // soften reads the level of one finding. It may be softer than the set's, never harder: how hard a set may be is the server's word.
@@ -146,7 +163,7 @@ func (p *prepared) decodeMessage(d decision, entry any) (run.Finding, error) {
 func (p *prepared) bound(findings []run.Finding) []run.Finding {
 	for i := range findings {
 		f := &findings[i]
-		f.Rule, f.Resource, f.Message, f.Fix = cut(f.Rule), cut(f.Resource), cut(f.Message), cut(f.Fix)
+		f.Rule, f.Resource, f.Message, f.Fix, f.File = cut(f.Rule), cut(f.Resource), cut(f.Message), cut(f.Fix), cut(f.File)
 		if len(f.Value) > longestValue {
 			f.Value = "sha256:" + digestOf(f.Value)
 		}

@@ -11,10 +11,14 @@ import (
 func digestSet(set Set, src source, faults []Fault) string {
 	owners := set.Owners
 	owners.Users, owners.Teams = slices.Sorted(slices.Values(owners.Users)), slices.Sorted(slices.Values(owners.Teams))
-	return digestOf(map[string]any{
+	parts := map[string]any{
 		"name": set.Name, "level": set.Level, "owners": owners, "rego": set.Rego, "files": src.files, "settings": src.data["settings"],
 		"faults": faults, "opa": version.Version,
-	})
+	}
+	if set.stage() != OnPlan {
+		parts["on"] = set.stage()
+	}
+	return digestOf(parts)
 }
 
 func digestAll(sets []*prepared) string {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -11,7 +12,10 @@ import (
 
 // newDocument builds what rules see as input: the plan's own fields at the top, as conftest gives them, the whole plan once more under
 // plan, and the context under planlatch.
-func newDocument(in Input) (ast.Value, error) {
+func newDocument(in Input, on Stage) (ast.Value, error) {
+	if on == OnSource {
+		return newSourceDocument(in)
+	}
 	if len(in.Plan) == 0 {
 		return nil, errors.New("the plan has no JSON")
 	}
@@ -33,16 +37,41 @@ func newDocument(in Input) (ast.Value, error) {
 	if !ok {
 		return nil, errors.New("read plan JSON: it is not an object")
 	}
-	context, err := ast.InterfaceToValue(contextFields(in))
-	if err != nil {
-		return nil, fmt.Errorf("read context: %w", err)
-	}
 	document := ast.NewObject()
 	object.Foreach(document.Insert)
 	// Last, so that no plan can bring its own.
 	document.Insert(ast.StringTerm("plan"), ast.NewTerm(value))
+	return document, addContext(document, in)
+}
+
+// newSourceDocument builds what rules on the source see as input: the inventory under source, and the context under planlatch.
+func newSourceDocument(in Input) (ast.Value, error) {
+	var source map[string]any
+	if len(in.Source) == 0 {
+		return nil, errors.New("the source has no inventory")
+	}
+	if err := util.UnmarshalJSON(in.Source, &source); err != nil {
+		return nil, fmt.Errorf("read the inventory of the source: %w", err)
+	}
+	if _, ok := source["version"].(json.Number); !ok {
+		return nil, errors.New("read the inventory of the source: it has no version")
+	}
+	value, err := ast.InterfaceToValue(source)
+	if err != nil {
+		return nil, fmt.Errorf("read the inventory of the source: %w", err)
+	}
+	document := ast.NewObject()
+	document.Insert(ast.StringTerm("source"), ast.NewTerm(value))
+	return document, addContext(document, in)
+}
+
+func addContext(document ast.Object, in Input) error {
+	context, err := ast.InterfaceToValue(contextFields(in))
+	if err != nil {
+		return fmt.Errorf("read context: %w", err)
+	}
 	document.Insert(ast.StringTerm("planlatch"), ast.NewTerm(context))
-	return document, nil
+	return nil
 }
 
 func contextFields(in Input) map[string]any {

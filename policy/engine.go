@@ -102,6 +102,12 @@ func checkFields(set Set) []Fault {
 	default:
 		fault(fmt.Sprintf("level: %q is not a level; say advisory, soft or hard", set.Level))
 	}
+	switch name, builtin := strings.CutPrefix(set.Source, builtinPrefix); {
+	case set.stage() != OnPlan && set.stage() != OnSource:
+		fault(fmt.Sprintf("on: %q is nothing to judge; say plan or source", set.On))
+	case builtin && (name == builtinSources) != (set.stage() == OnSource):
+		fault(fmt.Sprintf("on: %s does not fit %s, whose rules would find nothing", set.stage(), set.Source))
+	}
 	return faults
 }
 

@@ -25,12 +25,16 @@ type Origin struct {
 	Text string // the rule as it is written
 }
 
-// Explain judges like Judge and adds to each finding the rules it comes from. It evaluates every set twice, the second time with a trace,
+// Explain judges like Judge, or with a Source and no Plan like JudgeSource, and adds to each finding the rules it comes from. It evaluates every set twice, the second time with a trace,
 // so it is for the people who ask and not for every run.
 func (e *Engine) Explain(ctx context.Context, in Input) []Explanation {
 	sets, _ := e.applying(in)
+	on, judged := OnPlan, e.Judge
+	if len(in.Source) > 0 && len(in.Plan) == 0 {
+		on, sets, judged = OnSource, e.onSource(in), e.JudgeSource
+	}
 	traces := map[string]*origins{}
-	if document, err := newDocument(in); err == nil {
+	if document, err := newDocument(in, on); err == nil {
 		limited, stop := withMemoryLimit(ctx, e.opts.Memory)
 		defer stop()
 		for _, p := range sets {
@@ -38,7 +42,7 @@ func (e *Engine) Explain(ctx context.Context, in Input) []Explanation {
 		}
 	}
 	var list []Explanation
-	for _, f := range e.Judge(ctx, in).Findings {
+	for _, f := range judged(ctx, in).Findings {
 		list = append(list, Explanation{Finding: f, Origins: traces[f.Set].of(f)})
 	}
 	return list

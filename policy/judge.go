@@ -19,15 +19,48 @@ import (
 // brokenRule is the rule name of findings about a set that gives no verdict.
 const brokenRule = "no-verdict"
 
-// Judge evaluates the sets that apply to the plan, side by side. It always answers: a set that cannot be evaluated is a hard finding.
+// Judge evaluates the sets that apply to the plan, but for those that judge the source, side by side. It always answers: a set that cannot be evaluated is a hard finding.
 // That includes sets which had no answer when ctx ended, so a caller that is stopping should look at ctx before it stores a judgement.
 func (e *Engine) Judge(ctx context.Context, in Input) Judgement {
 	sets, judgement := e.applying(in)
-	document, err := newDocument(in)
+	return e.judge(ctx, in, OnPlan, sets, judgement)
+}
+
+// JudgesSource says whether any set judges the source of a project.
+func (e *Engine) JudgesSource(in Input) bool { return len(e.onSource(in)) > 0 }
+
+// JudgeSource evaluates the sets that judge the source of a project before anything of it runs. It answers like Judge; without such a set it
+// has no findings.
+func (e *Engine) JudgeSource(ctx context.Context, in Input) Judgement {
+	sets := e.onSource(in)
+	judgement := Judgement{Digest: e.Digest(in)}
+	for _, p := range sets {
+		judgement.Sets = append(judgement.Sets, p.set.Name)
+	}
+	return e.judge(ctx, in, OnSource, sets, judgement)
+}
+
+// With adds what other sets said of the same project.
+func (j Judgement) With(o Judgement) Judgement {
+	j.Findings = order(slices.Concat(j.Findings, o.Findings))
+	j.Sets = slices.Sorted(slices.Values(slices.Concat(j.Sets, o.Sets)))
+	j.Warnings = slices.Concat(j.Warnings, o.Warnings)
+	if len(j.Sets) > 0 {
+		j.Note = ""
+	}
+	return j
+}
+
+func (e *Engine) judge(ctx context.Context, in Input, on Stage, sets []*prepared, judgement Judgement) Judgement {
+	document, err := newDocument(in, on)
 	answers := make([]verdict, len(sets))
 	if err != nil {
+		fix := "Plan again; if it stays, the tool wrote a plan that is no JSON object."
+		if on == OnSource {
+			fix = "Plan again; if it stays, tell whoever runs the server."
+		}
 		for i, p := range sets {
-			answers[i].findings = []run.Finding{p.failClosed(err.Error(), "Plan again; if it stays, the tool wrote a plan that is no JSON object.")}
+			answers[i].findings = []run.Finding{p.failClosed(err.Error(), fix)}
 		}
 	} else {
 		limited, stop := withMemoryLimit(ctx, e.opts.Memory)
@@ -46,6 +79,9 @@ func (e *Engine) Judge(ctx context.Context, in Input) Judgement {
 		judgement.Findings = append(judgement.Findings, a.findings...)
 		judgement.Warnings = append(judgement.Warnings, a.warnings...)
 	}
+	for i := range judgement.Findings {
+		judgement.Findings[i].Source = on == OnSource
+	}
 	judgement.Findings = order(judgement.Findings)
 	return judgement
 }
@@ -61,7 +97,7 @@ func (e *Engine) applying(in Input) ([]*prepared, Judgement) {
 	var sets []*prepared
 	var j Judgement
 	for _, p := range e.sets {
-		if p.applies(in) {
+		if p.set.stage() != OnSource && p.applies(in) {
 			sets = append(sets, p)
 			j.Sets = append(j.Sets, p.set.Name)
 		}
@@ -73,8 +109,13 @@ func (e *Engine) applying(in Input) ([]*prepared, Judgement) {
 			j.Note = "no policy configured for this project"
 		}
 	}
-	j.Digest = digestAll(sets)
+	j.Digest = digestAll(slices.Concat(sets, e.onSource(in)))
 	return sets, j
+}
+
+// onSource chooses the sets that judge the source of a project.
+func (e *Engine) onSource(in Input) []*prepared {
+	return slices.DeleteFunc(slices.Clone(e.sets), func(p *prepared) bool { return p.set.stage() != OnSource || !p.applies(in) })
 }
 
 // verdict is what one set said.

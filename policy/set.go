@@ -19,7 +19,31 @@ type Set struct {
 	Owners   run.Owners     // who may override it; required when Level is soft
 	Rego     string         // language version: "v1" (also when empty) or "v0"
 	Settings map[string]any // what its rules read as data.settings
+	On       Stage          // what it judges; empty: the plan, and of builtin:sources the source
 }
+
+// Stage is what a set judges.
+type Stage string
+
+// The stages.
+const (
+	OnPlan   Stage = "plan"
+	OnSource Stage = "source" // the code of a project, before anything of it runs
+)
+
+// stage is what a set judges when it does not say.
+func (s Set) stage() Stage {
+	switch {
+	case s.On != "":
+		return s.On
+	case s.Source == builtinPrefix+builtinSources:
+		return OnSource
+	}
+	return OnPlan
+}
+
+// builtinSources is the shipped set that judges the source.
+const builtinSources = "sources"
 
 // Options are the limits of an evaluation. The zero value is documented per field.
 type Options struct {
@@ -36,6 +60,7 @@ type Input struct {
 	Target  Target
 	Also    []Target        // further identities of the same project: sets that match any of them judge it
 	Plan    json.RawMessage // what `tofu show -json` printed
+	Source  json.RawMessage // an inventory.Inventory, for JudgeSource and Explain
 	Context Context
 }
 
@@ -60,10 +85,10 @@ type Pull struct {
 	Draft  bool
 }
 
-// Judgement is what the sets that apply to a project said about a plan.
+// Judgement is what the sets that apply to a project said about a plan, or about its source.
 type Judgement struct {
 	Findings []run.Finding // hardest first, then by set, rule, resource
-	Digest   string        // sha256 over the sets that apply: code, settings, level, owners
+	Digest   string        // sha256 over the sets that apply, those on plans and on sources: code, settings, level, owners
 	Sets     []string      // names of the sets that judged, sorted; empty when none is configured for the project
 	Note     string        // told to people: "no policy configured"; empty when sets judged
 	Warnings []string      // for whoever runs the server or writes the rules: built-in functions that could not work with what they got, panics

@@ -176,7 +176,10 @@ func (src *source) settle(set Set) []Fault {
 		if declares && !known {
 			return fault("unknown key %q; the set has %s", key, strings.Join(slices.Sorted(maps.Keys(declared)), ", "))
 		}
-		if known && kind(standard) != kind(wanted[key]) {
+		if declares && wanted[key] == nil {
+			return fault("%s has no value; give it one or leave it out", key)
+		}
+		if known && standard != nil && kind(standard) != kind(wanted[key]) {
 			return fault("%s is %s; the set expects %s", key, kind(wanted[key]), kind(standard))
 		}
 		settings[key] = wanted[key]

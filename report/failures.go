@@ -290,8 +290,7 @@ func (v View) findingBlock(f mergedFinding) string {
 	}
 	given := run.Covers(f.run, f.Finding, f.overrides)
 	for _, o := range f.overrides {
-		if o.Set == f.Set && o.Rule == f.Rule && o.Resource == f.Resource && o.Value == f.Value && o.Effect == f.run.EffectDigest && o.Policy == f.run.PolicyDigest &&
-			o.Project == f.run.Project {
+		if run.Binds(f.run, f.Finding, o) {
 			lines = append(lines, "Overridden by "+code(o.Actor)+": "+prose(o.Reason))
 		}
 	}

@@ -283,6 +283,7 @@ type Finding struct {
 	File     string
 	Line     int
 	Owners   Owners
+	Source   bool `json:",omitempty"` // about the source, found before anything of it ran
 }
 
 // Owners may override soft findings of a set.
@@ -300,7 +301,7 @@ type Override struct {
 	Rule     string
 	Resource string
 	Value    string
-	Effect   string // effect digest
+	Effect   string // effect digest; of a finding about the source: what Bound says
 	Policy   string // policy digest
 	Actor    string
 	Reason   string
