@@ -69,7 +69,7 @@ func loadPolicies(ctx context.Context, cfg *config.Config) (*policy.Engine, erro
 			projects = append(projects, s.String())
 		}
 		sets[n] = policy.Set{
-			Name: p.Name, Source: p.Source, Level: p.Level, Projects: projects, Rego: p.Rego, Settings: p.Settings,
+			Name: p.Name, Source: p.Source, Level: p.Level, Projects: projects, Rego: p.Rego, Settings: p.Settings, On: policy.Stage(p.On),
 			Owners: run.Owners{Users: p.Owners.Users, Teams: p.Owners.Teams, Approvals: p.Owners.Approvals},
 		}
 	}

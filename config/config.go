@@ -296,13 +296,15 @@ type Policy struct {
 	// Source is builtin:NAME, a directory, or git::https://…?ref=….
 	Source string    `yaml:"source" need:"true"`
 	Level  run.Level `yaml:"level" need:"true" oneof:"advisory soft hard"`
+	// On is what the set judges: plan (default), or source, the code before anything of it runs. builtin:sources judges the source by itself.
+	On string `yaml:"on" oneof:"plan source"`
 	// Projects defaults to all.
 	Projects selector.List `yaml:"projects" filled:"true"`
 	// Owners may override soft findings. Required for soft.
 	Owners Owners `yaml:"owners"`
 	// Rego is the language version, v1 (default) or v0.
 	Rego string `yaml:"rego" oneof:"v1 v0"`
-	// Settings are what the set's rules read as data.settings. The set says which there are; docs/policies.md lists those of the baseline.
+	// Settings are what the set's rules read as data.settings. The set says which there are; docs/policies.md lists those that are shipped.
 	Settings map[string]any `yaml:"settings"`
 }
 

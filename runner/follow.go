@@ -33,12 +33,13 @@ type prepared struct {
 
 // ending is how an execution ended.
 type ending struct {
-	result executor.Result
-	lost   error  // executor.ErrLost: it vanished
-	failed string // it never started: why, in one sentence
-	stale  error  // an apply that never started because its plan cannot be applied any more: why
-	early  bool   // it never started, because it was asked to end: failed or stale says by whom
-	log    string // the redacted log
+	result  executor.Result
+	lost    error        // executor.ErrLost: it vanished
+	failed  string       // it never started: why, in one sentence
+	stopped *notAdmitted // it never started, because of what policy found in its source
+	stale   error        // an apply that never started because its plan cannot be applied any more: why
+	early   bool         // it never started, because it was asked to end: failed or stale says by whom
+	log     string       // the redacted log
 }
 
 // refusal is an error that is the project's or the operator's to mend: it ends the run with its text instead of being tried again.
@@ -125,7 +126,10 @@ func (r *Runner) start(ctx context.Context, p phase, name executor.Name) (ending
 	}
 	var no *refusal
 	var old *staleness
+	var stopped *notAdmitted
 	switch {
+	case errors.As(err, &stopped):
+		return ending{failed: stopped.Error(), stopped: stopped}, nil
 	case errors.As(err, &no):
 		return ending{failed: no.text}, nil
 	case errors.As(err, &old), errors.Is(err, errAltered):

@@ -55,6 +55,14 @@ func (r *Runner) judgedAnew(ctx context.Context, of run.Run) (*policy.Judgement,
 		return nil, fmt.Errorf("read provider configurations: %w", err)
 	}
 	j, err := r.judge(ctx, g, planJSON)
+	if err != nil || !r.Policy.JudgesSource(policy.Input{Target: facts.Target(repo, of)}) {
+		return &j, err
+	}
+	if g, err = r.stand(ctx, of); err != nil {
+		return nil, fmt.Errorf("read the source again: %w", err)
+	}
+	onSource, err := r.judgeSource(ctx, g)
+	j = j.With(onSource)
 	return &j, err
 }
 

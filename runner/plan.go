@@ -39,7 +39,13 @@ const ErroredState = "/" + fileErrored
 func (r *Runner) planPhase(running run.Run) phase {
 	p := phase{name: "plan", run: running}
 	p.prepare = func(ctx context.Context) (prepared, error) {
-		g, err := r.prepareGround(ctx, running, "plan")
+		g, err := r.stand(ctx, running)
+		if err == nil {
+			err = r.admit(ctx, g)
+		}
+		if err == nil {
+			g, err = r.equip(ctx, g, "plan")
+		}
 		if err != nil {
 			return prepared{}, err
 		}
@@ -80,6 +86,8 @@ func (r *Runner) settlePlan(ctx context.Context, p phase, e ending) error {
 		o.Lost = true
 	case e.early || asked(e.result): // what people asked for is in the run, and wins; else the server had to stop
 		o.Stopped = true
+	case e.stopped != nil: // by policy, before anything ran
+		o = run.PlanOutcome{Failed: e.failed, Planned: e.stopped.planned, Findings: e.stopped.findings}
 	case e.failed == "" && e.result.OK(len(r.sequence(ground{run: p.run}, "plan"))):
 		var err error
 		if o, err = r.judged(ctx, p, e); err != nil {
@@ -293,6 +301,11 @@ func (r *Runner) assess(ctx context.Context, g ground, l left) (assessed, error)
 	if err != nil {
 		return a, err
 	}
+	onSource, err := r.judgeSource(ctx, g)
+	if err != nil {
+		return a, err
+	}
+	judgement = judgement.With(onSource)
 	a.planned.PolicyDigest, a.kept.NoPolicy, a.findings = judgement.Digest, len(judgement.Sets) == 0, judgement.Findings
 	return a, nil
 }
@@ -344,17 +357,11 @@ func unique(execution string) string {
 // judge asks policy what it thinks of a plan, and keeps secrets out of what it says. It never fails open: policy turns its own faults into
 // findings.
 func (r *Runner) judge(ctx context.Context, g ground, planJSON []byte) (policy.Judgement, error) {
-	in := policy.Input{
-		Target: facts.Target(g.repo, g.run), Plan: planJSON,
-		Context: policy.Context{Environment: g.run.Settings.Environment, Kind: g.run.Kind, Project: g.run.Label, Now: time.Now()},
+	in, err := r.policyInput(ctx, g)
+	if err != nil {
+		return policy.Judgement{}, err
 	}
-	if g.run.Pull != 0 {
-		pull, err := r.Store.Pull(ctx, g.run.Pull)
-		if err != nil {
-			return policy.Judgement{}, err
-		}
-		in.Context.Pull = &policy.Pull{Number: pull.Number, Author: pull.Author, Title: pull.Title, Draft: pull.Draft}
-	}
+	in.Plan = planJSON
 	veil, err := r.veil(g.grant, planJSON)
 	if err != nil {
 		return policy.Judgement{}, err
@@ -362,6 +369,22 @@ func (r *Runner) judge(ctx context.Context, g ground, planJSON []byte) (policy.J
 	j := r.Policy.Judge(ctx, in)
 	j.Findings = r.veiled(j.Findings, veil)
 	return j, ctx.Err()
+}
+
+// policyInput is what policy may know around a run.
+func (r *Runner) policyInput(ctx context.Context, g ground) (policy.Input, error) {
+	in := policy.Input{
+		Target:  facts.Target(g.repo, g.run),
+		Context: policy.Context{Environment: g.run.Settings.Environment, Kind: g.run.Kind, Project: g.run.Label, Now: time.Now()},
+	}
+	if g.run.Pull != 0 {
+		pull, err := r.Store.Pull(ctx, g.run.Pull)
+		if err != nil {
+			return in, err
+		}
+		in.Context.Pull = &policy.Pull{Number: pull.Number, Author: pull.Author, Title: pull.Title, Draft: pull.Draft}
+	}
+	return in, nil
 }
 
 // standsForMerge decides whether a merged plan applies by itself (semantics 21), and who stands for it; else why it waits.

@@ -45,6 +45,15 @@ type ground struct {
 
 // prepareGround fetches what is missing and resolves the tool. Errors that the project can mend are refusals.
 func (r *Runner) prepareGround(ctx context.Context, of run.Run, phase string) (ground, error) {
+	g, err := r.stand(ctx, of)
+	if err != nil {
+		return g, err
+	}
+	return r.equip(ctx, g, phase)
+}
+
+// stand finds the source of a run, and nothing that could run.
+func (r *Runner) stand(ctx context.Context, of run.Run) (ground, error) {
 	g := ground{run: of}
 	var err error
 	if g.repo, err = r.Store.Repo(ctx, of.Repo); err != nil {
@@ -53,10 +62,8 @@ func (r *Runner) prepareGround(ctx context.Context, of run.Run, phase string) (g
 	if g.rev, err = r.Store.Revision(ctx, of.Revision); err != nil {
 		return g, err
 	}
-	if g.tree, err = r.source(ctx, g.repo, g.rev); err != nil {
-		return g, err
-	}
-	return r.equip(ctx, g, phase)
+	g.tree, err = r.source(ctx, g.repo, g.rev)
+	return g, err
 }
 
 // equip finds what a run needs besides its source: tool, credentials, configuration of the tool.

@@ -34,7 +34,16 @@ func (r *Runner) Preview(ctx context.Context, p Preview) (report.Project, error)
 		}
 		return shown, nil
 	}
-	g, err := r.equip(ctx, ground{run: p.Run, repo: p.Repo, tree: p.Tree}, "plan")
+	g := ground{run: p.Run, repo: p.Repo, tree: p.Tree}
+	err := r.admit(ctx, g)
+	var stopped *notAdmitted
+	if errors.As(err, &stopped) {
+		shown.Findings = stopped.findings
+		return end(run.Failed, stopped.Error())
+	}
+	if err == nil {
+		g, err = r.equip(ctx, g, "plan")
+	}
 	var no *refusal
 	switch {
 	case ctx.Err() != nil:

@@ -71,7 +71,13 @@ func (r *Runner) freeLock(ctx context.Context, stopped run.Run, lock string) (fa
 	}
 	defer r.borrow(stopped.ID)()
 	stopped.Execution = fmt.Sprintf("%s-unlock-%x", stopped.ID, time.Now().UnixNano())
-	g, err := r.prepareGround(ctx, stopped, "apply")
+	g, err := r.stand(ctx, stopped)
+	if err == nil {
+		err = r.admit(ctx, g)
+	}
+	if err == nil {
+		g, err = r.equip(ctx, g, "apply")
+	}
 	if err == nil {
 		var ready prepared
 		if ready, err = r.preparePlan(ctx, g); err == nil { // for what init needs
@@ -84,6 +90,9 @@ func (r *Runner) freeLock(ctx context.Context, stopped run.Run, lock string) (fa
 	}
 	if no, ok := errors.AsType[*refusal](err); ok {
 		return no.text, nil
+	}
+	if no, ok := errors.AsType[*notAdmitted](err); ok {
+		return no.Error(), nil
 	}
 	return "", err
 }
