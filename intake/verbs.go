@@ -344,10 +344,21 @@ func (i *Intake) approve(ctx context.Context, o order) (answer, error) {
 		r.Detail = `say why: approve --reason "…"`
 		return no(r), nil
 	}
+	stopped, err := i.stopped(ctx, o)
+	if err != nil {
+		return answer{}, err
+	}
 	ready, a, ok, err := i.ready(ctx, o)
-	if err != nil || !ok {
+	if err != nil || !ok && len(stopped) == 0 {
 		return a, err
 	}
+	if !ok {
+		if a, ok, err := i.may(ctx, o, selected(stopped)); err != nil || !ok {
+			return a, err
+		}
+		ready = nil
+	}
+	ready = append(ready, stopped...)
 	if o.wrote() {
 		r := o.refused(report.Denied)
 		r.Detail = "Who wrote the change cannot override a policy that stops it"
@@ -369,8 +380,12 @@ func (i *Intake) approve(ctx context.Context, o order) (answer, error) {
 	for n, r := range ready {
 		at[n] = run.At{ID: r.ID, Epoch: r.Epoch}
 	}
+	again, err := i.freed(ctx, o, stopped, overrides)
+	if err != nil {
+		return answer{}, err
+	}
 	err = i.advance(ctx, o.place, run.Scope{Runs: at}, func(run.Snapshot) (run.Change, error) {
-		c := run.Change{Action: run.ActOverride, Pull: &o.pull, Overrides: overrides, Audit: []run.Audit{o.row(answer{})}}
+		c := run.Change{Action: run.ActOverride, Pull: &o.pull, New: again, Overrides: overrides, Audit: []run.Audit{o.row(answer{})}}
 		for _, ov := range overrides {
 			c.Audit = append(c.Audit, run.Audit{
 				Actor: o.by.Login, Action: string(run.ActOverride), Repo: o.repo.ID, Pull: o.pull.ID, Outcome: "done",
@@ -379,6 +394,9 @@ func (i *Intake) approve(ctx context.Context, o order) (answer, error) {
 		}
 		return c, nil
 	})
+	if errors.Is(err, run.ErrExists) { // it was said before
+		err = nil
+	}
 	return answer{}, err
 }
 
@@ -418,7 +436,7 @@ func (i *Intake) overrides(ctx context.Context, o order, runs []run.Run) (made [
 			}
 			made = append(made, run.Override{
 				Pull: o.pull.ID, Project: r.Project, Set: f.Set, Rule: f.Rule, Resource: f.Resource, Value: f.Value,
-				Effect: r.EffectDigest, Policy: r.PolicyDigest, Actor: o.by.Login, Reason: o.cmd.Reason, At: i.Now(),
+				Effect: run.Bound(r, f), Policy: r.PolicyDigest, Actor: o.by.Login, Reason: o.cmd.Reason, At: i.Now(),
 			})
 		}
 	}

@@ -319,7 +319,7 @@ func (n *Notifier) summary(ctx context.Context, p run.Posting, to address) (run.
 	}
 	var stamp []run.ID
 	for _, project := range view.Projects {
-		if project.Run.Posted.IsZero() && project.Run.EffectDigest != "" {
+		if project.Run.Posted.IsZero() && (project.Run.EffectDigest != "" || run.Stopped(project.Run, project.Findings)) {
 			stamp = append(stamp, project.Run.ID)
 		}
 	}

@@ -32,6 +32,10 @@ func (v View) addFailure(p *page, g group) {
 		what = "the apply of "
 	}
 	title := "**" + strings.ToUpper(what[:1]) + what[1:] + names(g.names) + " failed**"
+	if g.stopped() {
+		p.text("**Nothing of " + names(g.names) + " was run**: " + prose(g.Run.Reason))
+		return
+	}
 	if lock, ok := g.BackendLock(); ok {
 		p.text(title + ": " + v.lockWords(lock, g.Project))
 		return
@@ -214,7 +218,7 @@ type mergedFinding struct {
 func mergeFindings(gs []group) []mergedFinding {
 	var out []mergedFinding
 	for _, g := range gs {
-		if !g.changes() || g.tried() {
+		if !g.changes() && !g.stopped() || g.tried() {
 			continue
 		}
 		for _, p := range append([]Project{g.Project}, g.others...) {

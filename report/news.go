@@ -42,7 +42,7 @@ func PlanEvents(v View, known bool) []Event {
 	if v.Kind == run.KindMerge {
 		return out // a merged plan that waits has a call of its own
 	}
-	some(EventPolicyFailed, in(phaseBlocked, phaseHeld))
+	some(EventPolicyFailed, func(p Project) bool { return in(phaseBlocked, phaseHeld)(p) || p.stopped() })
 	if known && v.Pull.State == "open" && !v.Pull.Draft {
 		some(EventNeedsApproval, Project.needsApproval)
 	}

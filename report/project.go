@@ -80,6 +80,9 @@ func (p Project) phase() phase {
 
 func (p Project) verdict() run.Verdict { return run.Judge(p.Run, p.Findings, p.Overrides) }
 
+// stopped says whether policy kept it from running at all.
+func (p Project) stopped() bool { return run.Stopped(p.Run, p.Findings) }
+
 func (p Project) destroys() bool { return p.Run.Counts.Destroy+p.Run.Counts.Replace > 0 }
 
 // judged says whether there is a plan that changes something.
@@ -88,7 +91,7 @@ func (p Project) changes() bool {
 	case run.Planned, run.Confirmed, run.Applying, run.Applied, run.Interrupted:
 		return true
 	case run.Failed:
-		return !p.Run.Planned.IsZero()
+		return !p.Run.Planned.IsZero() && !p.stopped()
 	default:
 		return false
 	}

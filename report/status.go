@@ -120,6 +120,8 @@ func (v View) planStatus(ps []Project) (vcs.StatusState, string) {
 	canceled := labels(ps, in(phaseCanceled))
 	going := labels(ps, in(phasePlanning, phaseQueued))
 	switch {
+	case len(failed) == 1 && len(labels(ps, Project.stopped)) == 1:
+		return vcs.StatusFailure, failed[0] + ": policy stopped it before anything ran"
 	case len(failed) == 1:
 		return vcs.StatusFailure, "the plan of " + failed[0] + " failed"
 	case len(failed) > 1:
@@ -209,7 +211,7 @@ func (v View) policyStatus(ps []Project) (vcs.StatusState, string) {
 	var hard, soft, warned, unjudged int
 	judged, none := 0, true
 	for _, p := range ps {
-		if !p.changes() {
+		if !p.changes() && !p.stopped() {
 			continue
 		}
 		judged++
@@ -275,6 +277,9 @@ func (v View) applyStatus(ps []Project) (vcs.StatusState, string) {
 		return vcs.StatusFailure, "the apply of " + p + " failed"
 	}
 	if p := first(phasePlanFailed); p != "" {
+		if slices.Contains(labels(ps, Project.stopped), p) {
+			return vcs.StatusFailure, p + ": policy stopped it before anything ran"
+		}
 		return vcs.StatusFailure, "the plan of " + p + " failed"
 	}
 	if p := first(phaseApplying); p != "" { // also while others are paused: what runs goes on

@@ -113,6 +113,24 @@ func overridden(t testing.TB) report.Project {
 	return p
 }
 
+// stopped is a project that policy does not let run.
+func stopped(t testing.TB, level run.Level) report.Project {
+	p := in(planned(t, 1, "prod/network", ""), run.Failed)
+	p.Run.EffectDigest, p.Run.PlanDigest, p.Run.InputsDigest, p.Run.Tool, p.Run.Counts = "", "", "inputs", "", run.Counts{}
+	p.Run.Reason = "policy stopped it before anything ran: external-program, provider"
+	p.Plan = report.Plan{}
+	p.Findings = []run.Finding{{
+		Set: "sources", Rule: "external-program", Level: level, Resource: "data.external.token", Message: "data.external.token runs a program", Source: true,
+		Fix: "Take it out: a program of a pull request runs before anybody has seen a plan.", File: "prod/network/main.tf", Line: 14,
+		Owners: run.Owners{Teams: []string{"acme/security"}, Approvals: 1},
+	}, {
+		Set: "sources", Rule: "provider", Level: level, Resource: "evil/aws", Message: "provider evil/aws is not allowed (required_providers)", Source: true,
+		Fix: "Use an allowed provider, or ask for this one to be added to providers of the policy set.", File: "modules/x/versions.tf", Line: 3,
+		Owners: run.Owners{Teams: []string{"acme/security"}, Approvals: 1},
+	}}
+	return p
+}
+
 func before(p report.Project) report.Project {
 	p.Run.Settings.Apply = run.ApplyBeforeMerge
 	p.Gates = []run.Gate{{Name: run.GatePlanned, Holds: true, Text: "planned at a1b2c3d"}, {Name: run.GateMode, Holds: true, Text: "applies when told"}, policyPasses, approved,
@@ -158,6 +176,8 @@ func stories(t testing.TB) map[string]report.View {
 		"planning":       view(in(database(t), run.Planning), in(planned(t, 2, "prod/network", ""), run.Queued), planned(t, 3, "staging/network", "network")),
 		"unchanged":      view(in(planned(t, 1, "network", ""), run.Unchanged), in(planned(t, 2, "dns", ""), run.Unchanged)),
 		"plan_failed":    view(planFailed(t, 1, "prod/network", "plan_failed"), planned(t, 2, "staging/network", "network")),
+		"stopped":        view(stopped(t, run.Hard)),
+		"stopped_soft":   view(stopped(t, run.Soft), planned(t, 2, "staging/network", "network")),
 		"lock_held":      view(planFailed(t, 1, "prod/network", "lock_local")),
 		"override_given": view(overridden(t)),
 		"many":           many(t),

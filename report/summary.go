@@ -180,7 +180,9 @@ func (v View) headlinePlan(ps []Project, say func(string, ...any)) {
 	going := labels(ps, in(phasePlanning, phaseQueued))
 	changed := labels(ps, Project.changes)
 	if len(failed) > 0 {
-		if len(failed) == len(ps) && len(ps) == 1 {
+		if len(ps) == 1 && ps[0].stopped() {
+			say("policy **stopped** %s before anything ran", names(failed))
+		} else if len(failed) == len(ps) && len(ps) == 1 {
 			say("the plan of %s **failed**", names(failed))
 		} else {
 			say("%s **failed**", count(len(failed), "plan", "plans"))

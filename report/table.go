@@ -119,6 +119,9 @@ func (v View) standing(p Project) (symbol, text string) {
 		if _, ok := p.BackendLock(); ok {
 			return "🔒", "**plan failed**: state is locked"
 		}
+		if p.stopped() {
+			return "⛔", "**stopped before anything ran**, " + v.policyWords(p)
+		}
 		return "❌", "**plan failed**"
 	case phaseBlocked, phaseHeld:
 		return "⛔", v.policyWords(p)

@@ -16,7 +16,7 @@ func TestTerminal(t *testing.T) {
 	t.Parallel()
 	all := stories(t)
 	for _, name := range []string{
-		"single", "three", "everything", "plan_failed", "lock_held", "unchanged", "none", "bad_config", "skipped", "conflict", "no_backend", "manual",
+		"single", "three", "everything", "plan_failed", "stopped", "lock_held", "unchanged", "none", "bad_config", "skipped", "conflict", "no_backend", "manual",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -79,7 +79,12 @@ func (r *Runner) follow(ctx context.Context, running run.Run, claimed time.Time)
 func (r *Runner) carry(ctx context.Context, p phase) error {
 	name := executor.Name(p.run.Execution)
 	begun := time.Now()
-	e, err := r.attach(ctx, p, name)
+	var e ending
+	var err error = executor.ErrAbsent
+	// What is not there yet is not asked for with credentials in hand: its source may not be allowed to run.
+	if p.name != "plan" || !errors.Is(r.Exec.Renew(ctx, name), executor.ErrAbsent) {
+		e, err = r.attach(ctx, p, name)
+	}
 	if errors.Is(err, executor.ErrAbsent) {
 		e, err = r.start(ctx, p, name)
 	}

@@ -275,7 +275,7 @@ func finding(view report.View, p report.Project, f run.Finding) findingView {
 		if need := max(1, f.Owners.Approvals); need > 1 {
 			v.Owners += fmt.Sprintf(" (%d of %d have accepted)", run.Covers(p.Run, f, p.Overrides), need)
 		}
-		if !p.Run.State.Final() {
+		if !p.Run.State.Final() || run.Stopped(p.Run, p.Findings) {
 			v.Command = command(view, "approve", "-p", label(p.Run), "--reason", "…")
 		}
 	}
