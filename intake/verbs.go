@@ -353,10 +353,12 @@ func (i *Intake) approve(ctx context.Context, o order) (answer, error) {
 		return a, err
 	}
 	if !ok {
+		ready = nil
+	}
+	if len(stopped) > 0 {
 		if a, ok, err := i.may(ctx, o, selected(stopped)); err != nil || !ok {
 			return a, err
 		}
-		ready = nil
 	}
 	ready = append(ready, stopped...)
 	if o.wrote() {
