@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -247,4 +248,15 @@ func (i *Intake) trusted(ctx context.Context, p place) (bool, error) {
 		return false, fmt.Errorf("look up the permission of the author: %w", err)
 	}
 	return access >= vcs.PermissionWrite, nil
+}
+
+// mayGoOn says whether a head that was planned may be planned again without another word: its author is trusted, still, or somebody else
+// asked for a plan of this very head.
+func (i *Intake) mayGoOn(ctx context.Context, p place) (bool, error) {
+	ok, err := i.trusted(ctx, p)
+	if err != nil || ok {
+		return ok, err
+	}
+	runs, err := i.Store.Runs(ctx, run.Filter{Pull: p.pull.ID, Head: p.snap.Head.SHA, Kind: run.KindChange})
+	return slices.ContainsFunc(runs, func(r run.Run) bool { return r.Actor != "" && !strings.EqualFold(r.Actor, p.snap.Author.Login) }), err
 }

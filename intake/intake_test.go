@@ -44,7 +44,7 @@ func open(t *testing.T) *office {
 	t.Cleanup(func() { _ = o.host.Close() })
 	bot, err := o.host.CreateUser("planlatch-bot", fakehost.Admin)
 	check(t, err)
-	for login, p := range map[string]fakehost.Permission{"alice": fakehost.Write, "bob": fakehost.Write, "mallory": fakehost.Read} {
+	for login, p := range map[string]fakehost.Permission{"alice": fakehost.Write, "bob": fakehost.Write, "mallory": fakehost.Read, "erin": fakehost.Read} {
 		_, err := o.host.CreateUser(login, p)
 		check(t, err)
 	}

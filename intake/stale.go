@@ -84,11 +84,15 @@ func (i *Intake) moved(ctx context.Context, p place, room int) (int, error) {
 		_, err := i.open(ctx, p, "head:"+p.snap.Head.SHA+":"+p.snap.Base.Branch)
 		return 0, err
 	}
-	if len(runs) == 0 {
+	// What stands for an older head, because it needs a person, is no word for this one.
+	if !slices.ContainsFunc(runs, func(r run.Run) bool { return r.Revision == rev.ID }) {
 		return 0, i.unplanned(ctx, p, rev)
 	}
 	stale, tip, err := i.Facts.Stale(ctx, p.repo, p.snap, runs)
 	if err != nil || len(stale) == 0 || len(runs) > room {
+		return 0, err
+	}
+	if ok, err := i.mayGoOn(ctx, p); err != nil || !ok {
 		return 0, err
 	}
 	_, err = i.revise(ctx, p, request{

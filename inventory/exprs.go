@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -179,7 +180,7 @@ func (m *module) member(d *document, keys []string) error {
 		m.r.inv.External = append(m.r.inv.External, External{Place: at, What: "provider." + clip(keys[1])})
 	}
 	if len(keys) < 2 {
-		keys = append(keys[:len(keys):len(keys)], key)
+		keys = append(slices.Clip(keys), key)
 	}
 	return m.value(d, keys)
 }

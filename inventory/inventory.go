@@ -12,6 +12,7 @@ package inventory
 
 import (
 	"cmp"
+	"encoding/json"
 	"io/fs"
 	"slices"
 
@@ -179,4 +180,14 @@ func order[T any](list []T, by func(T) (Place, string)) {
 		pb, kb := by(b)
 		return cmp.Or(cmp.Compare(pa.File, pb.File), cmp.Compare(pa.Line, pb.Line), cmp.Compare(ka, kb))
 	})
+}
+
+// Is says whether a JSON document is an inventory, and not a plan.
+func Is(document []byte) bool {
+	var head struct {
+		Version   *int
+		Unknown   []Unknown
+		Providers []Provider
+	}
+	return json.Unmarshal(document, &head) == nil && head.Version != nil && head.Unknown != nil && head.Providers != nil
 }

@@ -180,11 +180,14 @@ func (v View) headlinePlan(ps []Project, say func(string, ...any)) {
 	going := labels(ps, in(phasePlanning, phaseQueued))
 	changed := labels(ps, Project.changes)
 	if len(failed) > 0 {
-		if len(ps) == 1 && ps[0].stopped() {
+		switch stopped := len(labels(ps, Project.stopped)); {
+		case stopped == 1 && len(failed) == 1:
 			say("policy **stopped** %s before anything ran", names(failed))
-		} else if len(failed) == len(ps) && len(ps) == 1 {
+		case stopped == len(failed):
+			say("policy **stopped** %s before anything ran", count(stopped, "project", "projects"))
+		case len(failed) == len(ps) && len(ps) == 1:
 			say("the plan of %s **failed**", names(failed))
-		} else {
+		default:
 			say("%s **failed**", count(len(failed), "plan", "plans"))
 		}
 	}

@@ -80,7 +80,7 @@ func (r *Runner) carry(ctx context.Context, p phase) error {
 	name := executor.Name(p.run.Execution)
 	begun := time.Now()
 	var e ending
-	var err error = executor.ErrAbsent
+	err := executor.ErrAbsent
 	// What is not there yet is not asked for with credentials in hand: its source may not be allowed to run.
 	if p.name != "plan" || !errors.Is(r.Exec.Renew(ctx, name), executor.ErrAbsent) {
 		e, err = r.attach(ctx, p, name)

@@ -36,8 +36,7 @@ func (r *Runner) Preview(ctx context.Context, p Preview) (report.Project, error)
 	}
 	g := ground{run: p.Run, repo: p.Repo, tree: p.Tree}
 	err := r.admit(ctx, g)
-	var stopped *notAdmitted
-	if errors.As(err, &stopped) {
+	if stopped, ok := errors.AsType[*notAdmitted](err); ok {
 		shown.Findings = stopped.findings
 		return end(run.Failed, stopped.Error())
 	}
