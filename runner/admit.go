@@ -12,6 +12,7 @@ import (
 	"github.com/planlatch/planlatch/facts"
 	"github.com/planlatch/planlatch/inventory"
 	"github.com/planlatch/planlatch/policy"
+	"github.com/planlatch/planlatch/redact"
 	"github.com/planlatch/planlatch/run"
 )
 
@@ -84,7 +85,9 @@ func (r *Runner) judgeSource(ctx context.Context, g ground) (policy.Judgement, e
 	if in.Source, err = readSource(g); err != nil {
 		return policy.Judgement{}, err
 	}
-	return r.Policy.JudgeSource(ctx, in), ctx.Err()
+	j := r.Policy.JudgeSource(ctx, in)
+	j.Findings = r.veiled(j.Findings, redact.String(r.secrets(Grant{}))) // no credential is asked for yet
+	return j, ctx.Err()
 }
 
 // readSource is the inventory of a run's source, as it lies on this machine.
