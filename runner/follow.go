@@ -95,7 +95,9 @@ func (r *Runner) carry(ctx context.Context, p phase) error {
 	if e.log, err = r.wholeLog(ctx, p.run.ID, p.name); err != nil {
 		return err
 	}
-	if e.failed != "" {
+	if e.stopped != nil { // no credential is asked for
+		e.failed = redact.String(r.o.Secrets)(e.failed)
+	} else if e.failed != "" {
 		secrets, err := r.withheld(ctx, p)
 		if err != nil {
 			secrets = r.o.Secrets // why it cannot be told may be why it failed
