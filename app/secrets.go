@@ -34,6 +34,9 @@ func secretsOf(cfg *config.Config, env map[string]string) []string {
 	for _, m := range cfg.ModuleCredentials {
 		whole(m.Token)
 	}
+	for _, m := range cfg.ModuleCredentials {
+		whole(m.Token)
+	}
 	for _, p := range cfg.Policies {
 		secrets = append(secrets, inAddress(strings.TrimPrefix(p.Source, "git::"))...)
 	}

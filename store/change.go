@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -293,7 +294,15 @@ func (w *changeWriter) findings(ctx context.Context) error {
 		for batch := range slices.Chunk(w.change.Findings[id], 200) {
 			rows := make([]*findingRow, len(batch))
 			for i, f := range batch {
-				rows[i] = cleaned(&findingRow{Run: string(id), RuleSet: f.Set, Rule: f.Rule, Level: string(f.Level), Detail: doc[run.Finding]{f}})
+				text, err := json.Marshal(f)
+				if err != nil {
+					return fmt.Errorf("encode a finding: %w", err)
+				}
+				detail, err := w.store.sealText(ctx, string(text))
+				if err != nil {
+					return err
+				}
+				rows[i] = cleaned(&findingRow{Run: string(id), RuleSet: f.Set, Rule: f.Rule, Level: string(f.Level), Detail: detail})
 			}
 			if _, err := w.t.NewInsert().Model(&rows).Returning("NULL").Exec(ctx); err != nil {
 				return domain("insert findings", err)
@@ -309,8 +318,12 @@ func (w *changeWriter) overrides(ctx context.Context) error {
 		if at == 0 {
 			at = w.now
 		}
+		value, err := w.store.sealText(ctx, o.Value)
+		if err != nil {
+			return err
+		}
 		row := cleaned(&overrideRow{
-			Pull: int64(o.Pull), Project: int64(o.Project), RuleSet: o.Set, Rule: o.Rule, Resource: o.Resource, Value: o.Value,
+			Pull: int64(o.Pull), Project: int64(o.Project), RuleSet: o.Set, Rule: o.Rule, Resource: o.Resource, Value: value,
 			Effect: o.Effect, Policy: o.Policy, Actor: o.Actor, Reason: o.Reason, At: at,
 		})
 		if _, err := w.t.NewInsert().Model(row).Returning("NULL").Exec(ctx); err != nil {

@@ -230,7 +230,7 @@ type findingRow struct {
 	RuleSet       string
 	Rule          string
 	Level         string
-	Detail        doc[run.Finding]
+	Detail        string // JSON of a run.Finding, sealed: policy quotes the plan
 }
 
 // Findings returns the findings of runs, each run's in the order they were given.
@@ -244,7 +244,15 @@ func (s *Store) Findings(ctx context.Context, runs ...run.ID) (map[run.ID][]run.
 		return nil, domain("read findings", err)
 	}
 	for _, r := range rows {
-		all[run.ID(r.Run)] = append(all[run.ID(r.Run)], r.Detail.V)
+		text, err := s.unsealText(ctx, r.Detail)
+		if err != nil {
+			return nil, fmt.Errorf("read findings: %w", err)
+		}
+		var detail doc[run.Finding]
+		if err := detail.Scan(text); err != nil {
+			return nil, domain("read findings", err)
+		}
+		all[run.ID(r.Run)] = append(all[run.ID(r.Run)], detail.V)
 	}
 	return all, nil
 }
@@ -257,7 +265,7 @@ type overrideRow struct {
 	RuleSet       string
 	Rule          string
 	Resource      string
-	Value         string
+	Value         string // sealed: it is one of the plan
 	Effect        string
 	Policy        string
 	Actor         string
@@ -273,8 +281,12 @@ func (s *Store) Overrides(ctx context.Context, pull run.PullID) ([]run.Override,
 	}
 	all := make([]run.Override, len(rows))
 	for i, r := range rows {
+		value, err := s.unsealText(ctx, r.Value)
+		if err != nil {
+			return nil, fmt.Errorf("list overrides: %w", err)
+		}
 		all[i] = run.Override{
-			Pull: run.PullID(r.Pull), Project: run.ProjectID(r.Project), Set: r.RuleSet, Rule: r.Rule, Resource: r.Resource, Value: r.Value,
+			Pull: run.PullID(r.Pull), Project: run.ProjectID(r.Project), Set: r.RuleSet, Rule: r.Rule, Resource: r.Resource, Value: value,
 			Effect: r.Effect, Policy: r.Policy, Actor: r.Actor, Reason: r.Reason, At: moment(r.At),
 		}
 	}

@@ -40,6 +40,7 @@ type sealedColumn struct {
 	key         []string
 	where       string // which rows of the table have one
 	text        bool   // kept in base64
+	mark        string // in front of it
 }
 
 func sealedColumns() []sealedColumn {
@@ -47,6 +48,8 @@ func sealedColumns() []sealedColumn {
 		{table: "deliveries", name: "event", key: []string{"host", "id"}, where: "length(event) > 0"},
 		{table: "pulls", name: "frozen", key: []string{"id"}, where: "length(frozen) > 0"},
 		{table: "log_chunks", name: "body", key: []string{"run", "phase", "upto"}, where: "length(body) > 0"},
+		{table: "findings", name: "detail", key: []string{"id"}, where: "detail LIKE 'sealed:%'", text: true, mark: sealedMark},
+		{table: "overrides", name: "value", key: []string{"id"}, where: "value LIKE 'sealed:%'", text: true, mark: sealedMark},
 		{table: "marks", name: "value", key: []string{"name"}, where: "name = 'root_key'", text: true},
 	}
 }
@@ -140,7 +143,7 @@ func (s *Sealed) page(ctx context.Context, n int, c sealedColumn, after []any) (
 			v.Where += fmt.Sprintf(" %v", k)
 		}
 		if v.Body = body; c.text {
-			if v.Body, err = base64.StdEncoding.DecodeString(string(body)); err != nil {
+			if v.Body, err = base64.StdEncoding.DecodeString(strings.TrimPrefix(string(body), c.mark)); err != nil {
 				return nil, fmt.Errorf("%s is not base64: %w", v.Where, err)
 			}
 		}
@@ -159,7 +162,7 @@ func (s *Sealed) Replace(ctx context.Context, values []SealedValue, bodies [][]b
 			c := columns[v.column]
 			var was, is any = v.Body, bodies[i]
 			if c.text {
-				was, is = base64.StdEncoding.EncodeToString(v.Body), base64.StdEncoding.EncodeToString(bodies[i])
+				was, is = c.mark+base64.StdEncoding.EncodeToString(v.Body), c.mark+base64.StdEncoding.EncodeToString(bodies[i])
 			}
 			query := fmt.Sprintf("UPDATE %s SET %s = ? WHERE %s = ?", c.table, c.name, strings.Join(c.key, " = ? AND "))
 			args := append(append([]any{is}, v.key...), was)

@@ -54,8 +54,16 @@ func TestSealedFindsEverySealedValue(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := []string{"deliveries", "log_chunks", "marks", "pulls"}; !slices.Equal(slices.Sorted(maps.Keys(found)), want) || found["log_chunks"] != 120 {
+			if want := []string{"deliveries", "findings", "log_chunks", "marks", "overrides", "pulls"}; !slices.Equal(slices.Sorted(maps.Keys(found)), want) || found["log_chunks"] != 120 {
 				t.Errorf("found %v, want values of %v, 120 of them in log_chunks", found, want)
+			}
+			findings, err := s.Findings(ctx, id)
+			if err != nil || len(findings[id]) != 1 || findings[id][0].Message != "port 22 of all" {
+				t.Errorf("Findings() afterwards = %+v, %v", findings, err)
+			}
+			overrides, err := s.Overrides(ctx, 1)
+			if err != nil || len(overrides) != 1 || overrides[0].Value != "port 22" {
+				t.Errorf("Overrides() afterwards = %+v, %v", overrides, err)
 			}
 			text, _, err := s.Log(ctx, id, "plan", 0)
 			if want := bytes.Repeat([]byte("line\n"), 120); err != nil || !bytes.Equal(text, want) {
@@ -89,6 +97,14 @@ func fill(t *testing.T, s *store.Store) run.ID {
 			New: []run.Run{{
 				Repo: repo.ID, Pull: pull.ID, Project: ps[0].ID, Label: "p", Dir: "p", Work: "default", Kind: run.KindChange, Cause: "c", State: run.Queued,
 			}},
+		}, nil
+	})
+	check(err)
+	id := res.Runs[0].ID
+	_, err = s.Advance(ctx, run.Scope{Pull: pull.ID}, func(run.Snapshot) (run.Change, error) {
+		return run.Change{
+			Action: run.ActRejudge, Findings: map[run.ID][]run.Finding{id: {{Set: "s", Rule: "r", Message: "port 22 of all"}}},
+			Overrides: []run.Override{{Pull: pull.ID, Project: ps[0].ID, Set: "s", Rule: "r", Value: "port 22"}},
 		}, nil
 	})
 	check(err)

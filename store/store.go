@@ -14,10 +14,12 @@ package store
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,7 +37,7 @@ type Options struct {
 	Log    *slog.Logger       // nil: discards
 	Kill   func(point string) // called with "before:<action>" and "after:<action>" around the commits of Advance and Deliver, and before those of migrations; nil: never
 	Clock  func() time.Time   // this machine's, for tests of a wrong one; nil: time.Now
-	Sealer Sealer             // encrypts log text, delivery events and frozen reviews at rest; nil: they are kept plain
+	Sealer Sealer             // encrypts log text, delivery events, frozen reviews and what policy says at rest; nil: they are kept plain
 	// Hide takes secrets out of the errors that are kept with postings and jobs. Nil: they are kept as they are.
 	Hide func(text string) string
 }
@@ -218,4 +220,28 @@ func (s *Store) unseal(ctx context.Context, sealed []byte) ([]byte, error) {
 		return nil, fmt.Errorf("unseal: %w", err)
 	}
 	return plain, nil
+}
+
+// sealedMark begins a sealed value in a column of text. What has it not was written before the column was sealed.
+const sealedMark = "sealed:"
+
+func (s *Store) sealText(ctx context.Context, plain string) (string, error) {
+	if plain == "" || s.sealer == nil {
+		return plain, nil
+	}
+	sealed, err := s.seal(ctx, []byte(plain))
+	return sealedMark + base64.StdEncoding.EncodeToString(sealed), err
+}
+
+func (s *Store) unsealText(ctx context.Context, text string) (string, error) {
+	coded, ok := strings.CutPrefix(text, sealedMark)
+	if !ok || s.sealer == nil {
+		return text, nil
+	}
+	sealed, err := base64.StdEncoding.DecodeString(coded)
+	if err != nil {
+		return "", fmt.Errorf("unseal: %w", err)
+	}
+	plain, err := s.unseal(ctx, sealed)
+	return string(plain), err
 }
