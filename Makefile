@@ -38,6 +38,10 @@ test: tools ## run every test: needs Go, git and make, and installs or builds th
 chaos: tools ## kill servers, workers and machines at random, 250 times, on SQLite and on three replicas with PostgreSQL
 	PLANLATCH_CHAOS=125 go test -count=1 -v -timeout 60m ./chaos
 
+.PHONY: redteam
+redteam: tools ## attack real servers as a hostile pull request would, with every wall and without each: as root and as an ordinary user
+	sh tools/redteam.sh
+
 .PHONY: inits
 inits: tools ## twenty rounds of fifty cold inits at once that share a provider, with OpenTofu and with Terraform
 	PLANLATCH_INITS=20x50 go test -count=1 -run TestColdInitsAtOnce -timeout 60m -v ./provider

@@ -10,8 +10,12 @@ import (
 	"path/filepath"
 )
 
-// With runs the tests of a package, m.Run, with the path of a helper in an environment variable, and returns their exit code.
+// With runs the tests of a package, m.Run, with the path of a helper in an environment variable, and returns their exit code. A helper that is
+// named there already is taken as it is: where tests run as another user, there is no Go.
 func With(variable string, test func() int) int {
+	if os.Getenv(variable) != "" { //nolint:forbidigo // of the tests
+		return test()
+	}
 	dir, err := os.MkdirTemp("", "planlatch-shim-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
