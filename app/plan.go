@@ -321,7 +321,7 @@ func (p *preview) options() runner.Options {
 		home = at
 	}
 	return runner.Options{
-		Workers: 1, Dir: filepath.Join(p.dir, "work"), PlanTimeout: x.PlanTimeout, PlanGrace: x.CancelGrace.Plan, LockTimeout: x.LockTimeout,
+		Workers: 1, Dir: filepath.Join(p.dir, "work"), PlanTimeout: x.PlanTimeout, PlanGrace: x.CancelGrace.Plan, NodeTimeout: x.NodeTimeout, LockTimeout: x.LockTimeout,
 		Limits: limits(cfg), Network: network(cfg), Home: home, EffectKey: key,
 		Grants: func(_ context.Context, t selector.Target, phase string) (runner.Grant, error) {
 			g, err := grant(cfg, t, phase)
