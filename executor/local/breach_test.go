@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/planlatch/planlatch/executor/local"
 	"github.com/planlatch/planlatch/executor/local/breach"
 	"github.com/planlatch/planlatch/executor/local/shim"
@@ -80,6 +82,9 @@ func TestEveryAttackGetsThroughWhereItsWallsAreMissing(t *testing.T) {
 		if v := all["off"][a.Name]; v.State == breach.Absent || (a.Root && os.Getuid() != 0) || a.Name == "read it through the root of process 1" {
 			continue // the machine does not have it, or keeps it from everyone but root: process 1 may have rights that root lacks
 		}
+		if bare, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err == nil && bare == 1 && a.Name == "gain rights from a setuid program" {
+			continue // whoever started these tests took that from all of us, as a container may
+		}
 		if !slices.ContainsFunc(slices.Collect(maps.Values(all)), func(v map[string]breach.Verdict) bool { return v[a.Name].State == breach.Broken }) {
 			t.Errorf("the attempt to %s is held without any wall: %+v", a.Name, all["off"][a.Name])
 		}
@@ -134,7 +139,7 @@ func TestAsAnOrdinaryUser(t *testing.T) {
 		}
 	}
 	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, "local.test"), "-test.run",
-		"^TestEveryAttack|^TestBinds$|^TestLimits$/^Namespaces$|^TestSecretsOfTheServerAreOutOfReach$/^Namespaces$|^TestConformance$/^Required$")
+		"^TestEveryAttack|^TestBinds$|^TestLimits$/^Namespaces$|^TestSecretsOfTheServerAreOutOfReach$/^Namespaces$|^TestConformance$/^Required$|^TestNetwork$|^TestAllowList|^TestOpenNetwork")
 	cmd.Dir, cmd.Env = temp, []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "TMPDIR=" + temp, "HOME=" + temp}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.HasSuffix(strings.TrimSpace(string(out)), "PASS") {

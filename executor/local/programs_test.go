@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -72,7 +73,7 @@ func program(name string, args []string) error {
 			kept = append(kept, f)
 		}
 		fmt.Println("opened", len(kept))
-		select {} // hold them
+		return syscall.Pause() // hold them
 	case "eat": // takes so much memory
 		size, err := strconv.Atoi(args[0])
 		if err != nil {
