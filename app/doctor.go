@@ -35,7 +35,7 @@ func (c *doctorCmd) Run(ctx context.Context, t *terminal) error {
 	d.good("configuration", "%s", c.Config)
 	for _, check := range []func(context.Context, *config.Config){
 		d.unused, d.data, d.disk, d.port, d.database, d.blobs, d.keys, d.git, d.tools, d.providers, d.policies, d.sandbox, d.stopping, d.hosts, d.chat,
-		d.credentials,
+		d.binds, d.credentials,
 	} {
 		check(ctx, cfg)
 	}
@@ -266,17 +266,4 @@ func (d *doctor) host(ctx context.Context, cfg *config.Config, name string, host
 		return
 	}
 	d.good("vcs "+name, "speaks as %s; repositories allowed: %d. Their webhook goes to %s/webhooks/%s", self.Login, allowed, cfg.URL, name)
-}
-
-// credentials warns of secrets too short to be withheld from logs by their value.
-func (d *doctor) credentials(_ context.Context, cfg *config.Config) {
-	for _, p := range cfg.ProviderConfigs {
-		for phase, identity := range map[string]config.Identity{"plan": p.Plan, "apply": p.Apply} {
-			for _, name := range slices.Sorted(maps.Keys(identity.Env)) {
-				if n := len(identity.Env[name].Reveal()); n < 8 {
-					d.warn("credentials", fmt.Sprintf("%s %s: %s has %d characters, too few to be withheld from logs", p.Name, phase, name, n), "use a longer secret")
-				}
-			}
-		}
-	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -139,11 +138,6 @@ func withoutEffect(cfg *config.Config) []string {
 		say(true, text)
 	}
 	say(cfg.Telemetry.OTLPEndpoint != "", "telemetry.otlp_endpoint")
-	for _, p := range cfg.ProviderConfigs {
-		if len(p.Plan.Files)+len(p.Apply.Files)+len(p.Command.Plan)+len(p.Command.Apply) > 0 {
-			out = append(out, "provider_configs "+p.Name+": files: and command: are not part of this version; runs that need them are refused")
-		}
-	}
 	return out
 }
 
@@ -168,8 +162,9 @@ func look(cfg *config.Config) func(host, repo string) views.Look {
 	}
 }
 
-func (s *Server) runnerOptions(node run.Node, keys keys, hosts map[string]vcs.Host, environment []string) runner.Options {
+func (s *Server) runnerOptions(node run.Node, keys keys, hosts map[string]vcs.Host, env map[string]string) runner.Options {
 	cfg := s.cfg
+	credentials := newCredentials(cfg, env, s.log)
 	x := cfg.Execution
 	return runner.Options{
 		Node: node, Workers: workers(cfg), Dir: filepath.Join(cfg.Data, "work"),
@@ -180,12 +175,11 @@ func (s *Server) runnerOptions(node run.Node, keys keys, hosts map[string]vcs.Ho
 		Networks: func(t selector.Target) executor.Network {
 			return networkOf(cfg.NetworkOf(t.Host, t.Repo))
 		},
-		Environment: environment,
+		Environment: passed(cfg, env),
 		EffectKey:   keys.effect,
 		Secrets:     s.secrets,
-		Grants: func(_ context.Context, t selector.Target, phase string) (runner.Grant, error) {
-			return grant(cfg, t, phase)
-		},
+		Grants:      credentials.grant,
+		Fixed:       credentials.fixed,
 		Binds: func(t selector.Target, phase string) []executor.Bind {
 			var binds []executor.Bind
 			for _, b := range cfg.BindsFor(t, config.Phase(phase)) {
@@ -196,25 +190,6 @@ func (s *Server) runnerOptions(node run.Node, keys keys, hosts map[string]vcs.Ho
 		Permitted: permitted(cfg, hosts),
 		Room:      s.caretaker.room,
 	}
-}
-
-// grant is what the provider configurations of a project give to a phase.
-func grant(cfg *config.Config, t selector.Target, phase string) (runner.Grant, error) {
-	c, err := cfg.Credentials(t, config.Phase(phase))
-	if err != nil {
-		return runner.Grant{}, err
-	}
-	if len(c.Files) > 0 || len(c.Commands) > 0 {
-		return runner.Grant{}, errors.New("files: and command: of a provider configuration are not supported by this version; use env: and values: instead")
-	}
-	var g runner.Grant
-	for _, name := range slices.Sorted(maps.Keys(c.Values)) {
-		g.Values = append(g.Values, name+"="+c.Values[name])
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Env)) {
-		g.Secrets.Env = append(g.Secrets.Env, name+"="+c.Env[name].Reveal())
-	}
-	return g, lendModules(cfg, t, &g)
 }
 
 // permitted asks the host what a user may do now and lets the configuration decide.

@@ -298,7 +298,7 @@ func (p *preview) runner(ctx context.Context, work []run.Selected) (*runner.Runn
 			p.say("note: %s", note)
 		}
 	}
-	return runner.New(runner.Parts{Exec: executions, Tools: finder, Providers: providers, Policy: engine, Log: log}, p.options()), nil
+	return runner.New(runner.Parts{Exec: executions, Tools: finder, Providers: providers, Policy: engine, Log: log}, p.options(log)), nil
 }
 
 func timeless(_ []string, a slog.Attr) slog.Attr {
@@ -312,8 +312,9 @@ func presentIn(env map[string]string, names []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { _, ok := env[name]; return !ok })
 }
 
-func (p *preview) options() runner.Options {
+func (p *preview) options(log *slog.Logger) runner.Options {
 	cfg, x := p.w.cfg, p.w.cfg.Execution
+	given := newCredentials(cfg, p.t.env, log)
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails
 	home := ""
@@ -323,8 +324,8 @@ func (p *preview) options() runner.Options {
 	return runner.Options{
 		Workers: 1, Dir: filepath.Join(p.dir, "work"), PlanTimeout: x.PlanTimeout, PlanGrace: x.CancelGrace.Plan, NodeTimeout: x.NodeTimeout, LockTimeout: x.LockTimeout,
 		Limits: limits(cfg), Network: network(cfg), Home: home, EffectKey: key,
-		Grants: func(_ context.Context, t selector.Target, phase string) (runner.Grant, error) {
-			g, err := grant(cfg, t, phase)
+		Grants: func(ctx context.Context, t selector.Target, phase string, _ run.ID) (runner.Grant, error) {
+			g, err := given.grant(ctx, t, phase, "local")
 			if err != nil {
 				return g, err
 			}
@@ -332,6 +333,9 @@ func (p *preview) options() runner.Options {
 			for _, pair := range slices.Concat(g.Values, g.Secrets.Env) {
 				name, _, _ := strings.Cut(pair, "=")
 				set[name] = true
+			}
+			for _, f := range g.Secrets.Files {
+				set[f.Variable] = true
 			}
 			mine := p.handed.without(set)
 			g.Values, g.Secrets.Env = append(g.Values, mine.values...), append(g.Secrets.Env, mine.secrets...)

@@ -216,11 +216,12 @@ func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
 	}
 	parts := runner.Parts{
 		Store: s.store, Exec: exec, Git: mirrors, Facts: gatherer, Tools: tools, Providers: providers, Policy: engine, Blobs: s.blobs, Log: s.log,
+		Sealer: seal{s.sealer},
 	}
 	if o.Parts != nil {
 		o.Parts(&parts)
 	}
-	s.runner = runner.New(parts, s.runnerOptions(s.node, keys, hosts, passed(cfg, o.Env)))
+	s.runner = runner.New(parts, s.runnerOptions(s.node, keys, hosts, o.Env))
 	s.caretaker.store, s.caretaker.exec, s.caretaker.runner = s.store, exec, s.runner
 	s.caretaker.git, s.caretaker.providers, s.caretaker.tools = mirrors, providers, tools
 	s.store.Handle(operator.JobForceUnlock, s.runner.ForceUnlock)

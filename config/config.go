@@ -283,11 +283,13 @@ type Identity struct {
 	Argv   []string          `yaml:"command"`            // a command of this phase; short for ProviderConfig.Command
 }
 
-// CredentialCommand is an argv per phase. What it printed counts for TTL, default 1h, unless it says otherwise.
+// CredentialCommand is an argv per phase. What it printed counts for TTL, default 1h, unless it says otherwise. Environment names variables
+// of the server that it gets besides PATH, HOME, execution.environment and the question.
 type CredentialCommand struct {
-	Plan  []string      `yaml:"plan"`
-	Apply []string      `yaml:"apply"`
-	TTL   time.Duration `yaml:"ttl" least:"1"`
+	Plan        []string      `yaml:"plan"`
+	Apply       []string      `yaml:"apply"`
+	TTL         time.Duration `yaml:"ttl" least:"1"`
+	Environment []string      `yaml:"environment"`
 }
 
 // Policy is one policy set.

@@ -210,6 +210,13 @@ func (c *Config) anchor(absolute func(string) string) {
 			p.Source = absolute(p.Source)
 		}
 	}
+	for i := range c.ProviderConfigs { // a program without a slash is looked for along PATH
+		for _, argv := range [][]string{c.ProviderConfigs[i].Command.Plan, c.ProviderConfigs[i].Command.Apply} {
+			if len(argv) > 0 && strings.Contains(argv[0], "/") {
+				argv[0] = absolute(argv[0])
+			}
+		}
+	}
 	if c.Tools.ProviderMirror != "" && !strings.Contains(c.Tools.ProviderMirror, "://") {
 		c.Tools.ProviderMirror = absolute(c.Tools.ProviderMirror)
 	}

@@ -249,21 +249,24 @@ type Credentials struct {
 	Env      map[string]Secret
 	Values   map[string]string
 	Files    map[string]Secret
-	Commands []BoundCommand
+	Commands []BoundCommand // what they print is joined by Add
+
+	from map[string]string // name of the provider configuration by variable
+	dir  string
 }
 
 // BoundCommand is a credential command of one provider configuration.
 type BoundCommand struct {
-	Config string // name of the provider configuration
-	Argv   []string
-	TTL    time.Duration
+	Config      string // name of the provider configuration
+	Argv        []string
+	TTL         time.Duration
+	Environment []string // names
 }
 
 // Credentials returns what a phase of a project gets. Two provider configurations that set one variable are an error, because no order
 // between them could be guessed safely.
 func (c *Config) Credentials(t selector.Target, phase Phase) (Credentials, error) {
-	out := Credentials{Env: map[string]Secret{}, Values: map[string]string{}, Files: map[string]Secret{}}
-	from := map[string]string{}
+	out := Credentials{Env: map[string]Secret{}, Values: map[string]string{}, Files: map[string]Secret{}, from: map[string]string{}, dir: t.Dir}
 	for _, p := range c.ProviderConfigs {
 		if !p.Projects.Match(t) {
 			continue
@@ -272,20 +275,31 @@ func (c *Config) Credentials(t selector.Target, phase Phase) (Credentials, error
 		if phase == PhaseApply {
 			identity, argv = p.Apply, p.Command.Apply
 		}
-		for _, name := range identity.names() {
-			if other, ok := from[name]; ok {
-				return Credentials{}, fmt.Errorf("provider configurations %s and %s both set %s for %s; narrow the projects of one", other, p.Name, name, t.Dir)
-			}
-			from[name] = p.Name
+		if err := out.Add(p.Name, identity); err != nil {
+			return Credentials{}, err
 		}
-		maps.Copy(out.Env, identity.Env)
-		maps.Copy(out.Values, identity.Values)
-		maps.Copy(out.Files, identity.Files)
 		if len(argv) > 0 {
-			out.Commands = append(out.Commands, BoundCommand{Config: p.Name, Argv: argv, TTL: p.Command.TTL})
+			out.Commands = append(out.Commands, BoundCommand{Config: p.Name, Argv: argv, TTL: p.Command.TTL, Environment: p.Command.Environment})
 		}
 	}
 	return out, nil
+}
+
+// Add joins what a provider configuration gives besides. After an error nothing of the whole may be used.
+func (c *Credentials) Add(config string, i Identity) error {
+	for _, name := range i.names() {
+		switch other, ok := c.from[name]; {
+		case ok && other == config:
+			return fmt.Errorf("provider configuration %s sets %s itself and by its command for %s; keep one of the two", config, name, c.dir)
+		case ok:
+			return fmt.Errorf("provider configurations %s and %s both set %s for %s; narrow the projects of one", other, config, name, c.dir)
+		}
+		c.from[name] = config
+	}
+	maps.Copy(c.Env, i.Env)
+	maps.Copy(c.Values, i.Values)
+	maps.Copy(c.Files, i.Files)
+	return nil
 }
 
 // names lists the variables an identity sets, sorted; one that is set twice is listed twice.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -336,6 +337,11 @@ func (j *judge) providerConfigs(ps []ProviderConfig) {
 		}
 		j.identity(key+".plan", p.Plan)
 		j.identity(key+".apply", p.Apply)
+		for n, name := range p.Command.Environment {
+			if !variableName.MatchString(name) {
+				j.add(fmt.Sprintf("%s.command.environment[%d]", key, n), fmt.Sprintf("%q cannot be the name of a variable", name), "list names alone, without values")
+			}
+		}
 	}
 }
 
@@ -365,12 +371,27 @@ var reserved = regexp.MustCompile(`^(PLANLATCH_.*|TF_CLI.*|TF_PLUGIN_CACHE.*|TF_
 	`TF_STATE_PERSIST_INTERVAL|TF_SKIP_.*|TOFU_CLI.*|CHECKPOINT_DISABLE|LD_.*|PATH|HOME|TMPDIR|SHELL|IFS|BASH_ENV|ENV)$`)
 
 func (j *judge) variable(key, n string) {
+	if what, fix := variableFault(n); what != "" {
+		j.add(key, what, fix)
+	}
+}
+
+func variableFault(n string) (what, fix string) {
 	switch {
 	case !variableName.MatchString(n):
-		j.add(key, fmt.Sprintf("%q cannot be the name of a variable", n), "use letters, digits and underscores")
+		return fmt.Sprintf("%q cannot be the name of a variable", n), "use letters, digits and underscores"
 	case reserved.MatchString(n):
-		j.add(key, n+" is not for runs to be given: planlatch sets it itself or keeps it from them", "remove it")
+		return n + " is not for runs to be given: planlatch sets it itself or keeps it from them", "remove it"
 	}
+	return "", ""
+}
+
+// CheckVariable refuses names that no run may be given, whoever says so.
+func CheckVariable(name string) error {
+	if what, _ := variableFault(name); what != "" {
+		return errors.New(what)
+	}
+	return nil
 }
 
 func (j *judge) policies(ps []Policy) {

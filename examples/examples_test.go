@@ -23,7 +23,7 @@ func TestServerConfigurationsLoad(t *testing.T) {
 				t.Fatal(err)
 			}
 			for word := range strings.FieldsSeq(string(text)) {
-				if name, ok := strings.CutPrefix(word, "file:/run/secrets/"); ok {
+				if name, ok := strings.CutPrefix(strings.TrimRight(word, "},"), "file:/run/secrets/"); ok {
 					content := "base64key://secret\n"
 					if strings.HasSuffix(name, "_url") {
 						content = "https://secret.example.com/x\n"

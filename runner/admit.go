@@ -86,7 +86,7 @@ func (r *Runner) judgeSource(ctx context.Context, g ground) (policy.Judgement, e
 		return policy.Judgement{}, err
 	}
 	j := r.Policy.JudgeSource(ctx, in)
-	j.Findings = r.veiled(j.Findings, redact.String(r.secrets(Grant{}))) // no credential is asked for yet
+	j.Findings = r.veiled(j.Findings, redact.String(r.o.Secrets)) // no credential is asked for yet
 	return j, ctx.Err()
 }
 

@@ -50,7 +50,7 @@ func (g *gate) View(context.Context, string, string, []byte) (provider.View, err
 	return provider.View{}, g.pass()
 }
 
-func (g *gate) grants(context.Context, selector.Target, string) (Grant, error) {
+func (g *gate) grants(context.Context, selector.Target, string, run.ID) (Grant, error) {
 	return Grant{}, g.pass()
 }
 
@@ -334,7 +334,7 @@ func TestAPlanIsNotAppliedWhenItsSourceIsNotAllowedAnyMore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d, _ := guard(t, guarded(t, run.Hard, map[string]any{"external": false}))
-			d.o.Grants = func(context.Context, selector.Target, string) (Grant, error) { return Grant{}, nil }
+			d.o.Grants = func(context.Context, selector.Target, string, run.ID) (Grant, error) { return Grant{}, nil }
 			tree := d.commits(map[string]string{"a/main.tf": c.code})
 			ctx := t.Context()
 			rev := run.Revision{Repo: d.run.Repo, Pull: d.run.Pull, Branch: "main", Head: "head", Base: "base", Tree: tree, Kind: run.KindChange}

@@ -39,7 +39,7 @@ func (r *Runner) prepareApply(ctx context.Context, p phase) (prepared, error) {
 			return prepared{}, errors.New("the gates could not be judged again")
 		}
 	}
-	g, err := r.prepareGround(ctx, running, "apply")
+	g, err := r.prepareGround(ctx, running)
 	if err != nil {
 		return prepared{}, err
 	}
@@ -63,7 +63,11 @@ func (r *Runner) prepareApply(ctx context.Context, p phase) (prepared, error) {
 	if err != nil {
 		return prepared{}, err
 	}
-	return prepared{spec: r.applySpec(g, inputs), secrets: g.grant.Secrets, done: done}, nil
+	if err := r.entitle(ctx, &g, "apply"); err != nil {
+		done()
+		return prepared{}, err
+	}
+	return prepared{spec: r.applySpec(g, inputs), grant: g.grant, done: done}, nil
 }
 
 // settleApply keeps what the apply left, an unsaved state first of all, and writes the outcome.

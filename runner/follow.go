@@ -26,9 +26,9 @@ type phase struct {
 
 // prepared is an execution ready to start.
 type prepared struct {
-	spec    executor.Spec
-	secrets executor.Secrets
-	done    func() // removes what was laid out for it
+	spec  executor.Spec
+	grant Grant
+	done  func() // removes what was laid out for it
 }
 
 // ending is how an execution ended.
@@ -110,6 +110,8 @@ func (r *Runner) carry(ctx context.Context, p phase) error {
 	settled := time.Now()
 	if err := r.Exec.Remove(ctx, name); err != nil {
 		r.complain(ctx, "remove an execution", err)
+	} else {
+		r.forget(ctx, name)
 	}
 	steps := time.Duration(0)
 	for _, s := range e.result.Steps {
@@ -144,7 +146,10 @@ func (r *Runner) start(ctx context.Context, p phase, name executor.Name) (ending
 	case err != nil:
 		return ending{}, fmt.Errorf("prepare: %w", err)
 	}
-	err = r.begin(ctx, ready.spec, ready.secrets)
+	if err := r.remember(ctx, name, ready.grant.hidden()); err != nil {
+		return ending{}, err
+	}
+	err = r.begin(ctx, ready.spec, ready.grant.Secrets)
 	if err != nil && !errors.Is(err, executor.ErrExists) {
 		if ctx.Err() != nil || disk.Full(err) || r.crowded() { // nothing runs, and the name may be used again
 			return ending{}, err
@@ -177,10 +182,13 @@ func (r *Runner) attach(ctx context.Context, p phase, name executor.Name) (endin
 		return ending{}, err
 	}
 	secrets, err := r.withheld(ctx, p)
-	if err != nil {
+	if err != nil && !errors.Is(err, errForgotten) {
 		return ending{}, err
 	}
 	log := newSink(r.Store, p.run.ID, p.name, from, secrets)
+	if err != nil {
+		log.shut(err)
+	}
 	side, stop := context.WithCancel(ctx)
 	defer stop()
 	r.wg.Go(func() { log.every(side) })
@@ -214,18 +222,13 @@ func (r *Runner) renewing(ctx context.Context, name executor.Name) {
 	}
 }
 
-// withheld lists every secret that must not appear in the log of a phase: the server's, the grant's and what the plan marks sensitive, which
-// is known when applying; a plan has that of the project's last one.
+// withheld lists every secret that must not appear in the log of a phase: the server's, what it was given, and what the plan marks sensitive,
+// which is known when applying; a plan has that of the project's last one. Error: errForgotten.
 func (r *Runner) withheld(ctx context.Context, p phase) ([]string, error) {
-	target, err := r.target(ctx, p.run)
+	secrets, err := r.hiddenFrom(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	grant, err := r.o.Grants(ctx, target, p.name)
-	if err != nil {
-		return nil, fmt.Errorf("read provider configurations: %w", err)
-	}
-	secrets := r.secrets(grant)
 	if p.name != "apply" {
 		return append(secrets, r.remembered(ctx, p.run)...), nil
 	}
@@ -234,19 +237,11 @@ func (r *Runner) withheld(ctx context.Context, p phase) ([]string, error) {
 		return nil, err
 	}
 	sensitive, err := redact.Sensitive(planJSON)
-	return append(secrets, sensitive...), err
-}
-
-// secrets lists the values that are withheld from everything that leaves a run.
-func (r *Runner) secrets(g Grant) []string {
-	secrets := slices.Clone(r.o.Secrets)
-	for _, pair := range g.Secrets.Env {
-		if _, value, ok := strings.Cut(pair, "="); ok {
-			secrets = append(secrets, value)
-		}
+	if err != nil {
+		return nil, err
 	}
-	secrets = append(secrets, lentForms(g.Secrets.Lent)...)
-	return secrets
+	planned, err := r.hiddenIn(ctx, p.run) // variables of the plan are in its file
+	return slices.Concat(secrets, sensitive, planned), err
 }
 
 // wholeLog reads the stored, redacted log of a phase.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/planlatch/planlatch/facts"
 	"github.com/planlatch/planlatch/policy"
@@ -51,9 +52,14 @@ func (r *Runner) judgedAnew(ctx context.Context, of run.Run) (*policy.Judgement,
 	if err != nil {
 		return nil, fmt.Errorf("read the stored plan: %w", err)
 	}
-	if g.grant, err = r.o.Grants(ctx, facts.Target(repo, of), "plan"); err != nil {
+	if g.hidden, err = r.hiddenIn(ctx, of); err != nil {
+		return nil, err
+	}
+	now, _, err := r.o.Fixed(facts.Target(repo, of), "plan") // a plan of an earlier version kept nothing of it
+	if err != nil {
 		return nil, fmt.Errorf("read provider configurations: %w", err)
 	}
+	g.hidden = slices.Concat(r.o.Secrets, g.hidden, now.hidden())
 	j, err := r.judge(ctx, g, planJSON)
 	if err != nil || !r.Policy.JudgesSource(policy.Input{Target: facts.Target(repo, of)}) {
 		return &j, err

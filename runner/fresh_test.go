@@ -63,6 +63,8 @@ func (d *desk) policy(rego string) *policy.Engine {
 	return e // a set that cannot be loaded is a hard finding of every plan
 }
 
+var cloudKey = Grant{Secrets: executor.Secrets{Env: []string{"KEY=the-key-of-the-cloud"}}}
+
 func openDesk(t *testing.T) *desk {
 	t.Helper()
 	ctx := t.Context()
@@ -86,9 +88,8 @@ func openDesk(t *testing.T) *desk {
 		Store: s, Blobs: blobs, Log: log, Git: mirrors, Policy: d.policy(allows),
 		Facts: &facts.Gatherer{Hosts: map[string]vcs.Host{"gitea": d.host}, Store: s, Git: mirrors, Log: log},
 	}, Options{Workers: 1, Node: run.Node{ID: "n"}, ApplyTimeout: time.Hour, EffectKey: []byte("k"), Secrets: []string{"the-server's-token"},
-		Grants: func(context.Context, selector.Target, string) (Grant, error) {
-			return Grant{Secrets: executor.Secrets{Env: []string{"KEY=the-key-of-the-cloud"}}}, nil
-		},
+		Grants: func(context.Context, selector.Target, string, run.ID) (Grant, error) { return cloudKey, nil },
+		Fixed:  func(selector.Target, string) (Grant, bool, error) { return cloudKey, true, nil },
 	})
 
 	repo, err := s.SaveRepo(ctx, run.Repo{Host: "gitea", HostID: "1", Name: "acme/infra", DefaultBranch: "main"})

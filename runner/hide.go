@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 
 	"github.com/planlatch/planlatch/redact"
 	"github.com/planlatch/planlatch/run"
@@ -71,13 +72,13 @@ func (r *Runner) hideLate(ctx context.Context, p phase, log string, planJSON []b
 	return clean, nil
 }
 
-// veil returns what takes every secret of a phase and of a plan out of a text.
-func (r *Runner) veil(g Grant, planJSON []byte) (func(string) string, error) {
+// veilOf returns what takes what a phase hides and what a plan marks out of a text.
+func veilOf(hidden []string, planJSON []byte) (func(string) string, error) {
 	sensitive, err := redact.Sensitive(planJSON)
 	if err != nil {
 		return nil, err
 	}
-	return redact.String(append(r.secrets(g), sensitive...)), nil
+	return redact.String(slices.Concat(hidden, sensitive)), nil
 }
 
 // veiled takes secrets out of findings, whose messages policy makes of the raw plan. A value with a secret in it is replaced by a keyed hash,

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/planlatch/planlatch/facts"
 	"github.com/planlatch/planlatch/run"
 )
 
@@ -88,7 +87,7 @@ deny contains {"msg": sprintf("bad password %s and key %s", [input.plan.variable
 		t.Fatal(err)
 	}
 	g := ground{run: of, repo: repo}
-	if g.grant, err = d.o.Grants(t.Context(), facts.Target(repo, of), "plan"); err != nil {
+	if err = d.entitle(t.Context(), &g, "plan"); err != nil {
 		t.Fatal(err)
 	}
 	judge := func(planJSON string) run.Finding {

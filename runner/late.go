@@ -100,7 +100,9 @@ func (r *Runner) followLate(ctx context.Context, d run.Run) {
 	}
 	if err == nil || errors.Is(err, run.ErrMoved) {
 		forget()
-		err = r.Exec.Remove(ctx, name)
+		if err = r.Exec.Remove(ctx, name); err == nil {
+			r.forget(ctx, name)
+		}
 	}
 	if err != nil {
 		r.complain(ctx, "settle a late apply", err) // the next look tries again

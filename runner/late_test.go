@@ -70,7 +70,8 @@ func underApply(t *testing.T, by string) *node {
 	b := &kept{data: map[string][]byte{"plan": []byte(planOfTwo)}}
 	n := &node{t: t, dir: dir, Runner: New(Parts{Store: s, Exec: e, Blobs: b, Log: slog.New(slog.DiscardHandler)}, Options{
 		Node: run.Node{ID: "here"}, Workers: 1, Dir: t.TempDir(),
-		Grants: func(context.Context, selector.Target, string) (Grant, error) { return Grant{}, nil },
+		Grants: func(context.Context, selector.Target, string, run.ID) (Grant, error) { return Grant{}, nil },
+		Fixed:  func(selector.Target, string) (Grant, bool, error) { return Grant{}, true, nil },
 	})}
 	n.repo, err = s.SaveRepo(ctx, run.Repo{Host: "h", HostID: "1", Name: "acme/infra", DefaultBranch: "main"})
 	ok(t, err)

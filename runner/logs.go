@@ -3,6 +3,8 @@ package runner
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -15,6 +17,12 @@ type logStore interface {
 	AppendLog(ctx context.Context, id run.ID, phase string, to int64, text []byte) error
 }
 
+// cleaner lets through what may be shown of a raw stream. Clean is the raw offset up to which everything is accounted for.
+type cleaner interface {
+	io.WriteCloser
+	Clean() int64
+}
+
 // sink redacts the raw log of a phase and stores it in chunks, at most one a second. Every chunk carries the raw offset that it accounts
 // for, so whoever follows next goes on from there.
 type sink struct {
@@ -25,7 +33,7 @@ type sink struct {
 
 	mu     sync.Mutex
 	text   bytes.Buffer
-	clean  *redact.Writer
+	clean  cleaner
 	stored int64
 }
 
@@ -34,6 +42,27 @@ func newSink(store logStore, id run.ID, phase string, from int64, secrets []stri
 	s.clean = redact.New(&s.text, secrets)
 	return s
 }
+
+// shut lets nothing through from here on, but the reason why.
+func (s *sink) shut(why error) { s.clean = &shutter{text: &s.text, why: why} }
+
+// shutter says once why nothing is shown.
+type shutter struct {
+	text *bytes.Buffer
+	why  error
+	seen int64
+}
+
+func (s *shutter) Write(p []byte) (int, error) {
+	if s.seen == 0 && len(p) > 0 {
+		fmt.Fprintf(s.text, "(%v)\n", s.why)
+	}
+	s.seen += int64(len(p))
+	return len(p), nil
+}
+
+func (s *shutter) Clean() int64 { return s.seen }
+func (s *shutter) Close() error { return nil }
 
 // Write takes raw log.
 func (s *sink) Write(p []byte) (int, error) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -26,12 +27,13 @@ const (
 	blobPlan     = "plan"
 	blobPlanJSON = "plan_json"
 	blobLock     = "lock"
+	blobHidden   = "hidden" // what the plan was given, which policy may quote from it
 	// BlobErrored is the state that an apply could not save: the only copy.
 	BlobErrored = "errored_state"
 )
 
 // PlanBlobs names the blobs of a run that nobody reads once it has ended and its state is saved.
-func PlanBlobs() []string { return []string{blobPlan, blobPlanJSON, blobLock, BlobErrored} }
+func PlanBlobs() []string { return []string{blobPlan, blobPlanJSON, blobLock, blobHidden, BlobErrored} }
 
 // ErroredState ends the key of every blob that is a state which could not be saved.
 const ErroredState = "/" + fileErrored
@@ -44,38 +46,46 @@ func (r *Runner) planPhase(running run.Run) phase {
 			err = r.admit(ctx, g)
 		}
 		if err == nil {
-			g, err = r.equip(ctx, g, "plan")
+			g, err = r.equip(ctx, g)
 		}
 		if err != nil {
 			return prepared{}, err
 		}
-		return r.preparePlan(ctx, g)
+		return r.preparePlan(ctx, &g)
 	}
 	p.settle = func(ctx context.Context, e ending) error { return r.settlePlan(ctx, p, e) }
 	return p
 }
 
-// preparePlan lays out the lock file if the tool will find more in it than the repository has.
-func (r *Runner) preparePlan(ctx context.Context, g ground) (prepared, error) {
-	before, err := lockFile(g)
+func (r *Runner) preparePlan(ctx context.Context, g *ground) (prepared, error) {
+	inputs, done, err := r.layLock(ctx, g)
 	if err != nil {
 		return prepared{}, err
 	}
-	lock, err := r.provide(ctx, &g, before)
-	if err != nil {
+	if err := r.entitle(ctx, g, "plan"); err != nil {
+		done()
 		return prepared{}, err
+	}
+	spec := r.planSpec(*g)
+	spec.Inputs = inputs
+	return prepared{spec: spec, grant: g.grant, done: done}, nil
+}
+
+// layLock lays out the lock file if the tool will find more in it than the repository has.
+func (r *Runner) layLock(ctx context.Context, g *ground) (inputs []executor.File, done func(), err error) {
+	before, err := lockFile(*g)
+	if err != nil {
+		return nil, nil, err
+	}
+	lock, err := r.provide(ctx, g, before)
+	if err != nil {
+		return nil, nil, err
 	}
 	files := map[string][]byte{}
 	if !bytes.Equal(lock, before) {
 		files[fileLock] = lock
 	}
-	inputs, done, err := r.lay(ctx, files)
-	if err != nil {
-		return prepared{}, err
-	}
-	spec := r.planSpec(g)
-	spec.Inputs = inputs
-	return prepared{spec: spec, secrets: g.grant.Secrets, done: done}, nil
+	return r.lay(ctx, files)
 }
 
 // settlePlan reads what a plan left, judges it, keeps it, and writes the outcome.
@@ -140,31 +150,8 @@ type left struct {
 	plan, planJSON, lock, backend []byte
 }
 
-// The most that is read of what a plan left. It may be a file of nothing but a hole, which costs its writer nothing and us the memory.
-const (
-	maxPlan     = 256 << 20
-	maxPlanJSON = 128 << 20 // it takes several times as much once it is read
-)
-
-// mostOf are the bounds of what a plan leaves.
-var mostOf = map[string]int64{filePlan: maxPlan, filePlanJSON: maxPlanJSON, fileLock: maxLockFile, fileBackend: maxLockFile}
-
-// oversized is a refusal if a plan left more than is read.
-func oversized(result executor.Result) error {
-	for _, a := range result.Outputs {
-		if most, ok := mostOf[a.Name]; ok && a.Size > most {
-			return refuse("the plan left a %s of %d bytes, more than the %d that are read; split the project", a.Name, a.Size, most)
-		}
-	}
-	return nil
-}
-
-// leftovers reads what a finished plan execution left. Error: also a refusal.
 func (r *Runner) leftovers(ctx context.Context, name executor.Name, result executor.Result) (left, error) {
 	var l left
-	if err := oversized(result); err != nil {
-		return l, err
-	}
 	for file, to := range map[string]*[]byte{filePlan: &l.plan, filePlanJSON: &l.planJSON, fileLock: &l.lock, fileBackend: &l.backend} {
 		var err error
 		if *to, err = r.output(ctx, result, name, file); err != nil {
@@ -176,23 +163,25 @@ func (r *Runner) leftovers(ctx context.Context, name executor.Name, result execu
 
 // judged turns a successful plan into its outcome: effect, findings, and for a merge whether it may apply by itself.
 func (r *Runner) judged(ctx context.Context, p phase, e ending) (run.PlanOutcome, error) {
-	var no *refusal
 	l, err := r.leftovers(ctx, executor.Name(p.run.Execution), e.result)
-	if errors.As(err, &no) {
-		e.failed, e.log = no.text, "" // nobody knows what of it is secret
-		return r.failedPlan(ctx, p, e)
-	}
 	if err != nil {
 		return run.PlanOutcome{}, err
 	}
 	if e.log, err = r.hideLate(ctx, p, e.log, l.planJSON); err != nil {
 		return run.PlanOutcome{}, err
 	}
-	g, err := r.prepareGround(ctx, p.run, "plan")
+	g, err := r.prepareGround(ctx, p.run)
 	if err != nil {
 		return run.PlanOutcome{}, err
 	}
+	if g.hidden, err = r.hiddenFrom(ctx, p); errors.Is(err, errForgotten) {
+		e.failed = err.Error() + "; plan again"
+		return r.failedPlan(ctx, p, e)
+	} else if err != nil {
+		return run.PlanOutcome{}, err
+	}
 	a, err := r.assess(ctx, g, l)
+	var no *refusal
 	switch {
 	case errors.As(err, &no):
 		e.failed = no.text
@@ -213,7 +202,7 @@ func (r *Runner) judged(ctx context.Context, p phase, e ending) (run.PlanOutcome
 	if a.kept.Beside, err = r.beside(ctx, g); err != nil {
 		return run.PlanOutcome{}, err
 	}
-	if planned.Blobs, err = r.keep(ctx, p, l, a.kept); err != nil {
+	if planned.Blobs, err = r.keep(ctx, p, l, g.hidden, a.kept); err != nil {
 		return run.PlanOutcome{}, err
 	}
 	o := run.PlanOutcome{Unchanged: a.kept.Effect.Empty, Planned: planned, Findings: a.findings}
@@ -316,7 +305,7 @@ func (r *Runner) read(g ground, planJSON []byte) (views.Kept, error) {
 	if err != nil {
 		return views.Kept{}, err
 	}
-	veil, err := r.veil(g.grant, planJSON)
+	veil, err := veilOf(g.hidden, planJSON)
 	if err != nil {
 		return views.Kept{}, err
 	}
@@ -328,10 +317,18 @@ func (r *Runner) read(g ground, planJSON []byte) (views.Kept, error) {
 }
 
 // keep stores what apply, page and report need later.
-func (r *Runner) keep(ctx context.Context, p phase, l left, kept views.Kept) (map[string]string, error) {
+func (r *Runner) keep(ctx context.Context, p phase, l left, hidden []string, kept views.Kept) (map[string]string, error) {
 	dir := fmt.Sprintf("runs/%s/%s/", p.run.ID, unique(p.run.Execution))
 	blobs := map[string]string{}
-	for name, data := range map[string][]byte{blobPlan: l.plan, blobPlanJSON: l.planJSON, blobLock: l.lock} {
+	var given []byte
+	own := slices.DeleteFunc(slices.Clone(hidden), func(s string) bool { return slices.Contains(r.o.Secrets, s) })
+	if len(own) > 0 {
+		var err error
+		if given, err = json.Marshal(own); err != nil {
+			return nil, err
+		}
+	}
+	for name, data := range map[string][]byte{blobPlan: l.plan, blobPlanJSON: l.planJSON, blobLock: l.lock, blobHidden: given} {
 		if len(data) == 0 {
 			continue
 		}
@@ -362,7 +359,7 @@ func (r *Runner) judge(ctx context.Context, g ground, planJSON []byte) (policy.J
 		return policy.Judgement{}, err
 	}
 	in.Plan = planJSON
-	veil, err := r.veil(g.grant, planJSON)
+	veil, err := veilOf(g.hidden, planJSON)
 	if err != nil {
 		return policy.Judgement{}, err
 	}

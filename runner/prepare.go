@@ -40,16 +40,17 @@ type ground struct {
 	tree      string // extracted source on this machine
 	tool      tool.Tool
 	providers provider.View // set for an execution alone
-	grant     Grant
+	grant     Grant         // of one phase; empty until entitle
+	hidden    []string      // what nobody may read of it, nor of the server
 }
 
 // prepareGround fetches what is missing and resolves the tool. Errors that the project can mend are refusals.
-func (r *Runner) prepareGround(ctx context.Context, of run.Run, phase string) (ground, error) {
+func (r *Runner) prepareGround(ctx context.Context, of run.Run) (ground, error) {
 	g, err := r.stand(ctx, of)
 	if err != nil {
 		return g, err
 	}
-	return r.equip(ctx, g, phase)
+	return r.equip(ctx, g)
 }
 
 // stand finds the source of a run, and nothing that could run.
@@ -66,8 +67,8 @@ func (r *Runner) stand(ctx context.Context, of run.Run) (ground, error) {
 	return g, err
 }
 
-// equip finds what a run needs besides its source: tool, credentials, configuration of the tool.
-func (r *Runner) equip(ctx context.Context, g ground, phase string) (ground, error) {
+// equip finds the tool that a run needs besides its source.
+func (r *Runner) equip(ctx context.Context, g ground) (ground, error) {
 	of := g.run
 	err := dropped(of.Settings)
 	if err != nil {
@@ -82,9 +83,6 @@ func (r *Runner) equip(ctx context.Context, g ground, phase string) (ground, err
 	if g.tool, err = r.Tools.Resolve(ctx, want); err != nil {
 		r.Log.Warn("a run asks for a tool that cannot be had", "run", of.ID, "error", err) // with paths of this machine, which a pull request need not know
 		return g, noTool(want, err)
-	}
-	if g.grant, err = r.o.Grants(ctx, facts.Target(g.repo, of), phase); err != nil {
-		return g, refuse("provider configurations: %v", err)
 	}
 	return g, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -41,7 +42,7 @@ func (r *Runner) Preview(ctx context.Context, p Preview) (report.Project, error)
 		return end(run.Failed, stopped.Error())
 	}
 	if err == nil {
-		g, err = r.equip(ctx, g, "plan")
+		g, err = r.equip(ctx, g)
 	}
 	var no *refusal
 	switch {
@@ -53,7 +54,7 @@ func (r *Runner) Preview(ctx context.Context, p Preview) (report.Project, error)
 		return shown, fmt.Errorf("prepare the plan of %s: %w", p.Run.Label, err)
 	}
 	shown.Run.Tool = g.tool.String()
-	ready, err := r.preparePlan(ctx, g)
+	ready, err := r.preparePlan(ctx, &g)
 	switch {
 	case ctx.Err() != nil:
 		return end(run.Canceled, "")
@@ -68,8 +69,6 @@ func (r *Runner) Preview(ctx context.Context, p Preview) (report.Project, error)
 	switch {
 	case ctx.Err() != nil:
 		return end(run.Canceled, "")
-	case errors.As(err, &no):
-		return end(run.Failed, no.text)
 	case err != nil:
 		return shown, fmt.Errorf("plan %s: %w", p.Run.Label, err)
 	}
@@ -105,7 +104,7 @@ func (r *Runner) once(ctx context.Context, spec executor.Spec, grant Grant) (end
 		return ending{failed: "it could not be started: " + err.Error()}, left{}, nil //nolint:nilerr // told as the outcome
 	}
 	var log bytes.Buffer
-	clean := redact.New(&log, r.secrets(grant))
+	clean := redact.New(&log, slices.Concat(r.o.Secrets, grant.hidden()))
 	side, stop := context.WithCancel(after)
 	var helpers sync.WaitGroup
 	helpers.Go(func() { r.renewing(side, spec.Name) })

@@ -53,7 +53,7 @@ func (r *Runner) PushState(ctx context.Context, of run.Run) (failed string, err 
 		return "", fmt.Errorf("prepare the push of a state: %w", err)
 	}
 	defer ready.done()
-	e, _, err := r.once(ctx, ready.spec, Grant{Secrets: ready.secrets})
+	e, _, err := r.once(ctx, ready.spec, ready.grant)
 	if err != nil {
 		return "", fmt.Errorf("push a state: %w", err)
 	}
@@ -113,7 +113,7 @@ func (r *Runner) preparePush(ctx context.Context, of run.Run) (prepared, error) 
 			"get it with planlatch state pull, push it with them, then acknowledge the run")
 	}
 	of.Execution = fmt.Sprintf("%s%x", pushName(of.ID), time.Now().UnixNano())
-	g, err := r.prepareGround(ctx, of, "apply")
+	g, err := r.prepareGround(ctx, of)
 	if err != nil {
 		return prepared{}, err
 	}
@@ -137,7 +137,11 @@ func (r *Runner) preparePush(ctx context.Context, of run.Run) (prepared, error) 
 	if err != nil {
 		return prepared{}, err
 	}
-	return prepared{spec: r.pushSpec(g, inputs), secrets: g.grant.Secrets, done: done}, nil
+	if err := r.entitle(ctx, &g, "apply"); err != nil {
+		done()
+		return prepared{}, err
+	}
+	return prepared{spec: r.pushSpec(g, inputs), grant: g.grant, done: done}, nil
 }
 
 // pushSpec is what an apply does before it applies, and the push of the kept state. There is no -force in it.

@@ -36,6 +36,7 @@ type Parts struct {
 	Providers Providers
 	Policy    *policy.Engine
 	Blobs     views.Blobs
+	Sealer    Sealer // of what is kept of credentials; nil: runs that have any are refused
 	Log       *slog.Logger
 }
 
@@ -68,21 +69,17 @@ type Options struct {
 	EffectKey    []byte                                 // under which sensitive values enter effect digests
 	Secrets      []string                               // of the server itself, withheld from every log
 
-	// Grants returns what a project's provider configurations give it in a phase.
-	Grants func(ctx context.Context, t selector.Target, phase string) (Grant, error)
+	// Grants returns what a project's provider configurations give to a run of it in a phase, now. It may ask programs for it. The text of
+	// its errors is shown to people.
+	Grants func(ctx context.Context, t selector.Target, phase string, id run.ID) (Grant, error)
+	// Fixed returns as much of that as is written in the configuration. whole says that this is all.
+	Fixed func(t selector.Target, phase string) (g Grant, whole bool, err error)
 	// Binds returns the extra paths a project may see in a phase.
 	Binds func(t selector.Target, phase string) []executor.Bind
 	// Room says why no run may start on this node now, as in "low on disk: …"; empty: one may. Nil: one always may.
 	Room func() string
 	// Permitted says whether a user may use a command on a project now.
 	Permitted func(ctx context.Context, repo run.Repo, user, command string, t selector.Target) (bool, error)
-}
-
-// Grant is what provider configurations give to a run.
-type Grant struct {
-	Values  []string // NAME=value, for all to see
-	Secrets executor.Secrets
-	Lends   []executor.Lend // what init may fetch with; their values are Secrets.Lent
 }
 
 // Runner is one node's hands.

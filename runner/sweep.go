@@ -103,10 +103,11 @@ func (r *Runner) SweepWork(ctx context.Context, uses Uses, start bool) (removed 
 	entries, err := listed(filepath.Join(r.o.Dir, dirInputs))
 	faults = append(faults, err)
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil && (start || time.Since(info.ModTime()) > inputsStale) {
+		if start || stale(e) {
 			faults = append(faults, os.RemoveAll(filepath.Join(r.o.Dir, dirInputs, e.Name())))
 		}
 	}
+	faults = append(faults, r.sweepHidden(ctx, start))
 	entries, err = listed(filepath.Join(r.o.Dir, dirTrees))
 	faults = append(faults, err)
 	for _, e := range entries {
@@ -122,6 +123,12 @@ func (r *Runner) SweepWork(ctx context.Context, uses Uses, start bool) (removed 
 		}
 	}
 	return removed, errors.Join(faults...)
+}
+
+// stale says whether something that was made for an execution is so old that it has begun long ago.
+func stale(e fs.DirEntry) bool {
+	info, err := e.Info()
+	return err == nil && time.Since(info.ModTime()) > inputsStale
 }
 
 // sweepHalf removes what belongs to no tree any more.

@@ -76,14 +76,17 @@ func (r *Runner) freeLock(ctx context.Context, stopped run.Run, lock string) (fa
 		err = r.admit(ctx, g)
 	}
 	if err == nil {
-		g, err = r.equip(ctx, g, "apply")
+		g, err = r.equip(ctx, g)
 	}
 	if err == nil {
-		var ready prepared
-		if ready, err = r.preparePlan(ctx, g); err == nil { // for what init needs
-			defer ready.done()
+		inputs, done, layErr := r.layLock(ctx, &g) // for what init needs
+		if err = layErr; err == nil {
+			defer done()
+			err = r.entitle(ctx, &g, "apply")
+		}
+		if err == nil {
 			spec := r.base(g, "apply")
-			spec.Inputs, spec.Steps = ready.spec.Inputs, unlockSteps(g, lock)
+			spec.Inputs, spec.Steps = inputs, unlockSteps(g, lock)
 			spec.Limits.Wall, spec.Grace, spec.Unattended = unlockTime, r.o.PlanGrace, r.unattended()
 			return r.freeing(ctx, spec, g.grant)
 		}
