@@ -150,8 +150,31 @@ type left struct {
 	plan, planJSON, lock, backend []byte
 }
 
+// The most that is read of what a plan left. It may be a file of nothing but a hole, which costs its writer nothing and us the memory.
+const (
+	maxPlan     = 256 << 20
+	maxPlanJSON = 128 << 20 // it takes several times as much once it is read
+)
+
+// mostOf are the bounds of what a plan leaves.
+var mostOf = map[string]int64{filePlan: maxPlan, filePlanJSON: maxPlanJSON, fileLock: maxLockFile, fileBackend: maxLockFile}
+
+// oversized is a refusal if a plan left more than is read.
+func oversized(result executor.Result) error {
+	for _, a := range result.Outputs {
+		if most, ok := mostOf[a.Name]; ok && a.Size > most {
+			return refuse("the plan left a %s of %d bytes, more than the %d that are read; split the project", a.Name, a.Size, most)
+		}
+	}
+	return nil
+}
+
+// leftovers reads what a finished plan execution left. Error: also a refusal.
 func (r *Runner) leftovers(ctx context.Context, name executor.Name, result executor.Result) (left, error) {
 	var l left
+	if err := oversized(result); err != nil {
+		return l, err
+	}
 	for file, to := range map[string]*[]byte{filePlan: &l.plan, filePlanJSON: &l.planJSON, fileLock: &l.lock, fileBackend: &l.backend} {
 		var err error
 		if *to, err = r.output(ctx, result, name, file); err != nil {
@@ -163,7 +186,12 @@ func (r *Runner) leftovers(ctx context.Context, name executor.Name, result execu
 
 // judged turns a successful plan into its outcome: effect, findings, and for a merge whether it may apply by itself.
 func (r *Runner) judged(ctx context.Context, p phase, e ending) (run.PlanOutcome, error) {
+	var no *refusal
 	l, err := r.leftovers(ctx, executor.Name(p.run.Execution), e.result)
+	if errors.As(err, &no) {
+		e.failed, e.log = no.text, "" // nobody knows what of it is secret
+		return r.failedPlan(ctx, p, e)
+	}
 	if err != nil {
 		return run.PlanOutcome{}, err
 	}
@@ -181,7 +209,6 @@ func (r *Runner) judged(ctx context.Context, p phase, e ending) (run.PlanOutcome
 		return run.PlanOutcome{}, err
 	}
 	a, err := r.assess(ctx, g, l)
-	var no *refusal
 	switch {
 	case errors.As(err, &no):
 		e.failed = no.text

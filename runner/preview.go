@@ -69,6 +69,8 @@ func (r *Runner) Preview(ctx context.Context, p Preview) (report.Project, error)
 	switch {
 	case ctx.Err() != nil:
 		return end(run.Canceled, "")
+	case errors.As(err, &no):
+		return end(run.Failed, no.text)
 	case err != nil:
 		return shown, fmt.Errorf("plan %s: %w", p.Run.Label, err)
 	}
