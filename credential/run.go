@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -15,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/planlatch/planlatch/program"
 	"github.com/planlatch/planlatch/redact"
 )
 
@@ -30,7 +29,7 @@ const waitDelay = 2 * time.Second
 // run runs the program once, in a process group of its own, and reads its answer.
 func (a *Asker) run(ctx context.Context, c Command, q Question) (Answer, error) {
 	environment := slices.Concat(a.o.Environment, c.Environment)
-	path, err := find(c.Argv[0], environment)
+	path, err := program.Find(c.Argv[0], environment)
 	if err != nil {
 		return Answer{}, a.failed(c, q, "could not be started", err, "")
 	}
@@ -83,26 +82,6 @@ func (q Question) variables() []string {
 		"PLANLATCH_HOST=" + q.Host, "PLANLATCH_REPO=" + q.Repo, "PLANLATCH_DIR=" + q.Dir, "PLANLATCH_PROJECT=" + q.Dir,
 		"PLANLATCH_WORKSPACE=" + q.Workspace, "PLANLATCH_PHASE=" + q.Phase, "PLANLATCH_RUN_ID=" + q.Run,
 	}
-}
-
-// find looks for a program along PATH of its own environment, not of ours, which is wiped.
-func find(name string, environment []string) (string, error) {
-	if strings.Contains(name, "/") {
-		return name, nil
-	}
-	for _, pair := range environment {
-		list, ok := strings.CutPrefix(pair, "PATH=")
-		if !ok {
-			continue
-		}
-		for dir := range strings.SplitSeq(list, ":") {
-			at := filepath.Join(dir, name)
-			if info, err := os.Stat(at); err == nil && filepath.IsAbs(dir) && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-				return at, nil
-			}
-		}
-	}
-	return "", fmt.Errorf("%s is no program along PATH", name)
 }
 
 // head keeps what is written up to a limit, and calls full when it is passed. The buffer is no embedded one: its ReadFrom knows no limit.

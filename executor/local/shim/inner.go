@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/program"
 )
 
 // The inner's descriptors: 0 brings the brief and then one byte per request, 2 takes complaints until the brief is read.
@@ -227,11 +227,11 @@ func (in *inner) start(s executor.Step, output *output) (int, error) {
 		defer func() { _ = f.Close() }() // the step has its own copy
 		out = f.Fd()
 	}
-	program, err := find(s.Argv[0], in.brief.Env)
+	at, err := program.Find(s.Argv[0], in.brief.Env)
 	if err != nil {
 		return 0, err
 	}
-	return syscall.ForkExec(program, s.Argv, &syscall.ProcAttr{
+	return syscall.ForkExec(at, s.Argv, &syscall.ProcAttr{
 		Env:   append(without(in.brief.Env, slices.Concat(s.Without, variables(s.Env))), s.Env...),
 		Files: append([]uintptr{null.Fd(), out, log, fdLock}, in.inherited(s.Without)...),
 		Sys:   &syscall.SysProcAttr{Setpgid: true},
@@ -257,26 +257,6 @@ func variables(env []string) []string {
 		all = append(all, name)
 	}
 	return all
-}
-
-// find looks for a program without a slash in its name along PATH.
-func find(name string, env []string) (string, error) {
-	if strings.Contains(name, "/") {
-		return name, nil
-	}
-	for _, pair := range env {
-		list, ok := strings.CutPrefix(pair, "PATH=")
-		if !ok {
-			continue
-		}
-		for dir := range strings.SplitSeq(list, ":") {
-			at := filepath.Join(dir, name)
-			if info, err := os.Stat(at); err == nil && filepath.IsAbs(dir) && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-				return at, nil
-			}
-		}
-	}
-	return "", errors.New("no such program along PATH")
 }
 
 // createFresh makes a new file in the working directory; what an earlier step put there (a link, a fifo) is not followed.

@@ -38,26 +38,26 @@ func deniedSyscalls() []uint32 {
 	}, deniedHere()...)
 }
 
-// program assembles a filter. Each check is self-contained, so that its jumps are short and can be read one at a time.
-type program []unix.SockFilter
+// bpf assembles a filter. Each check is self-contained, so that its jumps are short and can be read one at a time.
+type bpf []unix.SockFilter
 
-func (p *program) add(code uint16, k uint32, jt, jf uint8) {
+func (p *bpf) add(code uint16, k uint32, jt, jf uint8) {
 	*p = append(*p, unix.SockFilter{Code: code, Jt: jt, Jf: jf, K: k})
 }
 
-func (p *program) load(offset uint32) { p.add(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, offset, 0, 0) }
-func (p *program) ret(action uint32)  { p.add(unix.BPF_RET|unix.BPF_K, action, 0, 0) }
+func (p *bpf) load(offset uint32) { p.add(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, offset, 0, 0) }
+func (p *bpf) ret(action uint32)  { p.add(unix.BPF_RET|unix.BPF_K, action, 0, 0) }
 
 // unless continues behind the next instruction when the accumulator is not k.
-func (p *program) unless(k uint32) { p.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, k, 0, 1) }
+func (p *bpf) unless(k uint32) { p.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, k, 0, 1) }
 
-func (p *program) arg(n uint32) { p.load(dataArgs + 8*n) }
+func (p *bpf) arg(n uint32) { p.load(dataArgs + 8*n) }
 
 func refuse(errno unix.Errno) uint32 { return unix.SECCOMP_RET_ERRNO | uint32(errno) }
 
 // filter builds the program: what is listed is refused, the rest is allowed. offline refuses IP but for TCP when tcp is set.
-func filter(offline, tcp bool) program {
-	var p program
+func filter(offline, tcp bool) bpf {
+	var p bpf
 	p.load(dataArch)
 	p.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, nativeArch, 1, 0)
 	p.ret(refuse(unix.EPERM)) // another ABI has other numbers: it could name what is refused here
@@ -96,8 +96,8 @@ func filter(offline, tcp bool) program {
 }
 
 // sockets allows only the families that tools use: vsock reaches the host of a virtual machine past every network namespace.
-func (p *program) sockets(offline, tcp bool) {
-	var body program
+func (p *bpf) sockets(offline, tcp bool) {
+	var body bpf
 	body.arg(0)
 	body.unless(unix.AF_UNIX)
 	body.ret(unix.SECCOMP_RET_ALLOW)
