@@ -19,7 +19,7 @@ import (
 )
 
 // routes builds the one handler: webhooks, health, metrics and pages.
-func (s *Server) routes(hosts map[string]vcs.Host, viewer *views.Viewer, k keys) error {
+func (s *Server) routes(o ServerOptions, hosts map[string]vcs.Host, viewer *views.Viewer, k keys) error {
 	cfg := s.cfg
 	registry := prometheus.NewRegistry()
 	deliveries := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -30,12 +30,16 @@ func (s *Server) routes(hosts map[string]vcs.Host, viewer *views.Viewer, k keys)
 	for name, host := range hosts {
 		events[name] = host
 	}
-	door := webhook.New(webhook.Options{
+	taking := webhook.Options{
 		Hosts: events, Store: s.store, Repos: cfg.Allows, Log: s.log,
 		Count: func(host string, o webhook.Outcome, reason string) {
 			deliveries.WithLabelValues(host, string(o), reason).Inc()
 		},
-	})
+	}
+	if o.Door != nil {
+		o.Door(&taking)
+	}
+	door := webhook.New(taking)
 	pages, err := web.New(web.Options{
 		Store: s.store, Views: viewer, Facts: viewer.Facts, AdminToken: s.admin, Key: k.web, URL: cfg.URL, Version: Version, Log: s.log, Now: time.Now,
 		LinksLogin: func(host, repo string) bool { return cfg.Rules(host, repo).Links == "login" },

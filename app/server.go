@@ -32,17 +32,20 @@ import (
 	"github.com/planlatch/planlatch/store"
 	"github.com/planlatch/planlatch/views"
 	"github.com/planlatch/planlatch/web"
+	"github.com/planlatch/planlatch/webhook"
 )
 
 // ServerOptions are what a server is given besides its configuration. The zero value is a server that logs nothing.
 type ServerOptions struct {
-	Env       map[string]string   // the process's environment
-	Log       *slog.Logger        // nil: discards
-	Kill      func(point string)  // called before and after every commit, for tests that kill the process there
-	Parts     func(*runner.Parts) // changes what the runner works with, for tests that break a rule; nil: nothing
-	Shim      string              // path of planlatch-shim; empty: beside our own program, else our own program
-	Reconcile time.Duration       // between two looks at what webhooks lost; 0: 5 minutes
-	Again     <-chan os.Signal    // brings further requests to stop, once the context of Run has ended; nil: there are none
+	Env       map[string]string      // the process's environment
+	Log       *slog.Logger           // nil: discards
+	Kill      func(point string)     // called before and after every commit, for tests that kill the process there
+	Parts     func(*runner.Parts)    // changes what the runner works with, for tests that break a rule; nil: nothing
+	Intake    func(*intake.Intake)   // likewise what pull requests and comments are read with
+	Door      func(*webhook.Options) // likewise how deliveries are taken
+	Shim      string                 // path of planlatch-shim; empty: beside our own program, else our own program
+	Reconcile time.Duration          // between two looks at what webhooks lost; 0: 5 minutes
+	Again     <-chan os.Signal       // brings further requests to stop, once the context of Run has ended; nil: there are none
 }
 
 // Server is a whole planlatch.
@@ -201,6 +204,9 @@ func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
 	in := &intake.Intake{
 		Store: s.store, Hosts: hosts, Config: cfg, Git: mirrors, Facts: gatherer, Views: viewer, Log: s.log, Now: s.store.Now,
 	}
+	if o.Intake != nil {
+		o.Intake(in)
+	}
 	s.store.Handle(intake.JobDelivery, in.Delivery)
 	s.store.Handle(intake.JobStale, in.Stale)
 	s.store.Handle(intake.JobBase, in.Base)
@@ -226,7 +232,7 @@ func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
 	s.caretaker.git, s.caretaker.providers, s.caretaker.tools = mirrors, providers, tools
 	s.store.Handle(operator.JobForceUnlock, s.runner.ForceUnlock)
 	s.notifier = &notify.Notifier{Store: s.store, Views: viewer, Hosts: hosts, Log: s.log, Channels: openChannels(cfg)}
-	return s.routes(hosts, viewer, keys)
+	return s.routes(o, hosts, viewer, keys)
 }
 
 // tellWalls says at the start what every run would meet: a sandbox that cannot be had, or walls that are missing.

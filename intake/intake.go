@@ -21,6 +21,7 @@ import (
 	"github.com/planlatch/planlatch/config"
 	"github.com/planlatch/planlatch/facts"
 	"github.com/planlatch/planlatch/git"
+	"github.com/planlatch/planlatch/project"
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/vcs"
 	"github.com/planlatch/planlatch/views"
@@ -45,6 +46,9 @@ type Intake struct {
 	Views  *views.Viewer
 	Log    *slog.Logger
 	Now    func() time.Time
+
+	// Select finds the projects of a change, for tests that break a rule; nil: project.Select.
+	Select func(ctx context.Context, in project.Input) project.Selection
 
 	busy [64]sync.Mutex // one pull request at a time; several share a lock, which costs a wait and nothing else
 }

@@ -120,7 +120,11 @@ func (i *Intake) selection(ctx context.Context, p place, mirror *git.Mirror, rev
 		return project.Selection{}, err
 	}
 	defer base.Close()
-	sel := project.Select(ctx, project.Input{Head: head, Base: base, Changed: changed, Rules: ProjectRules(i.Config, p.rules)})
+	choose := i.Select
+	if choose == nil {
+		choose = project.Select
+	}
+	sel := choose(ctx, project.Input{Head: head, Base: base, Changed: changed, Rules: ProjectRules(i.Config, p.rules)})
 	late := sel.Err != nil && errors.Is(context.Cause(ctx), errPatience)
 	if problem, ok := beyond(sel.Err); ok || late { // git, which was ended for it, says so in many ways
 		if late {

@@ -32,6 +32,7 @@ func attacks() []attack {
 	var all []attack
 	for _, row := range [][]attack{
 		readingAttacks(), networkAttacks(), credentialAttacks(), secretAttacks(), toolAttacks(), bombAttacks(), commandAttacks(),
+		pathAttacks(), doorAttacks(), attributeAttacks(),
 	} {
 		all = append(all, row...)
 	}

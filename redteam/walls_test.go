@@ -34,6 +34,12 @@ const (
 	flags       wall = "allow-list of flags"                  // commands.flags names what the attack gives
 	permissions wall = "permissions"                          // whoever may read may do everything
 	shell       wall = "argv"                                 // every step runs through a shell
+	signature   wall = "signature"                            // the door takes what nobody signed
+	once        wall = "one answer to one comment"            // the door takes every delivery, and its comment, for new
+	bounds      wall = "bounds of what is read"               // the door reads everything, for as long as it takes
+	extraction  wall = "files as they were committed"         // sources are checked out and archived by git
+	paths       wall = "paths stay inside the repository"     // what planlatch.yaml names is joined to the source, and never refused
+	links       wall = "links stay inside the repository"     // sandbox: off, and links lead wherever they lead
 	marks       wall = "marks of sensitive values"            // a plan's JSON comes without them
 )
 
@@ -66,6 +72,9 @@ func (w wall) configure(c *settings) {
 	case permissions:
 		c.Extra += "permissions: [{commands: [plan, apply, approve, unlock, cancel], access: read}]\n"
 	case upright, cliConfig, marks, shell:
+	case links:
+		c.Sandbox = "off"
+	case signature, once, bounds, extraction, paths:
 	}
 }
 
@@ -80,6 +89,18 @@ func demolish(w wall, o *app.ServerOptions) {
 		o.Parts = func(p *runner.Parts) { p.Exec = unmarked{p.Exec} }
 	case shell:
 		o.Parts = func(p *runner.Parts) { p.Exec = changed{p.Exec, throughShell} }
+	case signature:
+		o.Door = signed(o)
+	case once:
+		o.Door = forgetful
+	case bounds:
+		o.Door = unbounded
+	case paths:
+		o.Intake, o.Parts = ruleless, joined
+	case links:
+		o.Parts = linked(o)
+	case extraction:
+		o.Parts = archived(o)
 	case flags, permissions:
 	case upright, cramped, environment, network, perProject, perPhase, redaction, limits:
 	default:

@@ -29,7 +29,9 @@ type world struct {
 }
 
 // breached says that a wall is missing on purpose.
-func (w *world) breached() bool { return w.server.without != upright && w.server.without != cramped }
+func (w *world) breached() bool {
+	return w.server.without != upright && w.server.without != cramped
+}
 
 // propose pushes files to a new branch as mallory and opens a pull request.
 func (w *world) propose(files map[string]string) (pull int, head string) {

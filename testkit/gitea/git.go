@@ -17,6 +17,8 @@ type Change struct {
 	Branch  string            // where to; made when it is not there
 	From    string            // what a new branch starts from; empty: main, or nothing in an empty repository
 	Files   map[string]string // path → content; a content ending in nothing is an empty file
+	Links   map[string]string // path → where a symbolic link leads
+	Modules map[string]string // path → the commit of a submodule
 	Delete  []string          // paths
 	Message string            // empty: "Change"
 	Author  string            // "Name <mail>"; empty: whoever pushes
@@ -50,10 +52,18 @@ func (p *Person) Push(t testing.TB, r Repo, c Change) string {
 		}
 		check(t, os.WriteFile(file, []byte(content), mode), "write %s", path)
 	}
+	for path, target := range c.Links {
+		file := filepath.Join(dir, filepath.FromSlash(path))
+		check(t, os.MkdirAll(filepath.Dir(file), 0o755), "link %s", path)
+		check(t, os.Symlink(target, file), "link %s", path)
+	}
 	for _, path := range c.Delete {
 		must("rm", "--quiet", "-r", "--", path)
 	}
 	must("add", "--all")
+	for path, commit := range c.Modules {
+		must("update-index", "--add", "--cacheinfo", "160000,"+commit+","+path)
+	}
 	message, author := c.Message, c.Author
 	if message == "" {
 		message = "Change"

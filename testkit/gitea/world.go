@@ -176,7 +176,7 @@ func (p *Actor) Push(t testing.TB, r vcs.Repo, branch, path, content string) str
 // Commit pushes a whole commit.
 func (p *Actor) Commit(t testing.TB, r vcs.Repo, c vcstest.Change) string {
 	t.Helper()
-	return p.Person.Push(t, p.world.Known(t, r), Change{Branch: c.Branch, From: c.From, Files: c.Files, Delete: c.Delete, Message: c.Message, Force: c.Force})
+	return p.Person.Push(t, p.world.Known(t, r), Change{Branch: c.Branch, From: c.From, Files: c.Files, Links: c.Links, Modules: c.Modules, Delete: c.Delete, Message: c.Message, Force: c.Force})
 }
 
 // DeleteBranch deletes a branch.

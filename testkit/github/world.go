@@ -196,7 +196,7 @@ func (p *Actor) Push(t testing.TB, r vcs.Repo, branch, path, content string) str
 func (p *Actor) Commit(t testing.TB, r vcs.Repo, c vcstest.Change) string {
 	t.Helper()
 	sha, err := p.world.Host.Push(r.Name, p.user.Login, c.Branch, fakehost.Commit{
-		Message: c.Message, Files: c.Files, Delete: c.Delete, From: c.From, Force: c.Force,
+		Message: c.Message, Files: c.Files, Links: c.Links, Modules: c.Modules, Delete: c.Delete, From: c.From, Force: c.Force,
 	})
 	check(t, err)
 	return sha

@@ -142,6 +142,12 @@ func (s *Server) commit(r *repo, u *user, branch, from string, c Commit) (string
 		}
 		fmt.Fprintf(&b, "M %s inline %s\ndata %d\n%s\n", mode, quote(path), len(c.Files[path]), c.Files[path])
 	}
+	for path, target := range c.Links {
+		fmt.Fprintf(&b, "M 120000 inline %s\ndata %d\n%s\n", quote(path), len(target), target)
+	}
+	for path, commit := range c.Modules {
+		fmt.Fprintf(&b, "M 160000 %s %s\n", commit, quote(path))
+	}
 	if _, err := s.run(r.dir, b.String(), nil, "fast-import", "--quiet", "--force", "--date-format=raw"); err != nil {
 		return "", err
 	}

@@ -22,6 +22,8 @@ type NewRepo struct {
 type Commit struct {
 	Message string
 	Files   map[string]string // path → content; one that begins with #! can be executed
+	Links   map[string]string // path → where a symbolic link leads
+	Modules map[string]string // path → the commit of a submodule
 	Delete  []string          // files and directories
 	From    string            // branch or commit to start from: needed for a new branch (empty: the default branch) and with Force
 	Force   bool              // throw away what the branch had

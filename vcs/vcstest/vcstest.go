@@ -74,6 +74,8 @@ type Change struct {
 	Branch  string            // made when it is not there
 	From    string            // the branch or commit that a new branch, or a forced one, starts from; empty: main
 	Files   map[string]string // path → content; one that begins with #! can be executed
+	Links   map[string]string // path → where a symbolic link leads
+	Modules map[string]string // path → the commit of a submodule
 	Delete  []string          // files and directories
 	Message string            // empty: something
 	Force   bool              // start the branch anew from From and throw away what it had
