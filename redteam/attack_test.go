@@ -33,6 +33,7 @@ func attacks() []attack {
 	for _, row := range [][]attack{
 		readingAttacks(), networkAttacks(), credentialAttacks(), secretAttacks(), toolAttacks(), bombAttacks(), commandAttacks(),
 		pathAttacks(), doorAttacks(), attributeAttacks(),
+		neighbourAttacks(), staleAttacks(), productAttacks(), answerAttacks(),
 	} {
 		all = append(all, row...)
 	}

@@ -81,6 +81,10 @@ func (e *estate) open(without wall) *server {
 		}
 	}
 	s.settings = e.settings(s, vault)
+	hookBeside := func() {}
+	if without == upright || without == ownNames || without == patienceWithHosts {
+		hookBeside = s.withBeside(t)
+	}
 	without.configure(&s.settings)
 	if s.OnlyVault == "" {
 		s.OnlyVault = s.HostKind + "/" + vault.Name + "//**"
@@ -90,6 +94,7 @@ func (e *estate) open(without wall) *server {
 	}
 	check(t, os.WriteFile(filepath.Join(s.Data, "canary"), []byte(s.files.Value+"\n"), 0o600))
 	s.start(t)
+	hookBeside()
 	t.Cleanup(func() {
 		s.stop(t)
 		check(t, git.RemoveExport(s.Data)) // an ordinary user cannot remove what is read-only

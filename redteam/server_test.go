@@ -23,6 +23,7 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/planlatch/planlatch/testkit/github"
 	"github.com/planlatch/planlatch/vcs"
 )
 
@@ -48,6 +49,7 @@ type settings struct {
 	ProjectSecret             string
 	Chat, Note                string
 	Extra                     string
+	Beside                    string // a second host
 }
 
 var serverYAML = template.Must(template.New("").Parse(`# {{.Note}}
@@ -63,6 +65,7 @@ vcs:
     token: "{{.HostToken}}"
     webhook_secret: "{{.WebhookSecret}}"
     repos: [{{range $n, $r := .Repos}}{{if $n}}, {{end}}"{{$r}}"{{end}}]
+{{.Beside}}
 execution:
   workers: 8
   sandbox: {{.Sandbox}}
@@ -101,9 +104,11 @@ type server struct {
 	env, files, yaml, otherFiles, otherEnv, project canary // where secrets lie
 	identity                                        canary // the apply identity
 
-	shared vcs.Repo     // where attacks have directories of their own
-	own    []vcs.Repo   // for attacks that need one each
-	member *http.Client // logged in, for pages
+	shared vcs.Repo      // where attacks have directories of their own
+	own    []vcs.Repo    // for attacks that need one each
+	member *http.Client  // logged in, for pages
+	beside *github.World // the second host; nil: none
+	odd    *oddities     // what it answers at times
 
 	mu    sync.Mutex
 	log   bytes.Buffer

@@ -71,6 +71,7 @@ func (w wall) configure(c *settings) {
 		c.Extra += "commands: {flags: [-compact-warnings]}\n"
 	case permissions:
 		c.Extra += "permissions: [{commands: [plan, apply, approve, unlock, cancel], access: read}]\n"
+	case products, bound, news, digests, savedPlans, ownNames, patienceWithHosts:
 	case upright, cliConfig, marks, shell:
 	case links:
 		c.Sandbox = "off"
@@ -101,6 +102,8 @@ func demolish(w wall, o *app.ServerOptions) {
 		o.Parts = linked(o)
 	case extraction:
 		o.Parts = archived(o)
+	case products, bound, news, digests, savedPlans, ownNames, patienceWithHosts:
+		o.Parts = rebuilt[w]
 	case flags, permissions:
 	case upright, cramped, environment, network, perProject, perPhase, redaction, limits:
 	default:
