@@ -91,6 +91,10 @@ type chatDesk struct {
 	slack *notifytest.Slack
 	hook  *receiver
 	start func(channels ...notify.Channel) (stop func())
+	blobs *blobs
+	style report.Style // set before start
+
+	viewer *views.Viewer
 }
 
 func (d *chatDesk) channels() []notify.Channel {
@@ -104,7 +108,7 @@ func openChat(t *testing.T) *chatDesk {
 	t.Helper()
 	d := &chatDesk{
 		desk:  &desk{t: t, host: &host{comments: map[string]string{}, statuses: map[string]vcs.Status{}, said: make(chan struct{}, 1)}},
-		slack: notifytest.NewSlack(t, "#infra"), hook: newReceiver(t),
+		slack: notifytest.NewSlack(t, "#infra"), hook: newReceiver(t), blobs: &blobs{}, style: report.StyleFull,
 	}
 	var err error
 	if d.store, err = store.Open(t.Context(), store.Options{Dir: t.TempDir()}); err != nil {
@@ -123,12 +127,13 @@ func openChat(t *testing.T) *chatDesk {
 	log := slog.New(slog.DiscardHandler)
 	gatherer := &facts.Gatherer{Hosts: hosts, Store: d.store, Git: git.New(git.Options{Dir: filepath.Join(t.TempDir(), "mirrors")}), Log: log}
 	viewer := &views.Viewer{
-		Store: d.store, Facts: gatherer, Blobs: &blobs{},
+		Store: d.store, Facts: gatherer, Blobs: d.blobs,
 		Look: func(string, string) views.Look {
-			return views.Look{Prefix: "planlatch", Mode: run.ApplyBeforeMerge, Style: report.StyleFull, Statuses: 50}
+			return views.Look{Prefix: "planlatch", Mode: run.ApplyBeforeMerge, Style: d.style, Statuses: 50}
 		},
 		Link: func(_ run.Repo, id run.ID, _ bool) string { return "https://x.example/runs/" + string(id) },
 	}
+	d.viewer = viewer
 	d.start = func(channels ...notify.Channel) func() {
 		n := &notify.Notifier{Store: d.store, Views: viewer, Hosts: hosts, Log: log, Channels: channels}
 		ctx, stop := context.WithCancel(context.Background())

@@ -323,7 +323,7 @@ func (n *Notifier) summary(ctx context.Context, p run.Posting, to address) (run.
 			stamp = append(stamp, project.Run.ID)
 		}
 	}
-	if view.Style == styleOff {
+	if view.Style == report.StyleOff {
 		return p, nil, nil // nobody sees a plan: commands name the commit they mean
 	}
 	if silent(view) && p.External == "" {
@@ -340,9 +340,6 @@ func (n *Notifier) summary(ctx context.Context, p run.Posting, to address) (run.
 	p.External, p.Digest = id, digest(body)
 	return p, stamp, nil
 }
-
-// styleOff is the style of a repository that wants no comments but answers to commands and calls for a person.
-const styleOff = "off"
 
 // silent says whether a view has nothing that is worth a comment.
 func silent(v report.View) bool {
@@ -375,11 +372,8 @@ func (n *Notifier) notice(ctx context.Context, p run.Posting, to address) (run.P
 	if to.pull.ID == 0 {
 		return p, nil, nil // nobody to tell here; the statuses and the channels do
 	}
-	if view.Style == styleOff {
-		if p.Kind == run.PostResult {
-			return p, nil, nil // the statuses tell
-		}
-		view.Style = report.StyleSummary
+	if view.Style == report.StyleOff && p.Kind == run.PostResult {
+		return p, nil, nil // the statuses tell
 	}
 	if to.pull.MergedBy != "" {
 		view.Mention = "@" + to.pull.MergedBy

@@ -313,9 +313,6 @@ func (v View) cardFindings(g group) [][]Span {
 	return lines
 }
 
-// quotes says whether values of plans and words of tools may leave.
-func (v View) quotes() bool { return v.Style == StyleFull || v.Style == "" }
-
 // quote is what the tool said of the first failure.
 func (v View) quote(ps []Project) []string {
 	if !v.quotes() {

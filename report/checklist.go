@@ -180,7 +180,7 @@ func (v View) waits(ps []Project) []string {
 		text := "**" + code(p.Run.Label) + " waits for a person**" + because(p.Run)
 		if p.Reviewed != nil && p.Reviewed.Run.EffectDigest != p.Run.EffectDigest {
 			text += "\nIt differs from what was reviewed:"
-			for _, d := range Differences(p.Reviewed.Plan, p.Plan, v.Style != StyleSummary) {
+			for _, d := range Differences(p.Reviewed.Plan, p.Plan, v.quotes()) {
 				text += "\n- " + d
 			}
 		}

@@ -45,7 +45,7 @@ func (v View) addFailure(p *page, g group) {
 	}
 	links := runLinks(g.Project)
 	excerpt := Excerpt(g.Failure)
-	if v.Style == StyleSummary || strings.TrimSpace(excerpt) == "" {
+	if !v.quotes() || strings.TrimSpace(excerpt) == "" {
 		p.text(strings.TrimSpace(title + "\n" + links))
 		return
 	}
@@ -96,7 +96,7 @@ func (v View) lockWords(l LockInfo, p Project) string {
 		text += " (" + code(strings.ToLower(op)) + ")"
 	}
 	text += "."
-	if l.Who == "" && l.Message != "" && v.Style != StyleSummary {
+	if l.Who == "" && l.Message != "" && v.quotes() {
 		text += " The backend says: " + prose(l.Message) + "."
 	}
 	if !lockID(l.ID) {
@@ -154,7 +154,7 @@ func (v View) addDetails(p *page, gs []group) {
 		if !g.changes() || g.phase() == phaseApplied || g.same != "" {
 			continue
 		}
-		lines := diffLines(g.Plan, v.Style != StyleSummary)
+		lines := diffLines(g.Plan, v.quotes())
 		if len(lines) == 0 {
 			continue
 		}
@@ -166,7 +166,7 @@ func (v View) addDetails(p *page, gs []group) {
 			title += " (partial)"
 		}
 		title += ": " + doneWords(g.Plan.Counts)
-		p.add(block{title: title, language: "diff", lines: lines, after: strings.Join(append(planNotes(g.Plan, v.Style != StyleSummary), runLinks(g.Project)), "\n")})
+		p.add(block{title: title, language: "diff", lines: lines, after: strings.Join(append(planNotes(g.Plan, v.quotes()), runLinks(g.Project)), "\n")})
 		if len(g.others) > 0 {
 			p.add(block{title: "the " + number(len(g.names)) + " projects with this diff: " + summaryText(g.names[0]) + " …", language: "text", lines: g.names})
 		}
@@ -278,7 +278,7 @@ func (v View) findingLine(f mergedFinding) string {
 		text += " on " + code(f.Resource)
 	}
 	text += " in " + names(f.labels)
-	if v.Style != StyleSummary { // a message may quote the plan
+	if v.quotes() { // a message may quote the plan
 		text += ": " + prose(f.Message)
 	}
 	if at := place(f.File, f.Line); at != "" {
@@ -289,7 +289,7 @@ func (v View) findingLine(f mergedFinding) string {
 
 func (v View) findingBlock(f mergedFinding) string {
 	lines := []string{"**Policy** · " + v.findingLine(f)}
-	if f.Fix != "" && v.Style != StyleSummary {
+	if f.Fix != "" && v.quotes() {
 		lines = append(lines, "Fix: "+prose(f.Fix))
 	}
 	given := run.Covers(f.run, f.Finding, f.overrides)

@@ -217,9 +217,9 @@ func Help(prefix string, may map[string]Leave) string {
 }
 
 // Freed tells what came of freeing a backend's lock that stopped a run; failure is empty if it went well, and again says that it is planned
-// again by itself.
-func Freed(stopped run.Run, lock, failure string, again bool) string {
-	v := View{}
+// again by itself. Its first line is the reason, the others what the tool said.
+func Freed(style Style, stopped run.Run, lock, failure string, again bool) string {
+	v := View{Style: style}
 	if failure == "" && again {
 		return "The backend's lock " + code(lock) + " of " + code(stopped.Label) + " is free, and it is planned again.\n"
 	}
@@ -227,6 +227,9 @@ func Freed(stopped run.Run, lock, failure string, again bool) string {
 		return "The backend's lock " + code(lock) + " of " + code(stopped.Label) + " is free. Say " + v.command("plan -p", stopped.Label) + " to go on.\n"
 	}
 	why, said, _ := strings.Cut(failure, "\n")
+	if !v.quotes() {
+		why, said = ownReason(run.Run{State: run.Failed, Reason: why}), ""
+	}
 	text := "The backend's lock " + code(lock) + " of " + code(stopped.Label) + " could not be freed: " + prose(why) + ".\n"
 	if said != "" {
 		text += "\n" + fence("text", strings.Split(clip(said, replyMax/2), "\n"))

@@ -41,7 +41,7 @@ func TestReplies(t *testing.T) {
 		"unlock": {Why: "unlock needs write permission on the repository"}, "cancel": {},
 	}))
 	stopped := run.Run{Label: "prod/network"}
-	golden(t, "freed.md", report.Freed(stopped, "5b8f", "", false)+"== again\n"+report.Freed(stopped, "5b8f", "", true)+"== not\n"+report.Freed(stopped, "5b8f", "force-unlock failed (exit code 1)\nError: Failed to unlock state\n```\n/approve", false))
+	golden(t, "freed.md", report.Freed(report.StyleFull, stopped, "5b8f", "", false)+"== again\n"+report.Freed(report.StyleFull, stopped, "5b8f", "", true)+"== not\n"+report.Freed(report.StyleFull, stopped, "5b8f", "force-unlock failed (exit code 1)\nError: Failed to unlock state\n```\n/approve", false))
 	golden(t, "block.md", report.Block("import block", "import {\n  to = a.b\n  id = \"```\\n@here\"\n}\n", "OpenTofu 1.6", "infra/net")+
 		"== without a project, and at the root\n"+report.Block("removed block", "removed {}\n", "OpenTofu 1.7", "")+report.Block("removed block", "removed {}\n", "OpenTofu 1.7", "."))
 }

@@ -90,7 +90,7 @@ func Interrupted(v View, limit int) string {
 	p.text(called(v.Mention))
 	p.list(v.interrupted(ps))
 	for _, pr := range ps {
-		if pr.phase() == phaseInterrupted && v.Style != StyleSummary && strings.TrimSpace(pr.Failure) != "" {
+		if pr.phase() == phaseInterrupted && v.quotes() && strings.TrimSpace(pr.Failure) != "" {
 			lines := strings.Split(strings.TrimSpace(Clean(pr.Failure)), "\n")
 			p.add(block{text: "The last it said in " + code(pr.Run.Label) + ":", language: "text", lines: lines[max(0, len(lines)-15):], after: runLinks(pr)})
 		}

@@ -50,6 +50,7 @@ type Style string
 const (
 	StyleFull    Style = "full"    // with the attributes that change
 	StyleSummary Style = "summary" // counts, addresses and links: no value of any plan, no text of any tool
+	StyleOff     Style = "off"     // as summary, of what is said at all: answers to commands and calls for a person
 )
 
 // Project is one project of a revision with its latest run.

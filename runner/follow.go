@@ -95,15 +95,7 @@ func (r *Runner) carry(ctx context.Context, p phase) error {
 	if e.log, err = r.wholeLog(ctx, p.run.ID, p.name); err != nil {
 		return err
 	}
-	if e.stopped != nil { // no credential is asked for
-		e.failed = redact.String(r.o.Secrets)(e.failed)
-	} else if e.failed != "" {
-		secrets, err := r.withheld(ctx, p)
-		if err != nil {
-			secrets = r.o.Secrets // why it cannot be told may be why it failed
-		}
-		e.failed = redact.String(secrets)(e.failed)
-	}
+	r.veilEnding(ctx, p, &e)
 	if err := p.settle(ctx, e); err != nil {
 		return err
 	}

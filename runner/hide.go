@@ -72,6 +72,31 @@ func (r *Runner) hideLate(ctx context.Context, p phase, log string, planJSON []b
 	return clean, nil
 }
 
+// veilEnding takes secrets out of what is told of how an execution ended: it becomes the reason of its run, which rows, comments and the audit log
+// say. Only what a shim says of a tool that ended by itself needs it not.
+func (r *Runner) veilEnding(ctx context.Context, p phase, e *ending) {
+	if e.failed == "" && e.result.Reason == "" {
+		return
+	}
+	secrets := r.o.Secrets
+	if e.stopped == nil { // else no credential is asked for
+		if all, err := r.withheld(ctx, p); err == nil { // why it cannot be told may be why it failed
+			secrets = all
+		}
+	}
+	set := redact.Compile(secrets)
+	e.failed, e.result.Reason = set.String(e.failed), set.String(e.result.Reason)
+}
+
+// veilRefusal takes secrets out of why a plan was refused, which may quote it.
+func veilRefusal(hidden []string, planJSON []byte, text string) string {
+	veil, err := veilOf(hidden, planJSON)
+	if err != nil {
+		veil = redact.String(hidden) // then it tells of broken JSON, not of a value
+	}
+	return veil(text)
+}
+
 // veilOf returns what takes what a phase hides and what a plan marks out of a text.
 func veilOf(hidden []string, planJSON []byte) (func(string) string, error) {
 	sensitive, err := redact.Sensitive(planJSON)

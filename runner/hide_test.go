@@ -112,3 +112,77 @@ deny contains {"msg": sprintf("bad password %s and key %s", [input.plan.variable
 		t.Error("judge() of a plan that cannot be read = nil, want an error: nothing of it may leave")
 	}
 }
+
+// TestEachRedactionIsNeeded: where one of them is left out, the secret is found.
+func TestEachRedactionIsNeeded(t *testing.T) {
+	t.Parallel()
+	d := openDesk(t)
+	ctx := t.Context()
+	d.Policy = d.policy(`package main
+import rego.v1
+deny contains {"msg": sprintf("bad password %s", [input.plan.variables.password.value])} if true
+`)
+	of := d.queued("first", map[string]string{})
+	p := phase{name: "plan", run: of}
+	repo, err := d.Store.Repo(ctx, of.Repo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := ground{run: of, repo: repo}
+	if err = d.entitle(ctx, &g, "plan"); err != nil {
+		t.Fatal(err)
+	}
+	known, err := d.withheld(ctx, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const granted, planned = "the-key-of-the-cloud", "canary-of-the-plan"
+	live := func(phase string, secrets []string) string {
+		s := newSink(d.Store, of.ID, phase, 0, secrets)
+		for _, part := range []string{"using the-key-of", "-the-cloud\nand canary-of-", "the-plan\n"} {
+			if _, err := s.Write([]byte(part)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.end(ctx); err != nil {
+			t.Fatal(err)
+		}
+		text, err := d.wholeLog(ctx, of.ID, phase)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	bare, log := live("apply", nil), live("plan", known)
+	late, err := d.hideLate(ctx, p, log, []byte(marked))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := d.policyInput(ctx, g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Plan = []byte(marked)
+	raw := d.Policy.Judge(ctx, in)
+	judged, err := d.judge(ctx, g, []byte(marked))
+	if err != nil || len(raw.Findings) != 1 || len(judged.Findings) != 1 {
+		t.Fatalf("findings = %+v, %+v, %v, want one each", raw.Findings, judged.Findings, err)
+	}
+	e := ending{failed: "it could not be started: " + granted}
+	before := why(e, 1)
+	d.veilEnding(ctx, p, &e)
+	for what, c := range map[string]struct{ without, with, secret string }{
+		"the log as it is written":        {bare, log, granted},
+		"the log, once the plan is known": {log, late, planned},
+		"what policy says":                {raw.Findings[0].Message, judged.Findings[0].Message, planned},
+		"the reason of a run":             {before, why(e, 1), granted},
+		"why a plan is refused":           {"read plan: " + planned, veilRefusal(g.hidden, []byte(marked), "read plan: "+planned), planned},
+	} {
+		if !strings.Contains(c.without, c.secret) {
+			t.Errorf("%s, left as it is, is %q: it does not show that anything must be taken out", what, c.without)
+		}
+		if strings.Contains(c.with, c.secret) || !strings.Contains(c.with, "(redacted)") {
+			t.Errorf("%s is %q", what, c.with)
+		}
+	}
+}

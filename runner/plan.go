@@ -211,7 +211,7 @@ func (r *Runner) judged(ctx context.Context, p phase, e ending) (run.PlanOutcome
 	a, err := r.assess(ctx, g, l)
 	switch {
 	case errors.As(err, &no):
-		e.failed = no.text
+		e.failed = veilRefusal(g.hidden, l.planJSON, no.text)
 		return r.failedPlan(ctx, p, e)
 	case err != nil:
 		return run.PlanOutcome{}, err

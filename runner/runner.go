@@ -19,6 +19,7 @@ import (
 	"github.com/planlatch/planlatch/git"
 	"github.com/planlatch/planlatch/policy"
 	"github.com/planlatch/planlatch/provider"
+	"github.com/planlatch/planlatch/report"
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/selector"
 	"github.com/planlatch/planlatch/tool"
@@ -69,6 +70,8 @@ type Options struct {
 	EffectKey    []byte                                 // under which sensitive values enter effect digests
 	Secrets      []string                               // of the server itself, withheld from every log
 
+	// Style says how much of a plan and of a tool's words a repository's pull requests show. Nil: all.
+	Style func(host, repo string) report.Style
 	// Grants returns what a project's provider configurations give to a run of it in a phase, now. It may ask programs for it. The text of
 	// its errors is shown to people.
 	Grants func(ctx context.Context, t selector.Target, phase string, id run.ID) (Grant, error)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/operator"
+	"github.com/planlatch/planlatch/redact"
 	"github.com/planlatch/planlatch/report"
 	"github.com/planlatch/planlatch/run"
 )
@@ -36,6 +37,10 @@ func (r *Runner) ForceUnlock(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
+	repo, err := r.Store.Repo(ctx, stopped.Repo)
+	if err != nil {
+		return err
+	}
 	failure, err := r.freeLock(ctx, stopped, f.Lock)
 	if err != nil {
 		return fmt.Errorf("free the lock of %s: %w", stopped.Label, err)
@@ -54,7 +59,7 @@ func (r *Runner) ForceUnlock(ctx context.Context, key string) error {
 			c.New = run.Unstuck(s, stopped, f.Lock)
 		}
 		c.Postings = []run.Posting{{
-			Kind: run.PostReply, Repo: stopped.Repo, Pull: stopped.Pull, Key: f.Reply, Body: report.Freed(stopped, f.Lock, failure, len(c.New) > 0),
+			Kind: run.PostReply, Repo: stopped.Repo, Pull: stopped.Pull, Key: f.Reply, Body: report.Freed(r.style(repo), stopped, f.Lock, failure, len(c.New) > 0),
 		}}
 		return c, nil
 	})
@@ -62,6 +67,14 @@ func (r *Runner) ForceUnlock(ctx context.Context, key string) error {
 		return nil
 	}
 	return err
+}
+
+// style is how much of a tool's words a repository is told.
+func (r *Runner) style(repo run.Repo) report.Style {
+	if r.o.Style == nil {
+		return report.StyleFull
+	}
+	return r.o.Style(repo.Host, repo.Name)
 }
 
 // freeLock runs force-unlock with what an apply of the project may do. failure is what stopped it, for people.
@@ -110,7 +123,7 @@ func (r *Runner) freeing(ctx context.Context, spec executor.Spec, grant Grant) (
 	case e.lost == nil && e.result.OK(len(spec.Steps)):
 		return "", nil
 	}
-	failure = why(e, len(spec.Steps))
+	failure = redact.String(slices.Concat(r.o.Secrets, grant.hidden()))(why(e, len(spec.Steps)))
 	if said := report.Excerpt(e.log); said != "" {
 		failure += "\n" + said
 	}

@@ -56,7 +56,7 @@ func (w *changeWriter) write(ctx context.Context) (run.Result, error) {
 	if err != nil {
 		return result, err
 	}
-	return result, want(ctx, w.t, w.now, wanted)
+	return result, w.store.want(ctx, w.t, w.now, wanted)
 }
 
 func (w *changeWriter) pull(ctx context.Context) error {
@@ -103,7 +103,7 @@ func (w *changeWriter) update(ctx context.Context) ([]run.Run, error) {
 			return nil, fmt.Errorf("run %s is at epoch %d, not %d: %w", r.ID, seen.Epoch, r.Epoch, run.ErrMoved)
 		}
 		r.Epoch++
-		row := newRunRow(r, w.now)
+		row := w.row(r)
 		rows, was = append(rows, row), append(was, seen)
 		if row.Waiting != waitsNot && waiting(seen.State) == waitsNot && seen.State != run.Planning { // a lost plan keeps its place
 			row.Place, row.Repo, row.Revision = 0, int64(seen.Repo), int64(seen.Revision)
@@ -134,6 +134,12 @@ func (w *changeWriter) update(ctx context.Context) ([]run.Run, error) {
 	return all, nil
 }
 
+// row is what is written of a run.
+func (w *changeWriter) row(r run.Run) *runRow {
+	r.Reason = w.store.hide(r.Reason)
+	return newRunRow(r, w.now)
+}
+
 // keepFixed makes a returned run tell what is stored where an update does not reach.
 func keepFixed(r *run.Run, seen run.Run) {
 	r.Repo, r.Revision, r.Pull, r.Project, r.Label, r.Dir, r.Work = seen.Repo, seen.Revision, seen.Pull, seen.Project, seen.Label, seen.Dir, seen.Work
@@ -158,7 +164,7 @@ func (w *changeWriter) insert(ctx context.Context, revision run.RevisionID) ([]r
 			r.Created = w.snap.Now
 		}
 		r.Epoch = 1
-		rows = append(rows, newRunRow(r, w.now))
+		rows = append(rows, w.row(r))
 	}
 	if err := w.places(ctx, slices.DeleteFunc(slices.Clone(rows), func(r *runRow) bool { return r.Waiting == waitsNot })); err != nil {
 		return nil, err
@@ -341,7 +347,7 @@ func (w *changeWriter) audit(ctx context.Context) error {
 		}
 		row := cleaned(&auditRow{
 			At: at, Actor: a.Actor, Action: a.Action, Repo: int64(a.Repo), Pull: int64(a.Pull), Run: string(a.Run), Outcome: a.Outcome,
-			Detail: a.Detail, Cause: a.Cause,
+			Detail: w.store.hide(a.Detail), Cause: a.Cause,
 		})
 		if _, err := w.t.NewInsert().Model(row).On("CONFLICT (repo, cause) WHERE cause <> '' DO NOTHING").Returning("NULL").Exec(ctx); err != nil {
 			return domain("insert audit row", err)

@@ -20,7 +20,7 @@ type postingRow struct {
 	Pull          int64
 	Subject       string
 	Run           string
-	Body          string
+	Body          string // sealed: an answer may quote the tool
 	Wanted        int64
 	Posted        int64
 	Digest        string
@@ -31,12 +31,21 @@ type postingRow struct {
 	Error         string
 }
 
-func (r *postingRow) domain() run.Posting {
-	return run.Posting{
-		ID: r.ID, Kind: run.PostingKind(r.Kind), Repo: run.RepoID(r.Repo), Pull: run.PullID(r.Pull), Key: r.Subject, Run: run.ID(r.Run),
-		Body: r.Body, Wanted: r.Wanted, Posted: r.Posted, Digest: r.Digest, External: r.External, Attempts: r.Attempts,
-		NextAt: moment(r.NextAt), Dead: r.Dead, Error: r.Error,
+// opened turns rows into postings.
+func (s *Store) opened(ctx context.Context, rows []postingRow) ([]run.Posting, error) {
+	all := make([]run.Posting, len(rows))
+	for i, r := range rows {
+		body, err := s.unsealText(ctx, r.Body)
+		if err != nil {
+			return nil, fmt.Errorf("read posting %d: %w", r.ID, err)
+		}
+		all[i] = run.Posting{
+			ID: r.ID, Kind: run.PostingKind(r.Kind), Repo: run.RepoID(r.Repo), Pull: run.PullID(r.Pull), Key: r.Subject, Run: run.ID(r.Run),
+			Body: body, Wanted: r.Wanted, Posted: r.Posted, Digest: r.Digest, External: r.External, Attempts: r.Attempts,
+			NextAt: moment(r.NextAt), Dead: r.Dead, Error: r.Error,
+		}
 	}
+	return all, nil
 }
 
 type commentRow struct {
@@ -55,14 +64,14 @@ func (s *Store) Want(ctx context.Context, ps ...run.Posting) error {
 		if err != nil {
 			return err
 		}
-		return want(ctx, t, now, ps)
+		return s.want(ctx, t, now, ps)
 	})
 }
 
 // want inserts postings or raises Wanted of those that are there. One that is named several times is wanted once more, and has the last
 // body that is not empty. One that was not due becomes due now, or when NextAt says; one that is being retried keeps its turn; a dead one
 // lives again, since there is something new to say.
-func want(ctx context.Context, t *tx, now int64, ps []run.Posting) error {
+func (s *Store) want(ctx context.Context, t *tx, now int64, ps []run.Posting) error {
 	t.kick = t.kick || len(ps) > 0
 	type key struct {
 		kind    run.PostingKind
@@ -90,6 +99,14 @@ func want(ctx context.Context, t *tx, now int64, ps []run.Posting) error {
 	})
 	for _, row := range rows {
 		cleaned(row)
+		if row.Kind != string(run.PostReply) {
+			continue // the others say what to look at, and are rendered when they are sent
+		}
+		sealed, err := s.sealText(ctx, s.hide(row.Body))
+		if err != nil {
+			return fmt.Errorf("want postings: %w", err)
+		}
+		row.Body = sealed
 	}
 	for batch := range slices.Chunk(rows, 100) {
 		_, err := t.NewInsert().Model(&batch).On("CONFLICT (kind, repo, subject) DO UPDATE").
@@ -119,11 +136,7 @@ func (s *Store) Due(ctx context.Context, limit int) ([]run.Posting, error) {
 		Limit(limitOf(limit)).Scan(ctx); err != nil {
 		return nil, domain("list postings", err)
 	}
-	all := make([]run.Posting, len(rows))
-	for i := range rows {
-		all[i] = rows[i].domain()
-	}
-	return all, nil
+	return s.opened(ctx, rows)
 }
 
 // Postings lists postings, newest first.
@@ -145,11 +158,7 @@ func (s *Store) Postings(ctx context.Context, f run.PostingFilter) ([]run.Postin
 	if err := q.Scan(ctx); err != nil {
 		return nil, domain("list postings", err)
 	}
-	all := make([]run.Posting, len(rows))
-	for i := range rows {
-		all[i] = rows[i].domain()
-	}
-	return all, nil
+	return s.opened(ctx, rows)
 }
 
 // Posted records success for the Wanted that p carries.

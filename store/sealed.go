@@ -50,6 +50,7 @@ func sealedColumns() []sealedColumn {
 		{table: "log_chunks", name: "body", key: []string{"run", "phase", "upto"}, where: "length(body) > 0"},
 		{table: "findings", name: "detail", key: []string{"id"}, where: "detail LIKE 'sealed:%'", text: true, mark: sealedMark},
 		{table: "overrides", name: "value", key: []string{"id"}, where: "value LIKE 'sealed:%'", text: true, mark: sealedMark},
+		{table: "postings", name: "body", key: []string{"id"}, where: "body LIKE 'sealed:%'", text: true, mark: sealedMark},
 		{table: "marks", name: "value", key: []string{"name"}, where: "name = 'root_key'", text: true},
 	}
 }

@@ -54,7 +54,7 @@ func TestSealedFindsEverySealedValue(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := []string{"deliveries", "findings", "log_chunks", "marks", "overrides", "pulls"}; !slices.Equal(slices.Sorted(maps.Keys(found)), want) || found["log_chunks"] != 120 {
+			if want := []string{"deliveries", "findings", "log_chunks", "marks", "overrides", "postings", "pulls"}; !slices.Equal(slices.Sorted(maps.Keys(found)), want) || found["log_chunks"] != 120 {
 				t.Errorf("found %v, want values of %v, 120 of them in log_chunks", found, want)
 			}
 			findings, err := s.Findings(ctx, id)
@@ -64,6 +64,10 @@ func TestSealedFindsEverySealedValue(t *testing.T) {
 			overrides, err := s.Overrides(ctx, 1)
 			if err != nil || len(overrides) != 1 || overrides[0].Value != "port 22" {
 				t.Errorf("Overrides() afterwards = %+v, %v", overrides, err)
+			}
+			said, err := s.Postings(ctx, run.PostingFilter{Kind: run.PostReply})
+			if err != nil || len(said) != 1 || said[0].Body != "port 22 is open" {
+				t.Errorf("Postings() afterwards = %+v, %v", said, err)
 			}
 			text, _, err := s.Log(ctx, id, "plan", 0)
 			if want := bytes.Repeat([]byte("line\n"), 120); err != nil || !bytes.Equal(text, want) {
@@ -108,6 +112,7 @@ func fill(t *testing.T, s *store.Store) run.ID {
 		}, nil
 	})
 	check(err)
+	check(s.Want(ctx, run.Posting{Kind: run.PostReply, Repo: repo.ID, Pull: pull.ID, Key: "c1", Body: "port 22 is open"}))
 	for i := range int64(120) {
 		check(s.AppendLog(ctx, res.Runs[0].ID, "plan", i+1, []byte("line\n")))
 	}
@@ -120,4 +125,48 @@ func fill(t *testing.T, s *store.Store) run.ID {
 		t.Errorf("MarkFirst() = %q, then %q, %v, want the first value twice", kept, again, err)
 	}
 	return res.Runs[0].ID
+}
+
+// TestNoRowThatIsSaidHoldsASecret also shows that without Hide they would.
+func TestNoRowThatIsSaidHoldsASecret(t *testing.T) {
+	t.Parallel()
+	for _, dir := range []bool{true, false} {
+		for _, hide := range []func(string) string{nil, func(s string) string { return strings.ReplaceAll(s, "canary", "(redacted)") }} {
+			o := store.Options{Hide: hide}
+			if o.Dir = t.TempDir(); !dir {
+				o = store.Options{Hide: hide, DSN: postgres.New(t, postgres.Options{})}
+			}
+			s := open(t, o)
+			ctx := t.Context()
+			id := fill(t, s)
+			res, err := s.Advance(ctx, run.Scope{Runs: []run.At{{ID: id}}}, func(snap run.Snapshot) (run.Change, error) {
+				r := snap.Runs[0]
+				r.State, r.Reason = run.Failed, "because of canary"
+				return run.Change{
+					Action: run.ActFail, Runs: []run.Run{r}, Audit: []run.Audit{{Actor: "ann", Action: "fail", Run: id, Detail: "canary"}},
+					Postings: []run.Posting{{Kind: run.PostReply, Repo: r.Repo, Key: "c2", Body: "no canary, no apply"}},
+				}, nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			stored, err := s.Run(ctx, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said, err := s.Postings(ctx, run.PostingFilter{Key: "c2"})
+			if err != nil || len(said) != 1 {
+				t.Fatalf("Postings() = %+v, %v", said, err)
+			}
+			audit, err := s.AuditRows(ctx, run.AuditFilter{})
+			if err != nil || len(audit) != 1 {
+				t.Fatalf("Audit() = %+v, %v", audit, err)
+			}
+			for _, text := range []string{res.Runs[0].Reason, stored.Reason, said[0].Body, audit[0].Detail} {
+				if strings.Contains(text, "canary") != (hide == nil) || hide != nil && !strings.Contains(text, "(redacted)") {
+					t.Errorf("hiding: %v; the row says %q", hide != nil, text)
+				}
+			}
+		}
+	}
 }

@@ -37,8 +37,9 @@ type Options struct {
 	Log    *slog.Logger       // nil: discards
 	Kill   func(point string) // called with "before:<action>" and "after:<action>" around the commits of Advance and Deliver, and before those of migrations; nil: never
 	Clock  func() time.Time   // this machine's, for tests of a wrong one; nil: time.Now
-	Sealer Sealer             // encrypts log text, delivery events, frozen reviews and what policy says at rest; nil: they are kept plain
-	// Hide takes secrets out of the errors that are kept with postings and jobs. Nil: they are kept as they are.
+	Sealer Sealer             // encrypts log text, delivery events, frozen reviews, answers and what policy says at rest; nil: they are kept plain
+	// Hide takes secrets out of answers to commands, reasons of runs, details of the audit log, and the errors that are kept with postings and
+	// jobs. Nil: they are kept as they are.
 	Hide func(text string) string
 }
 

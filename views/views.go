@@ -1,6 +1,7 @@
 // Package views gathers what report renders: one look at the store, the stored plans and the gates of a pull request or a run.
 //
-// It promises that comment, statuses and page of one moment are made from the same values. It writes nothing but the [Kept] part of a run,
+// It promises that comment, statuses and page of one moment are made from the same values, and that what leaves for a host, a chat or a webhook holds
+// of a plan and a tool no more than the repository's style shows: only [Viewer.Run], which is for the page, ignores it. It writes nothing but the [Kept] part of a run,
 // which the runner hands it when a phase settles. A Viewer is safe for concurrent use.
 package views
 
@@ -125,7 +126,7 @@ func (v *Viewer) Pull(ctx context.Context, id run.PullID) (report.View, *vcs.Pul
 		snap = &p
 	}
 	view, err := v.of(ctx, repo, pull, rev, runs, snap)
-	return view, snap, err
+	return report.Withhold(view), snap, err
 }
 
 // Commit returns the view of a commit that belongs to no pull request: one that was pushed to the branch, or that a merge queue made, whose
@@ -160,7 +161,7 @@ func (v *Viewer) Commit(ctx context.Context, repo run.RepoID, sha string) (repor
 		}
 		view.Projects = append(view.Projects, p)
 	}
-	return view, nil
+	return report.Withhold(view), nil
 }
 
 // standing is a pull request's project as it is now.
@@ -336,17 +337,22 @@ const WaitsNote = "waits for a maintainer: the author cannot write here, so noth
 // ConflictKey marks the problem of a revision whose head and base do not merge.
 const ConflictKey = "conflict"
 
-// Run returns the view of one run alone, as its page shows it.
+// Run returns the view of one run alone, as its page shows it to whoever may see it: whole, whatever the style.
 func (v *Viewer) Run(ctx context.Context, id run.ID) (report.View, error) {
 	r, err := v.Store.Run(ctx, id)
 	if err != nil {
 		return report.View{}, err
 	}
-	return v.Runs(ctx, []run.Run{r})
+	return v.runs(ctx, []run.Run{r})
 }
 
 // Runs returns the view of some runs of one revision.
 func (v *Viewer) Runs(ctx context.Context, runs []run.Run) (report.View, error) {
+	view, err := v.runs(ctx, runs)
+	return report.Withhold(view), err
+}
+
+func (v *Viewer) runs(ctx context.Context, runs []run.Run) (report.View, error) {
 	first := runs[0]
 	repo, err := v.Store.Repo(ctx, first.Repo)
 	if err != nil {
