@@ -315,7 +315,7 @@ func TestAStepThatFailsIsNamedAndEndsTheRun(t *testing.T) {
 	for want, steps := range map[string]run.Steps{
 		"before_plan 2 (./fail.sh) failed (exit code 3)":                                   {BeforePlan: [][]string{{"echo", "first"}, {"./fail.sh"}}},
 		"before_init (./fail.sh) failed (exit code 3)":                                     {BeforeInit: [][]string{{"./fail.sh"}}},
-		"before_plan (lint): lint could not be started: no such program along PATH":        {BeforePlan: [][]string{{"lint"}}},
+		"before_plan (lint): lint could not be started: lint is no program along PATH":     {BeforePlan: [][]string{{"lint"}}},
 		"before_plan (/opt/x/y): /opt/x/y could not be started: no such file or directory": {BeforePlan: [][]string{{"/opt/x/y"}}},
 	} {
 		t.Run(want, func(t *testing.T) {
