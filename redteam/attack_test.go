@@ -32,7 +32,7 @@ func attacks() []attack {
 	var all []attack
 	for _, row := range [][]attack{
 		readingAttacks(), networkAttacks(), credentialAttacks(), secretAttacks(), toolAttacks(), bombAttacks(), commandAttacks(),
-		pathAttacks(), doorAttacks(), attributeAttacks(),
+		pathAttacks(), doorAttacks(), attributeAttacks(), textAttacks(),
 		neighbourAttacks(), staleAttacks(), productAttacks(), answerAttacks(),
 	} {
 		all = append(all, row...)

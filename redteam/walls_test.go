@@ -40,12 +40,14 @@ const (
 	extraction  wall = "files as they were committed"         // sources are checked out and archived by git
 	paths       wall = "paths stay inside the repository"     // what planlatch.yaml names is joined to the source, and never refused
 	links       wall = "links stay inside the repository"     // sandbox: off, and links lead wherever they lead
+	escapes     wall = "escapes"                              // what was written is read with every escape undone
 	marks       wall = "marks of sensitive values"            // a plan's JSON comes without them
 )
 
 // cramped is no missing wall but a server whose limits are small, so that it does not take long to reach them.
 const (
 	cramped wall = "room"
+	policed wall = "policy" // nor this: it has a policy and more channels, whose words are looked at
 )
 
 // configure changes what a server is configured to do.
@@ -75,6 +77,8 @@ func (w wall) configure(c *settings) {
 	case upright, cliConfig, marks, shell:
 	case links:
 		c.Sandbox = "off"
+	case policed, escapes:
+		withPolicy(c)
 	case signature, once, bounds, extraction, paths:
 	}
 }
@@ -96,6 +100,7 @@ func demolish(w wall, o *app.ServerOptions) {
 		o.Door = forgetful
 	case bounds:
 		o.Door = unbounded
+	case policed, escapes:
 	case paths:
 		o.Intake, o.Parts = ruleless, joined
 	case links:
