@@ -7,20 +7,16 @@
 package chaos_test
 
 import (
-	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
-	"os/signal"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/planlatch/planlatch/app"
-	"github.com/planlatch/planlatch/config"
 	"github.com/planlatch/planlatch/executor/local"
 	"github.com/planlatch/planlatch/testkit/helper"
 )
@@ -47,28 +43,11 @@ func TestMain(m *testing.M) {
 
 // serve is the child: a real server that asks at every point whether to die.
 func serve(file string, env map[string]string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	fail := func(code int, err error) int {
-		fmt.Fprintln(os.Stderr, err)
-		return code
-	}
-	cfg, err := config.Load(file, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
-	if err != nil {
-		return fail(2, err)
-	}
 	die := dying(env[asPoints])
-	s, err := app.NewServer(ctx, cfg, app.ServerOptions{
+	return helper.Serve(file, app.ServerOptions{
 		Env: env, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Kill: die, Shim: env[asHelper], Reconcile: 3 * time.Second,
 		Parts: parts(die, env[asBroken]),
 	})
-	if err != nil {
-		return fail(3, err)
-	}
-	if err := s.Run(ctx); err != nil {
-		return fail(3, err)
-	}
-	return 0
 }
 
 // dying asks the hand that kills, and does as it is told.

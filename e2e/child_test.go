@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"os/signal"
 	"runtime"
 	"strconv"
 	"strings"
@@ -21,7 +19,6 @@ import (
 	"time"
 
 	"github.com/planlatch/planlatch/app"
-	"github.com/planlatch/planlatch/config"
 	"github.com/planlatch/planlatch/executor/local"
 	"github.com/planlatch/planlatch/testkit/helper"
 )
@@ -58,28 +55,9 @@ func serve(file string, env map[string]string) int {
 			return 3
 		}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	again := make(chan os.Signal, 2)
-	defer context.AfterFunc(ctx, func() { signal.Notify(again, syscall.SIGTERM, os.Interrupt) })()
-	cfg, err := config.Load(file, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 2
-	}
-	s, err := app.NewServer(ctx, cfg, app.ServerOptions{
-		Env: env, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo})), Kill: killer(env[killFile]),
-		Shim: env[asHelper], Reconcile: 3 * time.Second, Again: again,
+	return helper.Serve(file, app.ServerOptions{
+		Env: env, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Kill: killer(env[killFile]), Shim: env[asHelper], Reconcile: 3 * time.Second,
 	})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 3
-	}
-	if err := s.Run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 3
-	}
-	return 0
 }
 
 // ownProc shows this process the PID namespace that it is process 1 of, as a container's /proc does.

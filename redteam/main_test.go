@@ -9,20 +9,15 @@
 package redteam_test
 
 import (
-	"context"
 	"flag"
-	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
 	"runtime"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/planlatch/planlatch/app"
-	"github.com/planlatch/planlatch/config"
 	"github.com/planlatch/planlatch/executor/local"
 	"github.com/planlatch/planlatch/testkit/helper"
 )
@@ -56,27 +51,10 @@ func TestMain(m *testing.M) {
 
 // serve is the child: the server of the product, but for the wall it goes without.
 func serve(file string, env map[string]string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	fail := func(code int, err error) int {
-		fmt.Fprintln(os.Stderr, err)
-		return code
-	}
-	cfg, err := config.Load(file, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
-	if err != nil {
-		return fail(2, err)
-	}
 	options := app.ServerOptions{
 		Env: env, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Shim: env[asHelper], Reconcile: 10 * time.Minute,
 	}
 	demolish(wall(env[asWithout]), &options)
-	s, err := app.NewServer(ctx, cfg, options)
-	if err != nil {
-		return fail(3, err)
-	}
-	if err := s.Run(ctx); err != nil {
-		return fail(3, err)
-	}
-	return 0
+	return helper.Serve(file, options)
 }
