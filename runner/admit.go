@@ -74,7 +74,7 @@ func (r *Runner) admit(ctx context.Context, g ground) error {
 
 // judgeSource asks policy what it thinks of the source of a run. Without a set that judges it nothing is read.
 func (r *Runner) judgeSource(ctx context.Context, g ground) (policy.Judgement, error) {
-	in := policy.Input{Target: facts.Target(g.repo, g.run)}
+	in := g.judged()
 	if !r.Policy.JudgesSource(in) {
 		return policy.Judgement{}, nil
 	}

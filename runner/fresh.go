@@ -45,7 +45,10 @@ func (r *Runner) judgedAnew(ctx context.Context, of run.Run) (*policy.Judgement,
 		return nil, err
 	}
 	g := ground{run: of, repo: repo}
-	if r.Policy.Digest(policy.Input{Target: facts.Target(repo, of)}) == of.PolicyDigest {
+	if g.rev, err = r.Store.Revision(ctx, of.Revision); err != nil {
+		return nil, fmt.Errorf("read the revision: %w", err)
+	}
+	if r.Policy.Digest(g.judged()) == of.PolicyDigest {
 		return nil, nil //nolint:nilnil // documented above
 	}
 	planJSON, err := r.Blobs.Get(ctx, of.Blobs[blobPlanJSON])
@@ -61,7 +64,7 @@ func (r *Runner) judgedAnew(ctx context.Context, of run.Run) (*policy.Judgement,
 	}
 	g.hidden = slices.Concat(r.o.Secrets, g.hidden, now.hidden())
 	j, err := r.judge(ctx, g, planJSON)
-	if err != nil || !r.Policy.JudgesSource(policy.Input{Target: facts.Target(repo, of)}) {
+	if err != nil || !r.Policy.JudgesSource(g.judged()) {
 		return &j, err
 	}
 	if g, err = r.stand(ctx, of); err != nil {

@@ -290,3 +290,33 @@ func TestAPlanThatWasAlteredAfterItsClaimIsNotApplied(t *testing.T) {
 		t.Errorf("locks = %v, %v, want the hold and no slot", locks, err)
 	}
 }
+
+func TestAMovedProjectIsJudgedByTheSetsOfBothPlaces(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "p.rego"), []byte("package main\n\ndeny contains \"never\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e, err := policy.Load(t.Context(), []policy.Set{{Name: "guard", Source: dir, Level: run.Hard, Projects: []string{"//guarded:prod"}}}, policy.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := ground{repo: run.Repo{Host: "gitea", Name: "acme/infra"}, run: run.Run{Dir: "free", Work: "prod"}}
+	for name, c := range map[string]struct {
+		of     run.Selected
+		judged bool
+	}{
+		"Moved":              {run.Selected{Dir: "free", Workspace: "prod", From: "guarded"}, true},
+		"AlwaysThere":        {run.Selected{Dir: "free", Workspace: "prod"}, false},
+		"AnotherWorkspace":   {run.Selected{Dir: "free", Workspace: "test", From: "guarded"}, false},
+		"AnotherDirectory":   {run.Selected{Dir: "other", Workspace: "prod", From: "guarded"}, false},
+		"MovedFromSomeplace": {run.Selected{Dir: "free", Workspace: "prod", From: "unguarded"}, false},
+	} {
+		g.rev.Selection = []run.Selected{c.of}
+		in := g.judged()
+		in.Plan = []byte(`{"format_version":"1.2"}`)
+		if got := slices.Contains(e.Judge(t.Context(), in).Sets, "guard"); got != c.judged {
+			t.Errorf("%s: the set of //guarded judges = %t, want %t", name, got, c.judged)
+		}
+	}
+}

@@ -395,12 +395,23 @@ func (r *Runner) judge(ctx context.Context, g ground, planJSON []byte) (policy.J
 	return j, ctx.Err()
 }
 
+// judged says which sets judge a run: those of its directory, and those of the directory it is moved from, so that a move escapes none.
+func (g ground) judged() policy.Input {
+	in := policy.Input{Target: facts.Target(g.repo, g.run)}
+	for _, s := range g.rev.Selection {
+		if s.From != "" && s.Dir == g.run.Dir && s.Workspace == g.run.Work {
+			from := in.Target
+			from.Dir = s.From
+			in.Also = append(in.Also, from)
+		}
+	}
+	return in
+}
+
 // policyInput is what policy may know around a run.
 func (r *Runner) policyInput(ctx context.Context, g ground) (policy.Input, error) {
-	in := policy.Input{
-		Target:  facts.Target(g.repo, g.run),
-		Context: policy.Context{Environment: g.run.Settings.Environment, Kind: g.run.Kind, Project: g.run.Label, Now: time.Now()},
-	}
+	in := g.judged()
+	in.Context = policy.Context{Environment: g.run.Settings.Environment, Kind: g.run.Kind, Project: g.run.Label, Now: time.Now()}
 	if g.run.Pull != 0 {
 		pull, err := r.Store.Pull(ctx, g.run.Pull)
 		if err != nil {
