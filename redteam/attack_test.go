@@ -34,6 +34,7 @@ func attacks() []attack {
 		readingAttacks(), networkAttacks(), credentialAttacks(), secretAttacks(), toolAttacks(), bombAttacks(), commandAttacks(),
 		pathAttacks(), doorAttacks(), attributeAttacks(), textAttacks(),
 		neighbourAttacks(), staleAttacks(), productAttacks(), answerAttacks(),
+		ruleAttacks(), overrideAttacks(), approvalAttacks(), policyAttacks(), renameAttacks(),
 	} {
 		all = append(all, row...)
 	}

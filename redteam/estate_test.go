@@ -149,6 +149,7 @@ func (e *estate) settings(s *server, vault vcs.Repo) settings {
 		Limits: "{memory: 1GiB, processes: 200, disk: 64MiB, log: 2MiB}", PlanTimeout: "30m",
 		PlanIdentity: "may only read", ApplyIdentity: s.identity.Value, VaultSecret: s.otherEnv.Value,
 		Secret: "env", ProjectSecret: strings.ReplaceAll(s.project.Value, `"`, `\"`), Chat: chat.URL, Note: s.yaml.Value,
+		Owner: e.carol.User().Login, Other: e.bob.User().Login, Stranger: e.stranger.User().Login,
 	}
 }
 

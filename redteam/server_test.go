@@ -48,6 +48,10 @@ type settings struct {
 	Secret                    string // env or values: how the secret of every project is given
 	ProjectSecret             string
 	Chat, Note                string
+	Owner, Other, Stranger    string   // logins: who owns most policy sets, one of another project, and nobody
+	Owners                    []string // of every policy set; empty: those who should
+	Sets                      string   // further policy sets, as lines
+	Defaults                  string   // one more line of defaults
 	Extra                     string
 	Beside                    string // a second host
 }
@@ -78,6 +82,7 @@ execution:
 defaults:
   apply: before_merge
   requirements: {apply: [mergeable]}
+  {{.Defaults}}
 repos:
   - {match: "{{.HostKind}}/{{.Vault}}", steps: {before_plan: [[sleep, "1200"]]}}
 provider_configs:
@@ -89,6 +94,7 @@ provider_configs:
     projects: ["//**"]
     plan: { {{.Secret}}: {PROJECT_SECRET: "{{.ProjectSecret}}", IDENTITY: "{{.PlanIdentity}}"}}
     apply: { {{.Secret}}: {PROJECT_SECRET: "{{.ProjectSecret}}", IDENTITY: "{{.ApplyIdentity}}"}}
+{{.Policies}}
 notify:
   - {name: chat, kind: webhook, url: "{{.Chat}}", secret: "not of interest here"}
 {{.Extra}}

@@ -143,8 +143,8 @@ finding contains {"rule": "words", "message": change.change.after.input, "fix": 
 	if err != nil {
 		panic(err)
 	}
-	c.Extra += fmt.Sprintf("  - {name: slack, kind: slack, url: \"%s/slack\"}\n  - {name: teams, kind: teams, url: \"%s/teams\"}\n"+
-		"policies:\n  - {name: words, source: %q, level: hard}\n", c.Chat, c.Chat, dir)
+	c.Extra += fmt.Sprintf("  - {name: slack, kind: slack, url: \"%s/slack\"}\n  - {name: teams, kind: teams, url: \"%s/teams\"}\n", c.Chat, c.Chat)
+	c.Sets = fmt.Sprintf("  - {name: words, source: %q, level: hard}\n", dir)
 }
 
 // said tells whether a channel has heard of a repository.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/planlatch/planlatch/app"
 	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/intake"
 	"github.com/planlatch/planlatch/runner"
 )
 
@@ -43,6 +44,17 @@ const (
 	escapes     wall = "escapes"                              // what was written is read with every escape undone
 	marks       wall = "marks of sensitive values"            // a plan's JSON comes without them
 )
+
+// The walls around who decides. The first is taken down by configuration.
+const (
+	owners      wall = "owners of policy sets"    // everybody owns every set
+	reviews     wall = "reviews as they are"      // whoever reviewed approves this commit, and nobody wrote it
+	baseBranch  wall = "rules of the base branch" // the head's rules judge it, and nothing was moved
+	closedFails wall = "a broken policy is a no"  // a set that cannot be used is left out, and may take its time
+)
+
+// crumbled is no missing wall either but a server whose policy sets broke while it ran.
+const crumbled wall = "whole policy sets"
 
 // cramped is no missing wall but a server whose limits are small, so that it does not take long to reach them.
 const (
@@ -74,6 +86,11 @@ func (w wall) configure(c *settings) {
 	case permissions:
 		c.Extra += "permissions: [{commands: [plan, apply, approve, unlock, cancel], access: read}]\n"
 	case products, bound, news, digests, savedPlans, ownNames, patienceWithHosts:
+	case owners:
+		c.Owners = []string{c.Stranger, c.Owner, c.Other}
+	case baseBranch:
+		c.Defaults = "allow_repo_config: [projects, requirements.add, apply, steps]"
+	case reviews, closedFails, crumbled:
 	case upright, cliConfig, marks, shell:
 	case links:
 		c.Sandbox = "off"
@@ -109,7 +126,15 @@ func demolish(w wall, o *app.ServerOptions) {
 		o.Parts = archived(o)
 	case products, bound, news, digests, savedPlans, ownNames, patienceWithHosts:
 		o.Parts = rebuilt[w]
-	case flags, permissions:
+	case reviews:
+		o.Parts = believeEverybody
+	case baseBranch:
+		o.Intake = func(i *intake.Intake) { i.Select = byTheHead }
+	case crumbled:
+		o.Parts = func(p *runner.Parts) { p.Policy = brokenSets(true) }
+	case closedFails:
+		o.Parts = func(p *runner.Parts) { p.Policy = brokenSets(false) }
+	case flags, permissions, owners:
 	case upright, cramped, environment, network, perProject, perPhase, redaction, limits:
 	default:
 		panic(fmt.Sprintf("unknown wall %q", w))

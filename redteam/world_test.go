@@ -30,7 +30,7 @@ type world struct {
 
 // breached says that a wall is missing on purpose.
 func (w *world) breached() bool {
-	return w.server.without != upright && w.server.without != cramped && w.server.without != policed
+	return !slices.Contains([]wall{upright, cramped, policed, crumbled}, w.server.without)
 }
 
 // propose pushes files to a new branch as mallory and opens a pull request.
