@@ -223,3 +223,23 @@ func TestACommandMayNameTheCommitItIsAbout(t *testing.T) {
 		t.Errorf("%d runs, answered %q, want the one that was named", len(o.runs(head)), answer)
 	}
 }
+
+func TestAMovedProjectIsCommandedByWhoMayAtBothPlaces(t *testing.T) {
+	t.Parallel()
+	o := open(t)
+	guarded := map[string]string{"prod/main.tf": "terraform {\n  backend \"http\" {\n    address = \"https://state.example.com/prod\"\n  }\n}\n"}
+	_, err := o.host.Push(repository, "alice", "main", fakehost.Commit{Files: guarded})
+	check(t, err)
+	o.intake.Config.Permissions = []config.Permission{{Commands: []string{"plan"}, Projects: lists(t, "//prod/**"), Users: []string{"bob"}}}
+	_, err = o.host.Push(repository, "alice", "move", fakehost.Commit{
+		Files: map[string]string{"free/main.tf": guarded["prod/main.tf"]}, Delete: []string{"prod"},
+	})
+	check(t, err)
+	number, err := o.host.OpenPull(repository, "alice", fakehost.NewPull{Title: "Move", Head: "move"})
+	check(t, err)
+	o.hand(vcs.Event{Kind: vcs.EventPull, Number: number})
+	contains(t, o.says("alice", number, "planlatch plan -p free"), "you may not `plan` `free`. plan of prod is for bob")
+	if answer := o.says("bob", number, "planlatch plan -p free"); answer != "" {
+		t.Errorf("bob, who may at both places, is told %q", answer)
+	}
+}

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -179,8 +180,8 @@ func (i *Intake) carryOut(ctx context.Context, o order) (answer, error) {
 // mutates lists the verbs that start or end something.
 var mutates = map[command.Verb]bool{command.Plan: true, command.Apply: true, command.Approve: true, command.Cancel: true, command.Unlock: true}
 
-// may says whether the commenter may use the command on each of the projects; the answer to give if not. Without any it is about the
-// repository as such.
+// may says whether the commenter may use the command on each of the projects, and where the pull request moves one, also at the place that it
+// leaves; the answer to give if not. Without any it is about the repository as such.
 func (i *Intake) may(ctx context.Context, o order, projects []run.Selected) (answer, bool, error) {
 	if len(projects) == 0 {
 		projects = []run.Selected{{Dir: ".", Workspace: "default"}}
@@ -189,8 +190,17 @@ func (i *Intake) may(ctx context.Context, o order, projects []run.Selected) (ans
 	if err != nil {
 		return answer{}, false, err
 	}
+	rev, err := i.Store.LatestRevision(ctx, o.pull.ID, run.KindChange)
+	if err != nil && !errors.Is(err, run.ErrNotFound) {
+		return answer{}, false, err
+	}
 	for _, s := range projects {
 		d := i.Config.Permitted(string(o.cmd.Verb), target(o.repo, s), who)
+		if from := rev.MovedFrom(s.Dir, s.Workspace); from != "" && d.Allowed {
+			left := s
+			left.Dir = from
+			d = i.Config.Permitted(string(o.cmd.Verb), target(o.repo, left), who)
+		}
 		if d.Err != nil {
 			i.Log.Warn("a team could not be looked up, which counts as no", "error", d.Err)
 		}

@@ -126,6 +126,9 @@ func TestASetWithoutVerdictIsAHardFinding(t *testing.T) {
 			if len(own) != 1 || own[0].Level != run.Hard || own[0].Rule != "no-verdict" || !strings.Contains(own[0].Message, c.want) || own[0].Fix == "" {
 				t.Errorf("Judge() = %+v, want one hard finding with %q", own, c.want)
 			}
+			if len(own) == 1 && filepath.IsAbs(set.Source) && strings.Contains(own[0].Message, set.Source) {
+				t.Errorf("the finding tells where the set lies on the server: %q", own[0].Message)
+			}
 		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
@@ -188,6 +189,10 @@ func (p *prepared) warnings(complaints []topdown.Error) []string {
 // failClosed is the one way in which a set that gives no verdict becomes a finding: hard, so that nobody can override what nobody could
 // read, whatever level the set has. Only the baseline that judges where nothing is configured stays advisory, since nobody made it a gate.
 func (p *prepared) failClosed(reason, fix string) run.Finding {
+	if !strings.HasPrefix(p.set.Source, "builtin:") { // where sets lie on the server is nobody's business in a pull request
+		reason = strings.ReplaceAll(reason, strings.TrimSuffix(p.set.Source, "/")+"/", "")
+		reason = strings.ReplaceAll(reason, strings.TrimSuffix(p.set.Source, "/"), "its directory")
+	}
 	level := run.Hard
 	if p.voluntary {
 		level = run.Advisory

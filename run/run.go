@@ -82,6 +82,16 @@ type Revision struct {
 	Created   time.Time
 }
 
+// MovedFrom is the directory that a project is moved from by this revision; empty if it is not. Whoever guards a place guards what leaves it.
+func (r Revision) MovedFrom(dir, workspace string) string {
+	for _, s := range r.Selection {
+		if s.From != "" && s.Dir == dir && s.Workspace == workspace {
+			return s.From
+		}
+	}
+	return ""
+}
+
 // Problem is one clear message about bad input: what, where, how to fix it.
 type Problem struct {
 	File    string `json:",omitempty"`

@@ -25,7 +25,9 @@ func TestAHugeFileThatAPlanLeftIsNeverRead(t *testing.T) {
 		t.Errorf("leftovers() = %d and %d bytes, %v, want a refusal\n%s", len(l.plan), len(l.lock), err, log.String())
 	}
 	for name, size := range map[string]int64{filePlan: maxPlan, filePlanJSON: maxPlanJSON, fileLock: maxLockFile, fileBackend: maxLockFile} {
-		at := func(size int64) error { return oversized(executor.Result{Outputs: []executor.Artifact{{Name: name, Size: size}}}) }
+		at := func(size int64) error {
+			return oversized(executor.Result{Outputs: []executor.Artifact{{Name: name, Size: size}}})
+		}
 		if at(size) != nil || at(size+1) == nil {
 			t.Errorf("oversized(%s) = %v at its bound and %v above, want nil and a refusal", name, at(size), at(size+1))
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/planlatch/planlatch/policy"
 	"github.com/planlatch/planlatch/report"
 	"github.com/planlatch/planlatch/run"
+	"github.com/planlatch/planlatch/selector"
 	"github.com/planlatch/planlatch/vcs"
 	"github.com/planlatch/planlatch/views"
 )
@@ -395,17 +396,21 @@ func (r *Runner) judge(ctx context.Context, g ground, planJSON []byte) (policy.J
 	return j, ctx.Err()
 }
 
-// judged says which sets judge a run: those of its directory, and those of the directory it is moved from, so that a move escapes none.
-func (g ground) judged() policy.Input {
-	in := policy.Input{Target: facts.Target(g.repo, g.run)}
-	for _, s := range g.rev.Selection {
-		if s.From != "" && s.Dir == g.run.Dir && s.Workspace == g.run.Work {
-			from := in.Target
-			from.Dir = s.From
-			in.Also = append(in.Also, from)
-		}
+// places are the targets that guard a run: its own, and the one that it is moved from, so that a move escapes no rule.
+func (g ground) places() []selector.Target {
+	at := facts.Target(g.repo, g.run)
+	all := []selector.Target{at}
+	if from := g.rev.MovedFrom(g.run.Dir, g.run.Work); from != "" {
+		at.Dir = from
+		all = append(all, at)
 	}
-	return in
+	return all
+}
+
+// judged says which sets judge a run.
+func (g ground) judged() policy.Input {
+	places := g.places()
+	return policy.Input{Target: places[0], Also: places[1:]}
 }
 
 // policyInput is what policy may know around a run.
@@ -521,11 +526,15 @@ func (r *Runner) whoMay(ctx context.Context, g ground, m run.Moment, snap vcs.Pu
 		if person == "" {
 			continue
 		}
-		ok, err := r.o.Permitted(ctx, g.repo, person, "apply", facts.Target(g.repo, g.run))
-		if err != nil {
-			return "", "", err
+		all := true
+		for _, at := range g.places() {
+			ok, err := r.o.Permitted(ctx, g.repo, person, "apply", at)
+			if err != nil {
+				return "", "", err
+			}
+			all = all && ok
 		}
-		if ok {
+		if all {
 			return person, "", nil
 		}
 	}
