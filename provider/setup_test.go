@@ -22,6 +22,7 @@ import (
 	"github.com/planlatch/planlatch/executor/local"
 	"github.com/planlatch/planlatch/project"
 	"github.com/planlatch/planlatch/provider"
+	"github.com/planlatch/planlatch/testkit/helper"
 )
 
 // kit is what all tests share: built once, read by all.
@@ -45,10 +46,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	if exit, isShim := local.ShimMain(os.Args); isShim {
-		os.Exit(exit)
-	}
-	os.Exit(run(m))
+	os.Exit(helper.Beside(func() int { return run(m) }))
 }
 
 func run(m *testing.M) int {
