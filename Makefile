@@ -5,7 +5,7 @@ SHELL := /bin/sh
 # How many packages are tested at once. Tests start real servers and tools, so more than the processors only makes them wait.
 P ?= $(shell n=$$(nproc 2>/dev/null || echo 2); if [ "$$n" -gt 4 ]; then echo 4; else echo "$$n"; fi)
 # The longest a single package may take; the end-to-end suite is the slowest.
-TIMEOUT ?= 20m
+TIMEOUT ?= 30m
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 LINT = $$(sh tools/build.sh golangci-lint | cut -d' ' -f2)
 

@@ -14,17 +14,14 @@ import (
 
 	"github.com/planlatch/planlatch/app"
 	"github.com/planlatch/planlatch/config"
-	"github.com/planlatch/planlatch/executor/local"
+	"github.com/planlatch/planlatch/testkit/helper"
 )
 
 func TestMain(m *testing.M) {
-	if code, ok := local.ShimMain(os.Args); ok {
-		os.Exit(code)
-	}
 	if env := app.Environment(); env[asProgram] != "" {
 		os.Exit(app.Run(context.Background(), os.Args[1:], env, os.Stdout, os.Stderr))
 	}
-	os.Exit(m.Run())
+	os.Exit(helper.Beside(m.Run))
 }
 
 // asProgram, in the environment of the test's own binary, makes it planlatch.

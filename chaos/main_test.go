@@ -18,6 +18,7 @@ import (
 
 	"github.com/planlatch/planlatch/app"
 	"github.com/planlatch/planlatch/executor/local"
+	"github.com/planlatch/planlatch/testkit/child"
 	"github.com/planlatch/planlatch/testkit/helper"
 )
 
@@ -44,7 +45,7 @@ func TestMain(m *testing.M) {
 // serve is the child: a real server that asks at every point whether to die.
 func serve(file string, env map[string]string) int {
 	die := dying(env[asPoints])
-	return helper.Serve(file, app.ServerOptions{
+	return child.Serve(file, app.ServerOptions{
 		Env: env, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Kill: die, Shim: env[asHelper], Reconcile: 3 * time.Second,
 		Parts: parts(die, env[asBroken]),
 	})

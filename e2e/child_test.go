@@ -20,6 +20,7 @@ import (
 
 	"github.com/planlatch/planlatch/app"
 	"github.com/planlatch/planlatch/executor/local"
+	"github.com/planlatch/planlatch/testkit/child"
 	"github.com/planlatch/planlatch/testkit/helper"
 )
 
@@ -55,7 +56,7 @@ func serve(file string, env map[string]string) int {
 			return 3
 		}
 	}
-	return helper.Serve(file, app.ServerOptions{
+	return child.Serve(file, app.ServerOptions{
 		Env: env, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Kill: killer(env[killFile]), Shim: env[asHelper], Reconcile: 3 * time.Second,
 	})
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/planlatch/planlatch/app"
 	"github.com/planlatch/planlatch/executor/local"
+	"github.com/planlatch/planlatch/testkit/child"
 	"github.com/planlatch/planlatch/testkit/helper"
 )
 
@@ -56,5 +57,5 @@ func serve(file string, env map[string]string) int {
 		Shim: env[asHelper], Reconcile: 10 * time.Minute,
 	}
 	demolish(wall(env[asWithout]), &options)
-	return helper.Serve(file, options)
+	return child.Serve(file, options)
 }

@@ -19,14 +19,12 @@ import (
 	"github.com/planlatch/planlatch/provider"
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/selector"
+	"github.com/planlatch/planlatch/testkit/helper"
 	"github.com/planlatch/planlatch/tool"
 )
 
 func TestMain(m *testing.M) {
-	if exit, isShim := local.ShimMain(os.Args); isShim {
-		os.Exit(exit)
-	}
-	os.Exit(m.Run())
+	os.Exit(helper.Beside(m.Run))
 }
 
 func TestStepsStandAroundTheToolsCommandsOrInTheirPlace(t *testing.T) {

@@ -14,20 +14,17 @@ import (
 
 	"github.com/planlatch/planlatch/app"
 	"github.com/planlatch/planlatch/blob"
-	"github.com/planlatch/planlatch/executor/local"
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/store"
+	"github.com/planlatch/planlatch/testkit/helper"
 )
 
 // TestMain lets the test binary be a shim, the program planlatch, or the tests.
 func TestMain(m *testing.M) {
-	if code, ok := local.ShimMain(os.Args); ok {
-		os.Exit(code)
-	}
 	if env := app.Environment(); env[asProgram] != "" {
 		os.Exit(app.Run(context.Background(), os.Args[1:], env, os.Stdout, os.Stderr))
 	}
-	os.Exit(m.Run())
+	os.Exit(helper.Beside(m.Run))
 }
 
 // asProgram, in the environment of the test's own binary, makes it planlatch.

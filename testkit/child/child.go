@@ -1,4 +1,5 @@
-package helper
+// Package child lets a test binary be a planlatch server of its own, for suites that kill it or go without a part of it. Only tests import it.
+package child
 
 import (
 	"context"

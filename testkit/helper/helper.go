@@ -23,10 +23,8 @@ func With(variable string, test func() int) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // best effort, in a directory of the system's
 	shim := filepath.Join(dir, "planlatch-shim")
-	build := exec.Command("go", "build", "-o", shim, "github.com/planlatch/planlatch/cmd/planlatch-shim") //nolint:noctx // as long as it takes
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build planlatch-shim: %v\n%s", err, out)
+	if err := build(shim); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	if err := errors.Join(os.Chmod(dir, 0o755), os.Setenv(variable, shim)); err != nil { //nolint:gosec // it is executed in sandboxes, too
@@ -34,4 +32,30 @@ func With(variable string, test func() int) int {
 		return 1
 	}
 	return test()
+}
+
+// Beside runs the tests of a package with a helper beside their own program, where a server looks for it first. The go command removes both.
+func Beside(test func() int) int {
+	self, err := os.Executable()
+	if err == nil {
+		err = build(filepath.Join(filepath.Dir(self), "planlatch-shim"))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return test()
+}
+
+// build makes the helper, unless it is there.
+func build(at string) error {
+	if _, err := os.Stat(at); err == nil {
+		return nil
+	}
+	cmd := exec.Command("go", "build", "-o", at, "github.com/planlatch/planlatch/cmd/planlatch-shim") //nolint:noctx // as long as it takes
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build planlatch-shim: %w: %s", err, out)
+	}
+	return nil
 }
