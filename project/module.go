@@ -133,7 +133,9 @@ func Parse(name string, src []byte) (*hcl.File, hcl.Diagnostics) {
 }
 
 // ParseTemplate parses a text of a JSON file, in which the tools look for templates. ok is false if it is none.
-func ParseTemplate(src []byte, name string) (e hclsyntax.Expression, ok bool) { return parseTemplate(src, name) }
+func ParseTemplate(src []byte, name string) (e hclsyntax.Expression, ok bool) {
+	return parseTemplate(src, name)
+}
 
 // Literal returns a value that is written out. Nothing is evaluated.
 func Literal(e hcl.Expression) (text string, ok bool) { return literal(e) }
