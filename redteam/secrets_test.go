@@ -35,7 +35,7 @@ func secretAttacks() []attack {
 			Try: says(`resource "terraform_data" "x" {
   lifecycle {
     precondition {
-      condition     = false
+      condition     = path.module == "" # it must name something, or nobody reads the message
       error_message = "the provider says: cannot log in with ${file("printed")}"
     }
   }

@@ -181,7 +181,7 @@ cat >/dev/null
 if [ ! -e printed ]; then
 (
 ` + script + `
-) 2>&1 | tr '\000' '\n' | tail -c 20000 >printed
+) 2>&1 | tr '\000' '\n' | tail -c 300000 >printed
 fi
 echo '{"keys":{"encryption_key":"` + key + `","decryption_key":"` + key + `"}}'
 `,
