@@ -72,7 +72,7 @@ func BenchmarkPlan(b *testing.B) {
 	e.Walls(b.Context()) // probes once, before the clock runs
 	s := executortest.Spec(b, "r-plan-0")
 	work := filepath.Join(s.Source.Dir, "in/work")
-	executortest.Write(b, filepath.Join(work, "main.tf"), "resource \"terraform_data\" \"many\" {\n  count = 2500\n  input = \"value ${count.index}\"\n}\n")
+	executortest.Write(b, filepath.Join(work, "main.tf"), "resource \"terraform_data\" \"many\" {\n  count = 5000\n  input = \"value ${count.index}\"\n}\n")
 	argv := []string{binary, "plan", "-input=false", "-no-color", "-out=tfplan"}
 	s.Env = append(s.Env, "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1")
 	s.Binds = []executor.Bind{{Path: binary}}
