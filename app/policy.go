@@ -100,7 +100,7 @@ func (c *policyCheckCmd) Run(ctx context.Context, t *terminal) error {
 	}
 	engine, err := policy.Load(ctx, sets, policy.Options{})
 	if err != nil {
-		return usage(err)
+		return usage(fmt.Errorf("%s, taken for a %s (`planlatch policy source` prints a source): %w", c.Plan, on, err))
 	}
 	findings := judged(engine, ctx, in).Findings
 	if err := c.print(t, findings); err != nil {
