@@ -104,6 +104,30 @@ func TestAJobThatRunsInOurNameAndNowhereIsTakenBack(t *testing.T) {
 	}
 }
 
+// With the race detector this also shows that a connection that was given up is not used beside the pool that closes it.
+func TestACallerThatGivesUpInATransactionTakesItAlong(t *testing.T) {
+	t.Parallel()
+	o := store.Options{DSN: postgres.New(t, postgres.Options{})}
+	s := open(t, o)
+	f := seed(t, s, 0)
+	for range 20 {
+		ctx, giveUp := context.WithCancel(t.Context())
+		_, err := s.Advance(ctx, run.Scope{Pull: f.pull.ID}, func(run.Snapshot) (run.Change, error) {
+			giveUp()
+			return run.Change{Action: run.ActRevise, Audit: []run.Audit{{Actor: "ann", Action: "apply"}}}, nil
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("Advance() error = %v, want %v", err, context.Canceled)
+		}
+		if err := s.Ping(t.Context()); err != nil {
+			t.Errorf("Ping() after it error = %v", err)
+		}
+	}
+	if got := count(t, o.DSN, "SELECT count(*) FROM audit"); got != 0 {
+		t.Errorf("%d rows were written by transactions that nobody waited for", got)
+	}
+}
+
 func count(t *testing.T, dsn, query string) (n int) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), dsn)

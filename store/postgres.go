@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -170,27 +171,42 @@ func (e *postgresEngine) writeOnce(ctx context.Context, f func(ctx context.Conte
 		return err
 	}
 	defer func() { _ = conn.Close() }() // it goes back to the pool; a broken one was reported by the transaction
-	var direct *pgx.Conn
-	if err := conn.Raw(func(c any) error {
+	var raw pgx.Tx
+	if err := conn.Raw(func(c any) (err error) {
 		own, ok := c.(*stdlib.Conn)
 		if !ok {
 			return fmt.Errorf("a connection of pgx was expected, not %T", c)
 		}
-		direct = own.Conn()
-		return nil
+		raw, err = own.Conn().Begin(ctx)
+		return err
 	}); err != nil {
 		return err
 	}
-	return pgx.BeginFunc(ctx, direct, func(raw pgx.Tx) error {
-		return f(ctx, &tx{IDB: conn, raw: raw, locks: true, stamp: func(ctx context.Context) (int64, error) {
-			var now int64
-			if err := conn.QueryRowContext(ctx, clockQuery).Scan(&now); err != nil {
-				return 0, err
-			}
-			return e.store.shared(now), nil
-		}})
-	})
+	done := false
+	defer func() {
+		if !done {
+			_ = end(conn, func() error { return raw.Rollback(ctx) }) // pgx closes a connection that cannot roll back, and what was refused is told already
+		}
+	}()
+	if err := f(ctx, &tx{IDB: conn, raw: raw, locks: true, stamp: func(ctx context.Context) (int64, error) {
+		var now int64
+		if err := conn.QueryRowContext(ctx, clockQuery).Scan(&now); err != nil {
+			return 0, err
+		}
+		return e.store.shared(now), nil
+	}}); err != nil {
+		if errors.Is(err, driver.ErrBadConn) && ctx.Err() != nil { // what pgx makes of a statement that it did not even send
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
+		return err
+	}
+	done = true
+	return end(conn, func() error { return raw.Commit(ctx) })
 }
+
+// end ends a transaction unless database/sql has given its connection back, as it does by itself after an error that says the connection is
+// broken: by then it is the pool's, which closes it, and the server rolls back.
+func end(conn bun.Conn, how func() error) error { return conn.Raw(func(any) error { return how() }) }
 
 // clockQuery does not say now(), which is when the transaction began: it may have waited for a lock since.
 const clockQuery = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"

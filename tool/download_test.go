@@ -210,9 +210,9 @@ func TestMachineComesBeforeCacheBeforeMirror(t *testing.T) {
 	fake(t, filepath.Join(bin, "tofu"), "OpenTofu", "1.6.0")
 	f, keep := m.finder(func(o *tool.Options) { o.Path = []string{bin} })
 	fake(t, filepath.Join(keep, "tofu", "1.8.0", "tofu"), "OpenTofu", "1.8.0")
-	for want, version := range map[string]string{">= 1.6": "1.6.0", ">= 1.7": "1.8.0", ">= 1.9": "1.9.9"} {
-		if got, err := f.Resolve(t.Context(), tool.Want{Version: want}); err != nil || got.Version != version {
-			t.Errorf("Resolve(%s) = %v, %v, want %s", want, got, err, version)
+	for _, want := range []struct{ constraint, version string }{{">= 1.6", "1.6.0"}, {">= 1.7", "1.8.0"}, {">= 1.9", "1.9.9"}} { // in this order: the last fills the cache
+		if got, err := f.Resolve(t.Context(), tool.Want{Version: want.constraint}); err != nil || got.Version != want.version {
+			t.Errorf("Resolve(%s) = %v, %v, want %s", want.constraint, got, err, want.version)
 		}
 	}
 }
