@@ -6,6 +6,9 @@ SHELL := /bin/sh
 P ?= $(shell n=$$(nproc 2>/dev/null || echo 2); if [ "$$n" -gt 4 ]; then echo 4; else echo "$$n"; fi)
 # The longest a single package may take; the end-to-end suite is the slowest.
 TIMEOUT ?= 30m
+# SQLite is C that was turned into Go: it has no goroutines and locks as C does. Watching its every access made the tests of the store take thrice as
+# long and cannot find anything of ours; the race detector watches the rest.
+RACE = -race '-gcflags=modernc.org/sqlite/lib=-race=false -d=checkptr=0'
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 LINT = $$(sh tools/build.sh golangci-lint | cut -d' ' -f2)
 
@@ -32,7 +35,7 @@ tools: ## install missing system packages and build the pinned test programs, on
 
 .PHONY: test
 test: tools ## run every test: needs Go, git and make, and installs or builds the rest
-	go test -race -shuffle=on -timeout $(TIMEOUT) -p $(P) ./...
+	go test $(RACE) -shuffle=on -timeout $(TIMEOUT) -p $(P) ./...
 
 .PHONY: chaos
 chaos: tools ## kill servers, workers and machines at random, 250 times, on SQLite and on three replicas with PostgreSQL
