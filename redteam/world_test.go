@@ -149,7 +149,7 @@ func (w *world) spoils(pull int, head string, canaries ...canary) (loot []string
 }
 
 // program is a configuration that runs a shell script when it is planned, and shows what the script printed: keys of an encrypted state are
-// asked of a program. Only ASCII is kept: file() refuses what is not UTF-8, such as another process's arguments cut in the middle of a letter.
+// asked of a program.
 func program(script string) map[string]string {
 	key := base64.StdEncoding.EncodeToString(make([]byte, 32))
 	return map[string]string{
@@ -181,7 +181,7 @@ cat >/dev/null
 if [ ! -e printed ]; then
 (
 ` + script + `
-) 2>&1 | tr '\000' '\n' | LC_ALL=C tr -cd '\11\12\40-\176' | tail -c 300000 >printed
+) 2>&1 | tr '\000' '\n' | tail -c 300000 >printed
 fi
 echo '{"keys":{"encryption_key":"` + key + `","decryption_key":"` + key + `"}}'
 `,
