@@ -21,17 +21,17 @@ func applied(t *testing.T, r rules) *world {
 	return w
 }
 
-// deletes proposes to delete a directory, and perhaps to add others.
-func (w *world) deletes(dir string, files map[string]string) (int, string) {
+// deletes proposes to delete the network, and perhaps to add others.
+func (w *world) deletes(files map[string]string) (int, string) {
 	w.t.Helper()
-	head := w.alice.Commit(w.t, w.repo, vcstest.Change{Branch: "delete", Files: w.with(files), Delete: []string{dir}, Message: "Delete " + dir})
-	return w.alice.Open(w.t, w.repo, "delete", "main", "Delete "+dir), head
+	head := w.alice.Commit(w.t, w.repo, vcstest.Change{Branch: "delete", Files: w.with(files), Delete: []string{"network"}, Message: "Delete it"})
+	return w.alice.Open(w.t, w.repo, "delete", "main", "Delete it"), head
 }
 
 func TestWhatADeletedDirectoryLeftIsDestroyedOnlyWhenTold(t *testing.T) {
 	t.Parallel()
 	w := applied(t, rules{requires: "[mergeable, up_to_date]"})
-	pull, head := w.deletes("network", nil)
+	pull, head := w.deletes(nil)
 	w.shows(pull, "`network` is deleted", "planlatch plan --destroy -p network")
 	w.tells(w.alice, pull, "planlatch apply")
 	w.says(pull, "Nothing")
@@ -56,7 +56,7 @@ func TestWhatADeletedDirectoryLeftIsDestroyedOnlyWhenTold(t *testing.T) {
 func TestAnOrphanIsDestroyedAfterTheMergeByWhoDidNotWriteIt(t *testing.T) {
 	t.Parallel()
 	w := applied(t, rules{requires: "[mergeable]"})
-	pull, _ := w.deletes("network", nil)
+	pull, _ := w.deletes(nil)
 	w.shows(pull, "`network` is deleted")
 	w.merge(w.bob, pull, vcstest.Squash)
 	w.shows(pull, "Orphan", "planlatch plan --destroy -p network")
@@ -75,7 +75,7 @@ func TestAMovedDirectoryIsNeverDestroyed(t *testing.T) {
 	t.Parallel()
 	w := applied(t, rules{requires: "[mergeable]"})
 	moved := network("network", "v1")["network/main.tf"]
-	pull, head := w.deletes("network", map[string]string{
+	pull, head := w.deletes(map[string]string{
 		"infra/net/main.tf": "# Another text altogether, so that no comparison of texts finds the old one in it.\n" + strings.Repeat("# filler\n", 40) + moved,
 	})
 	w.status(head, "planlatch/plan", "success")
@@ -87,4 +87,43 @@ func TestAMovedDirectoryIsNeverDestroyed(t *testing.T) {
 	if strings.Contains(w.summary(pull), "destroys what") {
 		t.Errorf("a destroy was planned:\n%s", w.summary(pull))
 	}
+}
+
+func TestANewDirectoryCannotApplyToTheStateOfAnother(t *testing.T) {
+	t.Parallel()
+	w := applied(t, rules{requires: "[mergeable]"})
+	pull, head := w.propose("copy", map[string]string{"copy/main.tf": network("network", "v2")["network/main.tf"]})
+	w.status(head, "planlatch/plan", "success")
+	w.shows(pull, "`copy` keeps its state where `network` does", "- [ ] its state belongs to network")
+	w.tells(w.alice, pull, "planlatch apply")
+	w.says(pull, "its state belongs to network")
+	w.merge(w.bob, pull, vcstest.Squash)
+	w.tells(w.bob, pull, "planlatch apply")
+	next, head := w.propose("use", map[string]string{"copy/more.tf": "resource \"terraform_data\" \"more\" {}\n", "network/more.tf": "resource \"terraform_data\" \"own\" {}\n"})
+	w.status(head, "planlatch/plan", "success")
+	w.tells(w.alice, next, "planlatch apply -p copy")
+	w.says(next, "its state belongs to network")
+	w.tells(w.alice, next, "planlatch apply -p network")
+	w.eventually("the apply of whom the state belongs to", func() (string, bool) {
+		s := w.state("network")
+		return w.said(next) + s, strings.Contains(s, `"own"`) && !strings.Contains(s, `"v2"`)
+	})
+}
+
+// The backend of the new directory is computed, and its text another one, so nothing but the first init can tell that it is a move.
+func TestAStateChangesHandsOnceItsDirectoryIsGone(t *testing.T) {
+	t.Parallel()
+	w := applied(t, rules{requires: "[mergeable]"})
+	computed := strings.Replace(network("network", "v2")["network/main.tf"], `"STATES/network.tfstate"`, `"STATES/${local.key}.tfstate"`, 1)
+	pull, _ := w.deletes(map[string]string{
+		"net/main.tf": "locals {\n  key = join(\"\", [\"net\", \"work\"])\n}\n" + strings.Repeat("# filler\n", 40) + computed,
+	})
+	w.shows(pull, "- [ ] its state belongs to network")
+	w.merge(w.bob, pull, vcstest.Squash)
+	w.shows(pull, "merged before it was applied", "- [x] merged")
+	w.tells(w.bob, pull, "planlatch apply -p net")
+	w.eventually("the apply of the new directory", func() (string, bool) {
+		s := w.state("network")
+		return w.said(pull) + w.summary(pull) + s, strings.Contains(s, `"v2"`)
+	})
 }

@@ -30,6 +30,7 @@ type Rows interface {
 	Newest(ctx context.Context, f run.Filter, projects ...run.ProjectID) (map[run.ProjectID]run.Run, error)
 	Holds(ctx context.Context, repo run.RepoID) (map[run.ProjectID]run.PullID, error)
 	Pauses(ctx context.Context) ([]run.Pause, error)
+	Appliers(ctx context.Context, identities ...string) (map[string][]run.Project, error)
 }
 
 // Gatherer gathers facts.
@@ -112,6 +113,7 @@ func (g *Gatherer) Moments(ctx context.Context, now time.Time, pull run.Pull, sn
 			m.Fresh = base.fresh(ctx, r)
 		}
 		m.Pause = Paused(s.pauses, repo, r)
+		m.Owner = base.owner(ctx, r, s.appliers[r.Identity])
 		if m.Pending, err = g.pending(ctx, r); err != nil {
 			return nil, err
 		}
@@ -141,6 +143,7 @@ type shared struct {
 	same      map[string]bool
 	shown     map[run.ProjectID][]run.Shown // oldest first
 	unsaved   map[run.ProjectID]bool
+	appliers  map[string][]run.Project // by the identity of their state
 }
 
 func (g *Gatherer) shared(ctx context.Context, repo run.Repo, pull run.Pull, snap *vcs.Pull, runs []run.Run) (shared, error) {
@@ -174,6 +177,15 @@ func (g *Gatherer) shared(ctx context.Context, repo run.Repo, pull run.Pull, sna
 	s.unsaved = map[run.ProjectID]bool{}
 	for _, r := range unsaved {
 		s.unsaved[r.Project] = true
+	}
+	var states []string
+	for _, r := range runs {
+		if r.Identity != "" && !slices.Contains(states, r.Identity) {
+			states = append(states, r.Identity)
+		}
+	}
+	if s.appliers, err = g.Store.Appliers(ctx, states...); err != nil {
+		return s, err
 	}
 	if snap != nil {
 		s.same = g.sameDiff(ctx, repo, runs[0], *snap)

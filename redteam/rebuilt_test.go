@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/facts"
 	runs "github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/runner"
 	"github.com/planlatch/planlatch/tool"
@@ -24,6 +25,7 @@ const (
 	savedPlans        wall = "saved plans"                    // an apply plans by itself, and goes on
 	ownNames          wall = "keys of hosts and repositories" // what begins with a repository's name is that repository
 	patienceWithHosts wall = "patience with hosts"            // what fails is tried again at once
+	ownStates         wall = "owners of states"               // nobody remembers who applied to what
 )
 
 // rebuilt are the parts without the wall.
@@ -39,6 +41,7 @@ var rebuilt = map[wall]func(*runner.Parts){
 		all := maps.Clone(p.Facts.Hosts)
 		hosts(func(h vcs.Host) vcs.Host { return mixed{h, all} })(p)
 	},
+	ownStates:         func(p *runner.Parts) { p.Facts.Store = ownerless{p.Facts.Store} },
 	patienceWithHosts: hosts(func(h vcs.Host) vcs.Host { return restless{h} }),
 }
 
@@ -49,6 +52,13 @@ func hosts(between func(vcs.Host) vcs.Host) func(*runner.Parts) {
 			p.Facts.Hosts[name] = between(h)
 		}
 	}
+}
+
+// ownerless knows of nobody who applied.
+type ownerless struct{ facts.Rows }
+
+func (ownerless) Appliers(context.Context, ...string) (map[string][]runs.Project, error) {
+	return map[string][]runs.Project{}, nil
 }
 
 // planning lets the apply make a plan of its own.

@@ -35,6 +35,27 @@ func renameAttacks() []attack {
 			},
 		},
 		{
+			Row: 16, Name: "a new directory names the state of a guarded project", Wall: "a state belongs to one project", Without: ownStates, Own: true,
+			Try: func(w *world) []string {
+				w.onMain(map[string]string{"guarded/main.tf": w.backend()})
+				pull, head := w.proposeAs(w.bob, w.name+"-before", map[string]string{"guarded/main.tf": w.thing("")})
+				w.planned(pull, head)
+				w.tells(w.bob, pull, "planlatch apply")
+				w.ends(head, "planlatch/apply")
+				w.bob.Close(w, w.repo, pull)
+				until(w.T, "the lock to be freed", func() (string, bool) { return w.server.said(), !w.holds(pull) })
+				before := w.state()
+				pull, head = w.propose(map[string]string{"free/main.tf": w.backend()}) // which has nothing of what the state has
+				w.planned(pull, head)
+				w.told(pull, "its state belongs to")
+				w.goesAhead(pull, head)
+				if w.state() != before {
+					return []string{"the state of the guarded project is another one"}
+				}
+				return nil
+			},
+		},
+		{
 			Row: 16, Name: "a project has the name of one with credentials", Wall: "selectors look at directories, never at names", Without: perProject,
 			Try: func(w *world) []string {
 				files := w.with(program(`printf %s "$VAULT_SECRET" | od -An -v -tx1 | tr -d ' \n'`))

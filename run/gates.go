@@ -34,6 +34,7 @@ const (
 	GatePaused    GateName = "paused"
 	GateDepends   GateName = "depends_on"
 	GateBranch    GateName = "on_branch"
+	GateOwner     GateName = "state_owner"
 )
 
 // Moment is everything gates are judged on, taken once. The zero value of each fact is the one that keeps its gate shut.
@@ -52,7 +53,8 @@ type Moment struct {
 	HeldBy    string          // who else holds the project: "#12"; empty if nobody
 	Unsaved   bool            // an earlier apply could not save its state
 	Pause     *Pause
-	Pending   []Run // of the projects it depends on: those whose changes its plan does not know, see Pending
+	Owner     string // the project whose state this one's plan is of, if that is another one; empty if it is its own
+	Pending   []Run  // of the projects it depends on: those whose changes its plan does not know, see Pending
 }
 
 // Shown is a report that stood on the host: the head and effect of a plan, and since when.
@@ -93,6 +95,9 @@ func Gates(m Moment) []Gate {
 	}
 	if m.Unsaved {
 		gates = append(gates, Gate{GateSaved, false, fmt.Sprintf("an earlier apply of %s could not save its state: repair it first", m.Run.Label)})
+	}
+	if m.Owner != "" {
+		gates = append(gates, Gate{GateOwner, false, fmt.Sprintf("its state belongs to %s: change its backend, or remove the other from the branch first", m.Owner)})
 	}
 	if len(m.Pending) > 0 {
 		gates = append(gates, depends(m.Pending))

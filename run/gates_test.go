@@ -93,6 +93,7 @@ func TestGateStaysShut(t *testing.T) {
 		"up_to_date/Unknown":     {run.GateUpToDate, func(m *run.Moment) { m.Fresh = vcs.Unknown }},
 		"hold/HeldBySomeoneElse": {run.GateHold, func(m *run.Moment) { m.HeldBy = "#9" }},
 		"state_saved/NotSaved":   {run.GateSaved, func(m *run.Moment) { m.Unsaved = true }},
+		"owner/OfAnother":        {run.GateOwner, func(m *run.Moment) { m.Owner = "prod" }},
 		"paused/Paused":          {run.GatePaused, func(m *run.Moment) { m.Pause = &run.Pause{Actor: "op", Reason: "freeze"} }},
 		"requirement/Unknown":    {"signed_off", func(m *run.Moment) { m.Run.Settings.Requirements = []string{"signed_off"} }},
 	} {

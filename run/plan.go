@@ -180,7 +180,7 @@ func contained(s Snapshot, later Run, c *Change) error {
 
 // filled copies what a plan found out into r.
 func filled(r, from Run) Run {
-	r.Tool, r.Partial, r.NoBackend, r.RestOf = from.Tool, from.Partial, from.NoBackend, from.RestOf
+	r.Tool, r.Partial, r.Identity, r.NoBackend, r.RestOf = from.Tool, from.Partial, from.Identity, from.NoBackend, from.RestOf
 	r.InputsDigest, r.PlanDigest, r.EffectDigest, r.PolicyDigest = from.InputsDigest, from.PlanDigest, from.EffectDigest, from.PolicyDigest
 	r.Blobs, r.Counts = from.Blobs, from.Counts
 	return r

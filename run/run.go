@@ -235,8 +235,9 @@ type Run struct {
 	PolicyDigest string
 	Blobs        map[string]string // plan, plan_json, view, state …: keys in the blob store
 	Counts       Counts
-	Unsaved      bool // an apply could not save its state (errored.tfstate is kept)
-	NoBackend    bool // nothing would remember what an apply creates: local state outside a writable bind
+	Unsaved      bool   // an apply could not save its state (errored.tfstate is kept)
+	Identity     string // of the state that the plan is of; empty until it is planned, or without a backend
+	NoBackend    bool   // nothing would remember what an apply creates: local state outside a writable bind
 
 	Created      time.Time // queued
 	Started      time.Time // claim of the plan that counts

@@ -128,6 +128,8 @@ type Rows interface {
 	Project(ctx context.Context, id ProjectID) (Project, error)
 	// Twins lists the other projects, of any repository, that have the state of a project; none while it is not known.
 	Twins(ctx context.Context, id ProjectID) ([]Project, error)
+	// Appliers lists, per state, the projects of any repository that began an apply to it, and since then to no other.
+	Appliers(ctx context.Context, identities ...string) (map[string][]Project, error)
 	Revision(ctx context.Context, id RevisionID) (Revision, error)
 	// BranchRevision returns the newest revision of a commit that belongs to no pull request: a direct push, or a merge queue's. Error: ErrNotFound.
 	BranchRevision(ctx context.Context, repo RepoID, head string) (Revision, error)

@@ -27,11 +27,17 @@ type host struct {
 	vcs.Host
 	pull vcs.Pull
 	tip  string
+	gone string // the id of a repository that it does not know
 	err  error
 }
 
-func (h *host) Pull(context.Context, vcs.Repo, int) (vcs.Pull, error)    { return h.pull, h.err }
-func (h *host) Branch(context.Context, vcs.Repo, string) (string, error) { return h.tip, h.err }
+func (h *host) Pull(context.Context, vcs.Repo, int) (vcs.Pull, error) { return h.pull, h.err }
+func (h *host) Branch(_ context.Context, r vcs.Repo, _ string) (string, error) {
+	if r.ID == h.gone {
+		return "", vcs.ErrNotFound
+	}
+	return h.tip, h.err
+}
 func (h *host) Remote(context.Context, vcs.Repo) (vcs.Remote, error) {
 	return vcs.Remote{}, errors.New("git is down")
 }
@@ -155,6 +161,9 @@ func TestAnApplyIsRefusedBeforeItStarts(t *testing.T) {
 		"WhenWhatPolicyReadsIsGone":     {func(d *desk) { d.run.Blobs[blobPlanJSON] = "nowhere" }, run.Superseded, "the stored plan cannot be read", true},
 		"WhenPolicyChangedAndSaysNo":    {func(d *desk) { d.Policy = d.policy(strings.Replace(allows, "input.plan.never", "true", 1)) }, run.Planned, "policy has changed since the plan was made and says no now", false},
 		"WhenPolicyCannotBeLoaded":      {func(d *desk) { d.Policy = d.policy("package main\n\ndeny contains") }, run.Planned, "policy has changed since the plan was made and says no now", false},
+		"WhenItsStateIsOfAnother":       {func(d *desk) { d.sharesState("1") }, run.Planned, "its state belongs to b", false}, // with git down, nobody knows that b is gone
+		"WhenItsStateIsOfAnotherRepo":   {func(d *desk) { d.sharesState("2") }, run.Planned, "its state belongs to a project of another repository", false},
+		"NotWhenTheOtherRepoIsGone":     {func(d *desk) { d.sharesState("2"); d.host.gone = "2" }, run.Applying, "", false},
 		"NotWhenPolicyChangedAndSaysSo": {func(d *desk) { d.Policy = d.policy(allows + "\n# as before\n") }, run.Applying, "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -172,6 +181,31 @@ func TestAnApplyIsRefusedBeforeItStarts(t *testing.T) {
 				t.Errorf("judged by policy %s, want the policy of today", runs[0].PolicyDigest)
 			}
 		})
+	}
+}
+
+// sharesState has a project of a repository apply to the state that the confirmed plan is of.
+func (d *desk) sharesState(repository string) {
+	d.t.Helper()
+	ctx := d.t.Context()
+	repo, err := d.Store.SaveRepo(ctx, run.Repo{Host: "gitea", HostID: repository, Name: "acme/infra", DefaultBranch: "main"})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	of, err := d.Store.SaveProjects(ctx, []run.Project{{Repo: repo.ID, Dir: "b", Workspace: "default", Label: "b"}})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.run.Identity = "s3:one"
+	rev := run.Revision{Repo: repo.ID, Branch: "main", Head: "before", Base: "base", Tree: "t", Kind: run.KindMerge}
+	done := run.Run{
+		Repo: repo.ID, Project: of[0].ID, Label: "b", Dir: "b", Work: "default", Kind: run.KindMerge, Cause: "merged", State: run.Applied,
+		Identity: d.run.Identity, ApplyStarted: time.Now(),
+	}
+	if _, err := d.Store.Advance(ctx, run.Scope{Repo: repo.ID, Branch: "main"}, func(run.Snapshot) (run.Change, error) {
+		return run.Change{Action: run.ActRevise, Revision: &rev, New: []run.Run{done}}, nil
+	}); err != nil {
+		d.t.Fatal(err)
 	}
 }
 

@@ -224,7 +224,7 @@ func (r *Runner) judged(ctx context.Context, p phase, e ending) (run.PlanOutcome
 	if planned.RestOf, a.kept.Plan.Twice, err = r.afterTry(ctx, planned, a.kept); err != nil {
 		return run.PlanOutcome{}, err
 	}
-	if err := r.identify(ctx, p.run, a.identity); err != nil {
+	if err := r.identify(ctx, p.run, planned.Identity); err != nil {
 		return run.PlanOutcome{}, err
 	}
 	if a.kept.Beside, err = r.beside(ctx, g); err != nil {
@@ -287,7 +287,6 @@ type assessed struct {
 	planned  run.Run
 	kept     views.Kept
 	findings []run.Finding
-	identity string // of the state; empty if nothing keeps one
 }
 
 // assess reads and judges what a plan left. A refusal says why it cannot be read.
@@ -312,7 +311,7 @@ func (r *Runner) assess(ctx context.Context, g ground, l left) (assessed, error)
 	}
 	a.planned.NoBackend = r.forgets(g, resolved)
 	if !a.planned.NoBackend {
-		a.identity = resolved.identity(g.run.Work)
+		a.planned.Identity = resolved.identity(g.run.Work)
 	}
 	judgement, err := r.judge(ctx, g, l.planJSON)
 	if err != nil {

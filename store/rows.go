@@ -194,6 +194,29 @@ func (s *Store) Twins(ctx context.Context, id run.ProjectID) ([]run.Project, err
 	return all, domain("find projects of one state", err)
 }
 
+// Appliers lists who applied to states, in order of id: whose newest apply was to another state has left.
+func (s *Store) Appliers(ctx context.Context, identities ...string) (map[string][]run.Project, error) {
+	by := map[string][]run.Project{}
+	if len(identities) == 0 {
+		return by, nil
+	}
+	var rows []struct {
+		projectRow
+		Applied string
+	}
+	err := s.read.NewSelect().Model((*projectRow)(nil)).ColumnExpr("DISTINCT t.*, r.identity AS applied").Join("JOIN runs AS r ON r.project = t.id").
+		Where("r.apply_started > 0 AND r.identity <> '' AND r.identity IN (?)", bun.List(identities)).
+		Where("NOT EXISTS (SELECT 1 FROM runs AS n WHERE n.project = r.project AND n.apply_started > r.apply_started AND n.identity NOT IN ('', r.identity))").
+		OrderExpr("t.id").Scan(ctx, &rows)
+	if err != nil {
+		return nil, domain("find who applied to a state", err)
+	}
+	for _, r := range rows {
+		by[r.Applied] = append(by[r.Applied], r.domain())
+	}
+	return by, nil
+}
+
 // Repo returns a repository.
 func (s *Store) Repo(ctx context.Context, id run.RepoID) (run.Repo, error) {
 	var row repoRow

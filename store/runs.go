@@ -53,6 +53,7 @@ type runRow struct {
 	Blobs         doc[map[string]string]
 	Counts        doc[run.Counts]
 	Unsaved       bool
+	Identity      string
 	NoBackend     bool
 	Created       int64
 	Started       int64
@@ -103,7 +104,7 @@ func newRunRow(r run.Run, moved int64) *runRow {
 		Reason: r.Reason, Node: r.Node, Execution: r.Execution, Attempt: r.Attempt, Stray: r.Stray, Deadline: micros(r.Deadline), Stop: string(r.Stop),
 		StopWhy: r.StopWhy, Reviewed: string(r.Reviewed), Tool: r.Tool, Partial: r.Partial, Posted: micros(r.Posted),
 		InputsDigest: r.InputsDigest, PlanDigest: r.PlanDigest, EffectDigest: r.EffectDigest, RestOf: r.RestOf, PolicyDigest: r.PolicyDigest,
-		Blobs: doc[map[string]string]{r.Blobs}, Counts: doc[run.Counts]{r.Counts}, Unsaved: r.Unsaved, NoBackend: r.NoBackend,
+		Blobs: doc[map[string]string]{r.Blobs}, Counts: doc[run.Counts]{r.Counts}, Unsaved: r.Unsaved, Identity: r.Identity, NoBackend: r.NoBackend,
 		Created: micros(r.Created), Started: micros(r.Started), Planned: micros(r.Planned), Confirmed: micros(r.Confirmed),
 		ConfirmedBy: r.ConfirmedBy, ApplyStarted: micros(r.ApplyStarted), Finished: micros(r.Finished),
 		LogGone: micros(r.LogGone), PlanGone: micros(r.PlanGone), Moved: moved,
@@ -118,8 +119,8 @@ func (r *runRow) domain() run.Run {
 		Execution: r.Execution, Attempt: r.Attempt, Stray: r.Stray, Deadline: moment(r.Deadline), Stop: run.State(r.Stop), StopWhy: r.StopWhy,
 		Reviewed: run.ID(r.Reviewed), Tool: r.Tool, Partial: r.Partial, Posted: moment(r.Posted), InputsDigest: r.InputsDigest,
 		PlanDigest: r.PlanDigest, EffectDigest: r.EffectDigest, RestOf: r.RestOf, PolicyDigest: r.PolicyDigest, Blobs: r.Blobs.V, Counts: r.Counts.V,
-		Unsaved: r.Unsaved, NoBackend: r.NoBackend, Created: moment(r.Created), Started: moment(r.Started), Planned: moment(r.Planned),
-		Confirmed: moment(r.Confirmed), ConfirmedBy: r.ConfirmedBy, ApplyStarted: moment(r.ApplyStarted), Finished: moment(r.Finished),
+		Unsaved: r.Unsaved, Identity: r.Identity, NoBackend: r.NoBackend, Created: moment(r.Created), Started: moment(r.Started),
+		Planned: moment(r.Planned), Confirmed: moment(r.Confirmed), ConfirmedBy: r.ConfirmedBy, ApplyStarted: moment(r.ApplyStarted), Finished: moment(r.Finished),
 		LogGone: moment(r.LogGone), PlanGone: moment(r.PlanGone),
 	}
 }

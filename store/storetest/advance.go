@@ -50,7 +50,7 @@ func fullRun(w *world) run.Run {
 	r.Blobs = map[string]string{"plan": "runs/01RUN/plan"}
 	r.Counts = run.Counts{Add: 1, Change: 2, Replace: 3, Destroy: 4, Import: 5, Forget: 6, Move: 7, Outputs: 8}
 	r.Unsaved, r.NoBackend, r.Recheck, r.Settings.Parallel = true, true, true, 3
-	r.Stray, r.RestOf = true, "e0"
+	r.Stray, r.RestOf, r.Identity = true, "e0", "s3:one"
 	r.Created, r.Started, r.Planned, r.Confirmed = instant(4), instant(5), instant(6), instant(7)
 	r.ConfirmedBy, r.ApplyStarted, r.Finished = "bob", instant(8), instant(9)
 	return r

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -24,6 +25,7 @@ func rowTests() map[string]func(*testing.T, Database) {
 		"ProjectsOfTheSameNameAreKept":     projectsOfTheSameNameAreKept,
 		"FindingsOfNoRunsAreNone":          findingsOfNoRunsAreNone,
 		"ManyWritersSaveTheSameObjects":    manyWritersSaveTheSameObjects,
+		"AStateIsOfWhoAppliedToItLast":     aStateIsOfWhoAppliedToItLast,
 	}
 }
 
@@ -316,5 +318,33 @@ func anOlderLookAtAPullChangesNothing(t *testing.T, db Database) {
 	check(t, "SavePull", err)
 	if got.State != "merged" || got.HeadSHA != "new" || !got.Updated.Equal(instant(3)) {
 		t.Errorf("SavePull() of an older look = %s at %s, want what was stored", got.State, got.HeadSHA)
+	}
+}
+
+func aStateIsOfWhoAppliedToItLast(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 4)
+	applies := func(project int, identity string, at int) {
+		r := w.newRun(project, fmt.Sprint(identity, at))
+		r.State, r.Identity = run.Applied, identity
+		if at > 0 {
+			r.ApplyStarted = instant(at)
+		}
+		w.add(r)
+	}
+	applies(0, "s3:one", 1)
+	applies(0, "s3:one", 2)
+	applies(1, "s3:one", 3)
+	applies(1, "s3:two", 4) // it has left
+	applies(2, "s3:one", 0) // it was only planned
+	applies(3, "", 5)
+	applies(0, "", 6) // nobody knows of which state, so nothing is known to have changed
+	got, err := w.Appliers(t.Context(), "s3:one", "s3:two", "s3:three")
+	check(t, "Appliers", err)
+	want := map[string][]run.Project{"s3:one": {w.projects[0]}, "s3:two": {w.projects[1]}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Appliers() differs (-want +got):\n%s", diff)
+	}
+	if none, err := w.Appliers(t.Context()); err != nil || len(none) > 0 {
+		t.Errorf("Appliers() of no state = %v, %v, want none", none, err)
 	}
 }
