@@ -71,16 +71,17 @@ func TestServeRefusesBadInputWithOneClearMessage(t *testing.T) {
 		text string
 		want []string
 	}{
-		"UnknownKey":               {good + "workers: 3\n", []string{"server.yaml:", "workers"}},
-		"WrongType":                {good + "execution: {workers: many}\n", []string{"server.yaml:5:22", "execution.workers"}},
-		"SoftWithoutOwners":        {good + "policies:\n  - {name: p, source: builtin:baseline, level: soft}\n", []string{"owners"}},
-		"PortTaken":                {strings.Replace(good, "127.0.0.1:0", taken.Addr().String(), 1), []string{"listen", "address already in use", "choose another"}},
-		"DataNotWritable":          {strings.Replace(good, "DATA", "/proc/planlatch", 1), []string{"data", "writable"}},
-		"PolicyThatDoesNotCompile": {good + fmt.Sprintf("policies:\n  - {name: p, source: %q, level: hard}\n", policies), []string{"policies", "broken.rego:"}},
-		"UnknownPolicySetting":     {good + "policies:\n  - {name: p, source: builtin:baseline, level: hard, settings: {blast_radios: 3}}\n", []string{"blast_radios"}},
-		"HostNotSupported":         {strings.Replace(good, "kind: gitea", "kind: bitbucket_cloud", 1), []string{"bitbucket_cloud", "not supported"}},
-		"NoWebhookSecret":          {strings.Replace(good, "webhook_secret: a-secret-of-the-tests, ", "", 1), []string{"webhook_secret"}},
-		"MissingEnvironment":       {strings.Replace(good, "a-token-of-the-tests", `"${NOT_THERE}"`, 1), []string{"NOT_THERE"}},
+		"UnknownKey":                 {good + "workers: 3\n", []string{"server.yaml:", "workers"}},
+		"WrongType":                  {good + "execution: {workers: many}\n", []string{"server.yaml:5:22", "execution.workers"}},
+		"SoftWithoutOwners":          {good + "policies:\n  - {name: p, source: builtin:baseline, level: soft}\n", []string{"owners"}},
+		"PortTaken":                  {strings.Replace(good, "127.0.0.1:0", taken.Addr().String(), 1), []string{"listen", "address already in use", "choose another"}},
+		"DataNotWritable":            {strings.Replace(good, "DATA", "/proc/planlatch", 1), []string{"data", "writable"}},
+		"PolicyThatDoesNotCompile":   {good + fmt.Sprintf("policies:\n  - {name: p, source: %q, level: hard}\n", policies), []string{"policies", "broken.rego:"}},
+		"PolicySettingOfAnotherKind": {good + "policies:\n  - {name: p, source: builtin:sources, on: source, level: hard, settings: {providers: aws}}\n", []string{"set p: ", "providers", "no list of texts"}},
+		"UnknownPolicySetting":       {good + "policies:\n  - {name: p, source: builtin:baseline, level: hard, settings: {blast_radios: 3}}\n", []string{"blast_radios"}},
+		"HostNotSupported":           {strings.Replace(good, "kind: gitea", "kind: bitbucket_cloud", 1), []string{"bitbucket_cloud", "not supported"}},
+		"NoWebhookSecret":            {strings.Replace(good, "webhook_secret: a-secret-of-the-tests, ", "", 1), []string{"webhook_secret"}},
+		"MissingEnvironment":         {strings.Replace(good, "a-token-of-the-tests", `"${NOT_THERE}"`, 1), []string{"NOT_THERE"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"slices"
@@ -48,6 +49,7 @@ func Load(ctx context.Context, sets []Set, opts Options) (*Engine, error) {
 			p.faults = append(p.faults, Fault{Set: set.Name, Message: "the name is used by another set; findings and overrides go by it"})
 		}
 		seen[set.Name] = true
+		e.heed(ctx, p)
 		faults = append(faults, p.faults...)
 		e.sets = append(e.sets, p)
 	}
@@ -59,6 +61,19 @@ func Load(ctx context.Context, sets []Set, opts Options) (*Engine, error) {
 		return e, &LoadError{Faults: faults}
 	}
 	return e, nil
+}
+
+// heed asks a shipped set on sources what it thinks of no code at all: its settings are lists or nothing, so only its rules know a wrong one, and
+// whoever starts the server should hear of it before the first pull request does.
+func (e *Engine) heed(ctx context.Context, p *prepared) {
+	if len(p.faults) > 0 || p.set.Source != builtinPrefix+builtinSources {
+		return
+	}
+	for _, f := range e.judge(ctx, Input{Source: json.RawMessage(`{"version": 1}`)}, OnSource, []*prepared{p}, Judgement{}).Findings {
+		if f.Rule == "settings" {
+			p.faults = append(p.faults, Fault{Set: p.set.Name, Message: f.Message})
+		}
+	}
 }
 
 func (o Options) filled() Options {
