@@ -301,7 +301,11 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		end()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopping)
 		defer cancel()
-		return errors.Join(server.Shutdown(stop), s.store.Stop(stop))
+		if server.Shutdown(stop) != nil {
+			s.log.Warn("open requests are cut off", "after", stopping)
+			_ = server.Close() // what is left of them; the listener is closed
+		}
+		return s.store.Stop(stop)
 	})
 	return all.Wait()
 }

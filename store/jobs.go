@@ -139,7 +139,8 @@ func (s *Store) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop stops taking jobs and waits for the running ones. When ctx ends first they are canceled and waited for, and ctx's error returned.
+// Stop stops taking jobs and waits for the running ones. When ctx ends first they are canceled, which is no error: the next start, or another
+// process, does them again.
 func (s *Store) Stop(ctx context.Context) error {
 	j := s.jobs
 	j.life.Lock()

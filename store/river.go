@@ -49,14 +49,13 @@ func transaction[T any](t *tx) (T, error) {
 func (r *riverClient[T]) start(ctx context.Context) error { return r.c.Start(ctx) }
 
 func (r *riverClient[T]) stop(ctx context.Context) error {
-	err := r.c.Stop(ctx)
-	if err == nil {
+	if r.c.Stop(ctx) == nil {
 		return nil
 	}
 	// The caller's patience is over: cancel what runs, and give it a moment to see that.
 	hard, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	return errors.Join(err, r.c.StopAndCancel(hard))
+	return r.c.StopAndCancel(hard)
 }
 
 // abandoned lists running jobs in order of id; the caller judges their owners.

@@ -441,8 +441,8 @@ func stopCancelsWhenItsTimeIsOver(t *testing.T, db Database) {
 	receive(t, started, "the job")
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := s.Stop(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Stop() error = %v, want DeadlineExceeded", err)
+	if err := s.Stop(ctx); err != nil {
+		t.Errorf("Stop() error = %v, want none: the job comes back", err)
 	}
 	if !canceled.Load() {
 		t.Error("the job was not canceled")
