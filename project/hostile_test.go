@@ -31,7 +31,7 @@ func TestWhatIsTooMuchIsRefusedWithOneReason(t *testing.T) {
 		"5,001 projects":           {many(5001, "p%d/main.tf", "#"), "the repository has more than 5000 projects"},
 		"50,001 symlinks":          {many(50_001, "l/%d", "-> x").with(files{"a/main.tf": empty}), "the repository has more than 50000 symlinks"},
 		"a file of 3 MB":           {files{"a/main.tf": strings.Repeat("#\n", 3<<19)}, "has more than 2097152 bytes"},
-		"many files of 2 MB":       {many(40, "a/f%d.tf", "#"+strings.Repeat(" ", 2<<20-2)+"\n"), "the repository has more than 20000 configuration files, or more than 64 MiB of them"},
+		"many files of 2 MB":       {many(40, "a/f%d.tf.json", "{"+strings.Repeat(" ", 2<<20-2)+"}"), "the repository has more than 20000 configuration files, or more than 64 MiB of them"},
 		"brackets, round":          {files{"a/main.tf": "a = " + strings.Repeat("(", 100_000)}, "Nested too deeply"},
 		"brackets, square":         {files{"a/main.tf": "a = " + strings.Repeat("[", 100_000)}, "Nested too deeply"},
 		"brackets, closed":         {files{"a/main.tf": "a = " + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000)}, "Nested too deeply"},
