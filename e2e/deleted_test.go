@@ -110,6 +110,20 @@ func TestANewDirectoryCannotApplyToTheStateOfAnother(t *testing.T) {
 	})
 }
 
+func TestOfTwoNewDirectoriesOnOneStateTheFirstKeepsIt(t *testing.T) {
+	t.Parallel()
+	w := begin(t, map[string]string{"README.md": "x"}, rules{apply: "before_merge", requires: "[mergeable]"})
+	pull, head := w.propose("both", merged(network("network", "v1"), map[string]string{"copy/main.tf": network("network", "v2")["network/main.tf"]}))
+	w.status(head, "planlatch/plan", "success")
+	w.tells(w.alice, pull, "planlatch apply -p network")
+	w.shows(pull, "- [ ] its state belongs to network")
+	w.tells(w.alice, pull, "planlatch apply -p copy")
+	w.says(pull, "its state belongs to network")
+	if s := w.state("network"); !strings.Contains(s, `"v1"`) || strings.Contains(s, `"v2"`) {
+		t.Errorf("state = %s, want that of the first", s)
+	}
+}
+
 // The backend of the new directory is computed, and its text another one, so nothing but the first init can tell that it is a move.
 func TestAStateChangesHandsOnceItsDirectoryIsGone(t *testing.T) {
 	t.Parallel()

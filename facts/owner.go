@@ -14,7 +14,7 @@ import (
 )
 
 // owner names the project whose state a run's plan is of, if it is not the run's own: one that applied to that state last of all it applied to, and
-// that its branch still has, while the run's project never did. So neither a directory whose backend names the state of another one nor a copied
+// that is still there, while the run's project never did. So neither a directory whose backend names the state of another one nor a copied
 // backend block escapes what guards that state. What cannot be found out counts as there.
 func (b *base) owner(ctx context.Context, r run.Run, appliers []run.Project) string {
 	if slices.ContainsFunc(appliers, func(p run.Project) bool { return p.ID == r.Project }) {
@@ -40,8 +40,8 @@ func (b *base) owner(ctx context.Context, r run.Run, appliers []run.Project) str
 	return ""
 }
 
-// gone says whether a project's directory is no longer on the branch: on the one of the revision, or of another repository on its default branch. A
-// repository that its host does not show us any more has none.
+// gone says whether a project's directory is no longer there: neither in the revision nor on its branch, or of another repository not on its default
+// branch. A repository that its host does not show us any more has none.
 func (b *base) gone(ctx context.Context, rev run.Revision, p run.Project) (bool, error) {
 	branch := rev.Branch
 	if p.Repo != b.repo.ID {
@@ -49,7 +49,7 @@ func (b *base) gone(ctx context.Context, rev run.Revision, p run.Project) (bool,
 		if err != nil {
 			return false, err
 		}
-		b, branch = &base{g: b.g, repo: other}, other.DefaultBranch
+		b, branch, rev = &base{g: b.g, repo: other}, other.DefaultBranch, run.Revision{}
 	}
 	if err := b.look(ctx, branch); errors.Is(err, vcs.ErrNotFound) {
 		return true, nil
@@ -59,19 +59,32 @@ func (b *base) gone(ctx context.Context, rev run.Revision, p run.Project) (bool,
 	if err := b.fetch(ctx, branch); err != nil {
 		return false, err
 	}
-	source, err := b.g.Git.Repo(b.repo.Host, b.repo.HostID).FS(ctx, b.tip)
+	for _, treeish := range []string{rev.Tree, b.tip} {
+		if there, err := b.has(ctx, treeish, p.Dir); there || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// has says whether a tree of the repository has a directory that may be planned.
+func (b *base) has(ctx context.Context, treeish, dir string) (bool, error) {
+	if treeish == "" {
+		return false, nil
+	}
+	source, err := b.g.Git.Repo(b.repo.Host, b.repo.HostID).FS(ctx, treeish)
 	if err != nil {
 		return false, err
 	}
 	defer func() { _ = source.Close() }() // what was read is whole, or there was an error
-	entries, err := source.ReadDir(path.Clean(p.Dir))
+	entries, err := source.ReadDir(path.Clean(dir))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return true, nil
+		return false, nil
 	case err != nil:
-		return false, fmt.Errorf("look for %s: %w", p.Dir, err)
+		return false, fmt.Errorf("look for %s: %w", dir, err)
 	}
-	return !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return isProject(p.Dir, e) }), nil
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return isProject(dir, e) }), nil
 }
 
 // isProject says whether an entry makes its directory one that may be planned. What a step makes code from can be any file; but every
