@@ -230,7 +230,9 @@ func (w *changeWriter) owners(ctx context.Context) error {
 	}
 	for _, p := range slices.Sorted(maps.Keys(w.change.Take)) {
 		row := slotRow{Project: int64(p), Run: string(w.change.Take[p])}
-		if err := w.t.NewSelect().Model((*projectRow)(nil)).Column("identity").Where("id = ?", row.Project).Scan(ctx, &row.Identity); err != nil {
+		// An apply is of the state that was planned, wherever a later plan of the project has found it.
+		if err := w.t.NewSelect().Model((*projectRow)(nil)).ColumnExpr("coalesce((SELECT nullif(r.identity, '') FROM runs AS r WHERE r.id = ?), t.identity)", row.Run).
+			Where("t.id = ?", row.Project).Scan(ctx, &row.Identity); err != nil {
 			return domain("find the state of a project", err)
 		}
 		// The condition makes a slot of one's own a success and another's none, without an error that would end the transaction.

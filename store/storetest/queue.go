@@ -21,6 +21,7 @@ func queueTests() map[string]func(*testing.T, Database) {
 		"NextKeepsMergesInBranchOrder":          nextKeepsMergesInBranchOrder,
 		"NewestIsPerProject":                    newestIsPerProject,
 		"OneStateHasOneSlot":                    oneStateHasOneSlot,
+		"AnApplyTakesTheStateOfItsPlan":         anApplyTakesTheStateOfItsPlan,
 		"HistoryMovesWithTheState":              historyMovesWithTheState,
 		"PositionCountsThoseAhead":              positionCountsThoseAhead,
 		"OwnedAreTheRunningRunsOfANode":         ownedAreTheRunningRunsOfANode,
@@ -115,6 +116,32 @@ func nextKeepsMergesInBranchOrder(t *testing.T, db Database) {
 	if got := w.next(0); !slices.Contains(got, added[0].ID) {
 		t.Errorf("Next() = %v once the earlier merge waits for a person, want %s among them", got, added[0].ID)
 	}
+}
+
+// An apply runs on the state that it was planned for, though a plan of another pull request has found the project's state elsewhere since.
+func anApplyTakesTheStateOfItsPlan(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 2)
+	w.projects[0].Identity, w.projects[1].Identity = "s3:moved", "s3:one"
+	_, err := w.SaveProjects(t.Context(), w.projects)
+	check(t, "SaveProjects", err)
+	apply := w.newRun(0, "a")
+	apply.State, apply.Identity = run.Confirmed, "s3:one"
+	added := w.add(apply, w.newRun(1, "a"), w.newRun(1, "b"))
+	takes := func(r run.Run) run.Change { return run.Change{Take: map[run.ProjectID]run.ID{r.Project: r.ID}} }
+	waits := func(r run.Run) {
+		t.Helper()
+		if got := w.next(0); slices.Contains(got, r.ID) {
+			t.Errorf("Next() = %v, want nothing else on the state that is taken", got)
+		}
+		if _, err := w.try(r.ID, run.Planning, takes(r)); !errors.Is(err, run.ErrMoved) {
+			t.Errorf("taking the state error = %v, want ErrMoved", err)
+		}
+	}
+	w.move(added[1].ID, run.Planning, takes(added[1]))
+	waits(added[0])
+	w.move(added[1].ID, run.Planned, run.Change{Free: []run.ProjectID{added[1].Project}})
+	w.move(added[0].ID, run.Applying, takes(added[0]))
+	waits(added[2])
 }
 
 func oneStateHasOneSlot(t *testing.T, db Database) {
