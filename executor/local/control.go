@@ -187,10 +187,17 @@ func (e *Executor) Remove(ctx context.Context, n executor.Name) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if checkName(n) != nil {
+		return nil //nolint:nilerr // nothing has such a name
+	}
 	s, err := e.look(n)
+	if errors.Is(err, executor.ErrAbsent) {
+		if err := e.abandon(n); err != nil {
+			return fmt.Errorf("remove what a start of execution %s left: %w", n, err)
+		}
+		return nil
+	}
 	switch {
-	case errors.Is(err, executor.ErrAbsent):
-		return nil // what a dead start left is taken over by the next Start of that name
 	case err != nil:
 		return fmt.Errorf("remove execution %s: %w", n, err)
 	case s.alive && s.result == nil:

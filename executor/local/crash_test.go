@@ -271,6 +271,51 @@ func TestKilledOwner(t *testing.T) {
 	})
 }
 
+// TestADeadStartLeavesNothing when its name is removed, because nobody wants the run any more, or when the next server starts.
+func TestADeadStartLeavesNothing(t *testing.T) {
+	t.Parallel()
+	for name, frees := range map[string]func(t *testing.T, e *local.Executor, o local.Options, n executor.Name){
+		"Remove": func(t *testing.T, e *local.Executor, _ local.Options, n executor.Name) {
+			t.Helper()
+			if err := e.Remove(t.Context(), n); err != nil {
+				t.Errorf("Remove() error = %v", err)
+			}
+		},
+		"New": func(t *testing.T, _ *local.Executor, o local.Options, _ executor.Name) { t.Helper(); open(t, o) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := local.Options{Dir: t.TempDir()}
+			e := open(t, o)
+			runs := filepath.Join(o.Dir, "runs")
+			executortest.Write(t, filepath.Join(runs, "r1-plan-1", shim.FileLock), "")
+			executortest.Write(t, filepath.Join(runs, "r1-plan-1", shim.FileLaunch), "{")
+			if err := os.Mkdir(filepath.Join(runs, "r2-plan-1"), 0o700); err != nil { // before it had a lock
+				t.Fatal(err)
+			}
+			executortest.Write(t, filepath.Join(runs, "r3-plan-1", shim.FileLock), "")
+			going, err := os.OpenFile(filepath.Join(runs, "r3-plan-1", shim.FileLock), os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = going.Close() }() // nothing was written
+			if free, err := shim.Lock(going); err != nil || !free {
+				t.Fatalf("Lock() = %t, %v", free, err)
+			}
+			for _, n := range []executor.Name{"r1-plan-1", "r2-plan-1"} {
+				frees(t, e, o, n)
+			}
+			if err := e.Remove(t.Context(), "r3-plan-1"); name == "Remove" && !errors.Is(err, executor.ErrRunning) {
+				t.Errorf("Remove() of a start that goes on = %v, want ErrRunning", err)
+			}
+			left, err := os.ReadDir(runs)
+			if err != nil || len(left) != 1 || left[0].Name() != "r3-plan-1" {
+				t.Errorf("left: %v, %v, want the start that goes on", left, err)
+			}
+		})
+	}
+}
+
 // TestKilledFromOutside: what the machine kills, for want of memory for instance, did not fail by itself and was not asked to end.
 func TestKilledFromOutside(t *testing.T) {
 	t.Parallel()

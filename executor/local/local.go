@@ -94,7 +94,7 @@ const (
 	dirTrash = "trash"
 )
 
-// New opens the directory of executions and clears what a killed Remove left. It starts nothing and probes nothing: see Walls and Refusal.
+// New opens the directory of executions and clears what a killed Start or Remove left. It starts nothing and probes nothing: see Walls and Refusal.
 func New(o Options) (*Executor, error) {
 	if o.Sandbox == "" {
 		o.Sandbox = SandboxRequired
@@ -133,7 +133,7 @@ func New(o Options) (*Executor, error) {
 	}
 	e.bwrap, e.slirp = find(o.Bwrap, "bwrap"), find(o.Slirp, "slirp4netns")
 	e.probes, e.noSlirp = sync.OnceValue(e.probe), sync.OnceValue(e.probeSlirp)
-	return e, e.emptyTrash()
+	return e, errors.Join(e.emptyTrash(), e.abandonDead())
 }
 
 // ShimMain runs a helper stage if args (as os.Args) ask for one. Every program that uses New calls it first thing in main or TestMain, and
@@ -245,6 +245,25 @@ func (e *Executor) emptyTrash() error {
 	for _, entry := range left {
 		if err := removeAll(filepath.Join(e.dir, dirTrash, entry.Name())); err != nil {
 			e.log.Warn("leftover of a removed execution stays", "error", err)
+		}
+	}
+	return nil
+}
+
+// abandonDead frees what starts that died left: of a run that was to end meanwhile nobody will ever start that name again.
+func (e *Executor) abandonDead() error {
+	left, err := os.ReadDir(filepath.Join(e.dir, dirRuns))
+	if err != nil {
+		return fmt.Errorf("directory of executions: %w", err)
+	}
+	for _, entry := range left {
+		n := executor.Name(entry.Name())
+		began, err := e.started(n)
+		if err == nil && !began {
+			err = e.abandon(n)
+		}
+		if err != nil {
+			e.log.Warn("leftover of a start that died stays", "execution", n, "error", err)
 		}
 	}
 	return nil

@@ -76,12 +76,7 @@ func (e *Executor) claim(n executor.Name, dir string) (*os.File, error) {
 			}
 			return nil, errors.Join(err, lock.Close())
 		}
-		ours, err := sameFile(lock, filepath.Join(dir, shim.FileLock))
-		used, err2 := e.started(n)
-		alive := false
-		if err = errors.Join(err, err2); err == nil && ours {
-			alive, err = shim.Owned(dir)
-		}
+		ours, used, alive, err := e.claimed(n, dir, lock)
 		switch {
 		case err != nil:
 			return nil, errors.Join(err, lock.Close())
@@ -97,6 +92,40 @@ func (e *Executor) claim(n executor.Name, dir string) (*os.File, error) {
 			return nil, err
 		}
 	}
+}
+
+// claimed tells of a lock that we hold whether it is that of the directory, whether the name's steps ever began, and whether its owner lives.
+func (e *Executor) claimed(n executor.Name, dir string, lock *os.File) (ours, used, alive bool, err error) {
+	ours, err = sameFile(lock, filepath.Join(dir, shim.FileLock))
+	used, err2 := e.started(n)
+	if err = errors.Join(err, err2); err == nil && ours {
+		alive, err = shim.Owned(dir)
+	}
+	return ours, used, alive, err
+}
+
+// abandon frees what a start that died before its first step left, unless that is still going on, or begins anew.
+func (e *Executor) abandon(n executor.Name) (err error) {
+	dir := e.path(n)
+	lock, err := os.OpenFile(filepath.Join(dir, shim.FileLock), os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		if err = os.Remove(dir); errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTEMPTY) { // it died even earlier, or goes on
+			return nil
+		}
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	if free, err := shim.Lock(lock); err != nil || !free {
+		return err
+	}
+	ours, used, alive, err := e.claimed(n, dir, lock)
+	if err != nil || !ours || used || alive {
+		return err
+	}
+	return e.discard(dir)
 }
 
 // withdraw removes the empty directory that a claim of a removed name made.
