@@ -13,8 +13,9 @@ import (
 )
 
 // keptBack says of a waiting run r that it is not its turn although its own project is free: another project has the slot of the state that its
-// project has now, or that it was planned for; or is held by another pull request; or a run of its revision goes first because this one depends on that one's project, or an earlier merge of the project into the branch does. The offsets change
-// nothing but PostgreSQL's mind: without them it reads whole tables into hashes to look up a few rows.
+// project has now, or that it was planned for; or it is held by another pull request; or a run of its revision goes first because this one depends on
+// that one's project; or an earlier merge of the project into the branch does. The offsets change nothing but PostgreSQL's mind: without them it reads
+// whole tables into hashes to look up a few rows.
 const keptBack = `EXISTS (SELECT 1 FROM projects AS p JOIN slots AS o ON o.identity = p.identity WHERE p.id = r.project AND p.identity <> '' AND o.identity <> '' LIMIT 1 OFFSET 0)
 	OR r.identity <> '' AND EXISTS (SELECT 1 FROM slots AS o WHERE o.identity = r.identity AND o.identity <> '' LIMIT 1 OFFSET 0)
 	OR r.waiting = 1 AND EXISTS (SELECT 1 FROM projects AS p JOIN projects AS q ON q.identity = p.identity JOIN holds AS h ON h.project = q.id
