@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -98,9 +99,19 @@ func (b backend) identity(workspace string) string {
 		}
 	}
 	for _, k := range keys {
-		if v, ok := b.Config[k]; ok && v != nil {
-			at[k] = withoutUser(v)
+		switch v := b.Config[k].(type) {
+		case nil:
+		case string:
+			if v != "" {
+				at[k] = spelled(v)
+			}
+		default:
+			at[k] = v
 		}
+	}
+	if workspace == "default" { // nothing of it lies where other workspaces do
+		delete(at, "workspace_key_prefix")
+		delete(at, "workspace_dir")
 	}
 	text, err := json.Marshal([]any{b.Type, workspace, at}) // maps are written in the order of their keys
 	if err != nil {
@@ -110,15 +121,14 @@ func (b backend) identity(workspace string) string {
 	return b.Type + ":" + hex.EncodeToString(h[:16])
 }
 
-// withoutUser takes user and password out of an address.
-func withoutUser(v any) any {
-	text, ok := v.(string)
-	if !ok || !strings.Contains(text, "://") {
-		return v
+// spelled takes user and password out of an address, and gives a path one of its spellings: whoever writes "a//b" means to pass for another.
+func spelled(text string) string {
+	if !strings.Contains(text, "://") {
+		return path.Clean(text)
 	}
 	u, err := url.Parse(text)
 	if err != nil {
-		return v
+		return text
 	}
 	u.User = nil
 	return u.String()

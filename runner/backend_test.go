@@ -37,6 +37,9 @@ func TestTwoDirectoriesOnOneStateAreKnownByIt(t *testing.T) {
 		"AnotherWorkspace":         {s3, s3, [2]string{"default", "prod"}, false},
 		"AnotherBackend":           {s3, `{"type":"gcs","config":{"bucket":"b","key":"network"}}`, [2]string{"default", "default"}, false},
 		"AnotherPasswordOfOneData": {`{"type":"pg","config":{"conn_str":"postgres://a:x@db/tf"}}`, `{"type":"pg","config":{"conn_str":"postgres://b:y@db/tf"}}`, [2]string{"default", "default"}, true},
+		"AnotherSpelling":          {`{"type":"local","config":{"path":"/s/a.tfstate"}}`, `{"type":"local","config":{"path":"/s/../s//a.tfstate","workspace_dir":""}}`, [2]string{"default", "default"}, true},
+		"APrefixOfOtherWorkspaces": {s3, `{"type":"s3","config":{"bucket":"b","key":"network","workspace_key_prefix":"x"}}`, [2]string{"default", "default"}, true},
+		"AnotherPrefix":            {s3, `{"type":"s3","config":{"bucket":"b","key":"network","workspace_key_prefix":"x"}}`, [2]string{"prod", "prod"}, false},
 		"AnUnknownBackendByAll":    {`{"type":"new","config":{"x":1}}`, `{"type":"new","config":{"x":2}}`, [2]string{"default", "default"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
