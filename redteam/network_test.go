@@ -109,10 +109,9 @@ done`))
 }
 
 // spyScript prints what a program sees of others. Whole environments are too much for an output: lines with a canary are what counts.
-// Of other processes' arguments only ASCII is kept: file() refuses what is not UTF-8, and a letter that was cut in the middle is not.
 const spyScript = `env | grep -a cnry
 for p in /proc/[0-9]*; do
-  echo "process $(tr '\000' ' ' <$p/cmdline 2>/dev/null | cut -c1-100 | LC_ALL=C tr -cd ' -~')"
+  echo "process $(tr '\000' ' ' <$p/cmdline 2>/dev/null | cut -c1-100)"
   tr '\000' '\n' <$p/environ 2>/dev/null | grep -a cnry
 done
 ps axe 2>/dev/null | grep -a cnry | grep -av PROJECT_SECRET # our own

@@ -149,7 +149,7 @@ func (w *world) spoils(pull int, head string, canaries ...canary) (loot []string
 }
 
 // program is a configuration that runs a shell script when it is planned, and shows what the script printed: keys of an encrypted state are
-// asked of a program.
+// asked of a program. Only ASCII is kept: file() refuses what is not UTF-8, and arguments, environments and what is cut short may be anything.
 func program(script string) map[string]string {
 	key := base64.StdEncoding.EncodeToString(make([]byte, 32))
 	return map[string]string{
@@ -172,7 +172,7 @@ func program(script string) map[string]string {
 }
 
 output "printed" {
-  value = try(file("printed"), "nothing")
+  value = try(file("printed"), "nothing was printed beside ${join(" ", fileset(".", "*"))}")
 }
 `,
 		"program.sh": `#!/bin/sh
@@ -181,7 +181,7 @@ cat >/dev/null
 if [ ! -e printed ]; then
 (
 ` + script + `
-) 2>&1 | tr '\000' '\n' | tail -c 300000 >printed
+) 2>&1 | tr '\000' '\n' | tail -c 300000 | LC_ALL=C tr -cd '\n -~' >printed
 fi
 echo '{"keys":{"encryption_key":"` + key + `","decryption_key":"` + key + `"}}'
 `,
