@@ -31,7 +31,7 @@ release: ## archives, bills of materials (CycloneDX) and checksums of this commi
 .PHONY: tools
 tools: ## install missing system packages and build the pinned test programs, once
 	sh tools/system.sh
-	sh tools/build.sh tofu terraform provider-time gitea versitygw
+	sh tools/build.sh tofu terraform provider-time gitea versitygw git-lfs
 
 .PHONY: test
 test: tools ## run every test: needs Go, git and make, and installs or builds the rest

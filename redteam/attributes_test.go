@@ -2,6 +2,7 @@ package redteam_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"os/exec"
@@ -52,25 +53,38 @@ output "odd" {
 			},
 		},
 		{
-			Row: 19, Name: "submodules and large files lie on a service of this machine", Wall: "nothing but the repository is fetched", Without: extraction,
+			Row: 19, Name: "submodules lie on a service of this machine", Wall: "nothing but the repository is fetched", Without: extraction,
 			Try: func(w *world) []string {
 				address, path := "http://"+w.server.trap.Addresses[0], "/"+w.name
-				files := w.with(map[string]string{
-					"main.tf":        "output \"large\" {\n  value = file(\"large.bin\")\n}\n",
-					".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n",
-					".lfsconfig":     "[lfs]\n\turl = " + address + path + "-large\n",
-					"large.bin":      "version https://git-lfs.github.com/spec/v1\noid sha256:" + strings.Repeat("ab", 32) + "\nsize 12345\n",
-				})
-				files[".lfsconfig"] = files[w.dir+"/.lfsconfig"]
+				files := w.with(map[string]string{"main.tf": "output \"planned\" {\n  value = true\n}\n"})
 				files[".gitmodules"] = "[submodule \"x\"]\n\tpath = " + w.dir + "/module\n\turl = " + address + path + "-module.git\n\tupdate = checkout\n"
 				head := w.mallory.Commit(w, w.repo, vcstest.Change{
 					Branch: w.name, Files: files, Modules: map[string]string{w.dir + "/module": strings.Repeat("1", 40)},
 				})
-				pull := w.mallory.Open(w, w.repo, w.name, "main", "Modules")
+				w.mallory.Open(w, w.repo, w.name, "main", "Modules")
 				if got := w.ends(head, "planlatch/plan"); !w.breached() && got.State != vcs.StatusSuccess {
 					w.Errorf("the plan ended %s: %s", got.State, got.Description)
 				}
-				_ = pull
+				return w.server.trap.caught(path + "-module")
+			},
+		},
+		{
+			Row: 19, Name: "large files lie on a service of this machine, whose git has git-lfs", Wall: "nothing but the repository is fetched", Without: extraction,
+			Try: func(w *world) []string {
+				path := "/" + w.name + "-large"
+				pointer := "version https://git-lfs.github.com/spec/v1\noid sha256:" + strings.Repeat("ab", 32) + "\nsize 12345\n"
+				files := w.with(map[string]string{
+					"main.tf":        "output \"large\" {\n  value = filesha256(\"large.bin\")\n}\n",
+					".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n",
+					"large.bin":      pointer,
+				})
+				files[".lfsconfig"] = "[lfs]\n\turl = http://" + w.server.trap.Addresses[0] + path + "\n" // git-lfs reads it at the top alone
+				head := w.mallory.Commit(w, w.repo, vcstest.Change{Branch: w.name, Files: files})
+				pull := w.mallory.Open(w, w.repo, w.name, "main", "Large files")
+				w.planned(pull, head)
+				if s := w.summary(pull); !w.breached() && !strings.Contains(s, fmt.Sprintf("%x", sha256.Sum256([]byte(pointer)))) {
+					w.Errorf("the file of the run is not the pointer as it was committed:\n%s", s)
+				}
 				return w.server.trap.caught(path)
 			},
 		},

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Builds the pinned test programs into a cache that is keyed by what they are built from, so that a second call costs nothing.
-# Usage: tools/build.sh [tofu|terraform|provider-time|gitea|versitygw|golangci-lint|govulncheck|cyclonedx-gomod]…   prints one line "name path" per program.
+# Usage: tools/build.sh [tofu|terraform|provider-time|gitea|versitygw|git-lfs|golangci-lint|govulncheck|cyclonedx-gomod]…   prints one line "name path" per program.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${PLANLATCH_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/planlatch/tools}
-[ $# -gt 0 ] || set -- tofu terraform provider-time gitea versitygw
+[ $# -gt 0 ] || set -- tofu terraform provider-time gitea versitygw git-lfs
 
 build() { # name package cgo goflags…
 	name=$1 package=$2 cgo=$3
@@ -42,9 +42,10 @@ for name in "$@"; do
 	provider-time) build provider-time github.com/hashicorp/terraform-provider-time 0 -ldflags '-s -w' ;; # v0.14.2
 	gitea) build gitea code.gitea.io/gitea 1 -tags 'sqlite sqlite_unlock_notify' -ldflags '-s -w' ;;
 	versitygw) build versitygw github.com/versity/versitygw/cmd/versitygw 0 -ldflags '-s -w' ;;
+	git-lfs) build git-lfs github.com/git-lfs/git-lfs/v3 0 -ldflags '-s -w' ;;
 	golangci-lint) build golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint 0 -ldflags '-s -w' ;;
 	govulncheck) build govulncheck golang.org/x/vuln/cmd/govulncheck 0 -ldflags '-s -w' ;;
 	cyclonedx-gomod) build cyclonedx-gomod github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod 0 -ldflags '-s -w' ;;
-	*) echo "tools/build.sh: unknown program $name (tofu, terraform, provider-time, gitea, versitygw, golangci-lint, govulncheck, cyclonedx-gomod)" >&2; exit 2 ;;
+	*) echo "tools/build.sh: unknown program $name (tofu, terraform, provider-time, gitea, versitygw, git-lfs, golangci-lint, govulncheck, cyclonedx-gomod)" >&2; exit 2 ;;
 	esac
 done

@@ -14,7 +14,7 @@ mkdir -p "$stage/redteam" "$stage/tools" "$stage/cache"
 go test -c -o "$stage/redteam/redteam.test" ./redteam
 CGO_ENABLED=0 go build -o "$stage/planlatch-shim" ./cmd/planlatch-shim
 cp tools/build.sh "$stage/tools/"
-for name in tofu terraform gitea; do
+for name in tofu terraform gitea git-lfs; do
 	cp -R "tools/$name" "$stage/tools/"
 	built=$(sh tools/build.sh $name)
 	cp -R "$(dirname "${built#* }")" "$stage/cache/"
