@@ -22,6 +22,9 @@ var readers = map[string]bool{
 	"filebase64sha256": true, "filebase64sha512": true, "filebase64gunzip": true, "templatefile": true, "fileset": true, "abspath": true, "pathexpand": true,
 }
 
+// rendered is the function that takes the text of a template from anywhere.
+const rendered = "templatestring"
+
 // functions notes what the calls in an expression use. at is given where the expression does not know its place.
 func (m *module) functions(node hclsyntax.Node, at Place) {
 	// The visitor never reports anything.
@@ -35,19 +38,26 @@ func (m *module) functions(node hclsyntax.Node, at Place) {
 			here = place(call.NameRange)
 		}
 		names := strings.Split(call.Name, "::")
+		last := names[len(names)-1]
 		switch {
 		case names[0] == "provider" && len(names) > 1:
 			m.use(clip(names[1]), here, "function")
-		case readers[names[len(names)-1]] && len(call.Args) > 0:
-			m.reads(names[len(names)-1], call.Args[0], here)
+		case last == rendered && m.r.item(here):
+			m.r.inv.Files = append(m.r.inv.Files, File{Place: here, Function: last})
+		case readers[last] && len(call.Args) > 0:
+			m.reads(last, call.Args, here)
 		}
 		return nil
 	})
 }
 
 // reads notes a path that leaves the repository, or of which only a run can tell where it leads.
-func (m *module) reads(function string, arg hclsyntax.Expression, at Place) {
-	text, from, whole := m.path(arg)
+func (m *module) reads(function string, args []hclsyntax.Expression, at Place) {
+	text, from, whole := m.path(args[0])
+	if function == "fileset" && len(args) > 1 { // the pattern goes on from there, also upwards
+		pattern, _, written := m.path(args[1])
+		text, whole = path.Join(text, pattern), whole && written
+	}
 	f := File{Place: at, Function: function, Path: clip(text)}
 	switch {
 	case path.IsAbs(text) && from == "", strings.HasPrefix(text, "~") && from == "":
@@ -59,11 +69,25 @@ func (m *module) reads(function string, arg hclsyntax.Expression, at Place) {
 		joined := path.Join(from, text)
 		f.Outside = joined == ".." || strings.HasPrefix(joined, "../")
 		if whole && !f.Outside {
+			if function == "templatefile" {
+				m.templateFile(joined)
+			}
 			return
 		}
 	}
 	if m.r.item(at) {
 		m.r.inv.Files = append(m.r.inv.Files, f)
+	}
+}
+
+// templateFile looks, once, at a file that is a template: it may call what any expression may.
+func (m *module) templateFile(name string) {
+	if m.r.templates[name] {
+		return
+	}
+	m.r.templates[name] = true
+	if src, ok := m.r.source(name); ok {
+		m.template(string(src), Place{File: name})
 	}
 }
 
@@ -114,10 +138,10 @@ func (m *module) base(t hcl.Traversal) (string, bool) {
 }
 
 // json does for the JSON form what functions and starts do for the native one: every string may be a template.
-func (m *module) json(name string, src []byte) {
+func (m *module) json(name string, src []byte, keys ...string) {
 	d := &document{Decoder: json.NewDecoder(bytes.NewReader(src)), name: name, src: src, line: 1}
 	d.UseNumber()
-	if err := m.value(d, nil); err != nil && !errors.Is(err, io.EOF) {
+	if err := m.value(d, keys); err != nil && !errors.Is(err, io.EOF) {
 		m.r.unknown(Place{File: name}, "it is not read alike by every reader of JSON")
 	}
 }
@@ -130,6 +154,8 @@ type document struct {
 	src  []byte
 	upto int64 // where line was counted
 	line int
+
+	object bool // the value at hand is to be an object whose keys can be seen
 }
 
 func (d *document) place() Place {
@@ -144,6 +170,8 @@ func (m *module) value(d *document, keys []string) error {
 	if err != nil {
 		return err
 	}
+	object := d.object
+	d.object = false
 	switch token {
 	case json.Delim('{'):
 		for d.More() {
@@ -161,6 +189,9 @@ func (m *module) value(d *document, keys []string) error {
 		_, err = d.Token()
 	default:
 		if text, ok := token.(string); ok {
+			if object {
+				m.r.unknown(d.place(), "settings that are not written out")
+			}
 			m.template(text, d.place())
 		}
 	}
@@ -176,8 +207,11 @@ func (m *module) member(d *document, keys []string) error {
 	key, _ := token.(string)
 	at := d.place()
 	m.template(key, at)
-	if len(keys) > 1 && keys[0] == "provider" && programs[key] {
-		m.r.inv.External = append(m.r.inv.External, External{Place: at, What: "provider." + clip(keys[1])})
+	if what := holder(keys); what != "" {
+		if programs[key] {
+			m.runs(at, what, key)
+		}
+		d.object = settles(what, key)
 	}
 	if len(keys) < 2 {
 		keys = append(slices.Clip(keys), key)

@@ -144,7 +144,7 @@ type Options struct {
 
 // Read lists what the root module in dir of a tree could do.
 func Read(fsys fs.FS, dir string, o Options) Inventory {
-	r := &reader{fsys: fsys, o: o, links: map[string]link{}, inv: Inventory{
+	r := &reader{fsys: fsys, o: o, links: map[string]link{}, templates: map[string]bool{}, inv: Inventory{
 		Version: Version, Dir: dir, Providers: []Provider{}, Modules: []Module{}, Resources: []Block{}, Data: []Block{}, Ephemeral: []Block{},
 		Actions: []Block{}, Provisioners: []Provisioner{}, External: []External{}, Encryption: []Encryption{}, Backends: []Backend{},
 		Files: []File{}, Steps: []Step{}, Unknown: []Unknown{},

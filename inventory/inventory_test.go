@@ -129,7 +129,48 @@ func TestNothingIsOverlookedWhereverItHides(t *testing.T) {
 		"FileOfTheMachine":       {files{"app/x.tf": "locals {\n  x = file(\"/proc/self/environ\")\n}\n"}, `app/x.tf:2 file file "/proc/self/environ" outside=true`},
 		"FileAboveTheRepository": {files{"app/x.tf": "locals {\n  x = templatefile(\"${path.module}/../../x\", {})\n}\n"}, `app/x.tf:2 file templatefile "/../../x" outside=true`},
 		"FileOfAVariable":        {files{"app/x.tf": "locals {\n  x = core::file(var.x)\n}\n"}, `app/x.tf:2 file file "" outside=false`},
-		"FileOfTheHome":          {files{"app/x.tf.json": `{"locals":{"x":"${pathexpand(\"~/.aws\")}"}}`}, `app/x.tf.json:1 file pathexpand "~/.aws" outside=true`},
+		"RequiredInAFileThatIsReplaced": {
+			files{"app/main.tf": "terraform {\n  required_providers {\n    evil = { source = \"hashicorp/aws\" }\n  }\n}\n", "app/main.tofu": "provider \"evil\" {}\n"},
+			"app/main.tofu:1 provider evil hashicorp/evil",
+		},
+		"RequiredForTheOtherTool": {
+			files{"app/a.tofu": "terraform {\n  required_providers {\n    evil = { source = \"hashicorp/aws\" }\n  }\n}\n", "app/b.tf": "provider \"evil\" {}\n"},
+			"app/b.tf:1 provider evil hashicorp/evil",
+		},
+		"Import":            {files{"app/x.tf": "import {\n  to = evil_thing.x\n  id = 1\n}\n"}, "app/x.tf:1 provider evil hashicorp/evil"},
+		"ImportIntoAModule": {files{"app/x.tf": "import {\n  to = module.m[\"a\"].evil_thing.x[each.key]\n}\n"}, "app/x.tf:1 provider evil hashicorp/evil"},
+		"ImportInJSON":      {files{"app/x.tf.json": `{"import":{"to":"evil_thing.x","id":"1"}}`}, "app/x.tf.json:1 provider evil hashicorp/evil"},
+		"ModuleOfATest": {
+			files{"app/x.tf": "", "app/tests/x.tftest.hcl": "run \"r\" {\n  module {\n    source = \"git::https://evil.example/m\"\n  }\n}\n"},
+			"app/tests/x.tftest.hcl:3 module r git git::evil.example/m",
+		},
+		"ModuleOfATestInJSON": {
+			files{"app/x.tf": "", "app/x.tofutest.json": `{"run":{"r":{"module":{"source":"evil/m/x"}}}}`}, "app/x.tofutest.json:1 module r registry evil/m/x",
+		},
+		"LocalModuleOfATest": {
+			files{"app/x.tf": "", "app/tests/x.tofutest.hcl": "run \"r\" {\n  module {\n    source = \"./m\"\n  }\n}\n", "app/m/x.tf": program}, "app/m/x.tf:1 " + found,
+		},
+		"ProviderOfATest":  {files{"app/x.tf": "", "app/x.tftest.hcl": "provider \"evil\" {}\n"}, "app/x.tftest.hcl:1 provider evil hashicorp/evil"},
+		"ProviderOfAQuery": {files{"app/x.tf": "", "app/x.tfquery.hcl": "list \"evil_x\" \"y\" {\n}\n"}, "app/x.tfquery.hcl:1 provider evil hashicorp/evil"},
+		"TestsBehindALink": {files{"app/x.tf": "", "app/tests": "-> ../t", "t/x.tftest.hcl": "provider \"evil\" {}\n"}, "t/x.tftest.hcl:1 provider evil hashicorp/evil"},
+		"SourceOfTheBuiltIn": {
+			files{"app/x.tf": "terraform {\n  required_providers {\n    terraform = { source = \"hashicorp/terraform\" }\n  }\n}\n"},
+			"app/x.tf:3 provider terraform hashicorp/terraform",
+		},
+		"ProgramOfABackend":         {files{"app/x.tf": "terraform {\n  backend \"kubernetes\" {\n    exec {\n    }\n  }\n}\n"}, "app/x.tf:3 external backend.kubernetes"},
+		"ProgramInAFileOfABackend":  {files{"app/x.tf": "terraform {\n  backend \"s3\" {\n    shared_config_files = [\"./x\"]\n  }\n}\n"}, "app/x.tf:3 external backend.s3 (shared_config_files)"},
+		"ProgramInAFileOfAProvider": {files{"app/x.tf": "provider \"kubernetes\" {\n  config_path = \"./x\"\n}\n"}, "app/x.tf:2 external provider.kubernetes (config_path)"},
+		"ProgramOfABackendInJSON":   {files{"app/x.tf.json": `{"terraform":{"backend":{"kubernetes":{"exec":{}}}}}`}, "app/x.tf.json:1 external backend"},
+		"ProgramOfARemoteState": {
+			files{"app/x.tf": "data \"terraform_remote_state\" \"x\" {\n  backend = \"kubernetes\"\n  config = {\n    exec = {}\n  }\n}\n"}, "app/x.tf:4 external data.terraform_remote_state.x",
+		},
+		"TemplateThatReads": {
+			files{"app/x.tf": "locals {\n  x = templatefile(\"${path.module}/x.tpl\", {})\n}\n", "app/x.tpl": "${file(\"/proc/self/environ\")}"},
+			`app/x.tpl:0 file file "/proc/self/environ" outside=true`,
+		},
+		"TemplateOfAString": {files{"app/x.tf": "locals {\n  x = templatestring(local.y, {})\n}\n"}, `app/x.tf:2 file templatestring "" outside=false`},
+		"PatternThatGoesUp": {files{"app/x.tf": "locals {\n  x = fileset(path.module, \"../../*\")\n}\n"}, `app/x.tf:2 file fileset "../../*" outside=true`},
+		"FileOfTheHome":     {files{"app/x.tf.json": `{"locals":{"x":"${pathexpand(\"~/.aws\")}"}}`}, `app/x.tf.json:1 file pathexpand "~/.aws" outside=true`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -181,8 +222,22 @@ func TestWhatCannotBeUnderstoodIsSaid(t *testing.T) {
 		"LockFileOfNonsense":       {files{"app/x.tf": "", "app/.terraform.lock.hcl": "x = 1\n"}, "app/.terraform.lock.hcl:0 unknown: "},
 		"BrokenTemplateInJSON":     {files{"app/x.tf.json": `{"locals":{"x":"${provider::"}}`}, "app/x.tf.json:1 unknown: a text with a template"},
 		"LabelsThatLack":           {files{"app/x.tf": "resource \"x\" {}\n"}, "app/x.tf:1 unknown: "},
-		"DynamicProvisioner":       {files{"app/x.tf": "resource \"a_b\" \"c\" {\n  dynamic \"provisioner\" {\n  }\n}\n"}, "app/x.tf:2 unknown: "},
-		"Directory":                {files{"other/x.tf": ""}, "app:0 unknown: the directory cannot be read"},
+		"StateWhenAnotherFileIsRead": {
+			files{"app/main.tf": "terraform {\n  backend \"s3\" {}\n}\n", "app/main.tofu": "", "app/terraform.tfstate": "{}"}, "app/terraform.tfstate:0 unknown: a state in the repository",
+		},
+		"StateBesideAModuleWithBackend": {
+			files{"app/x.tf": "module \"m\" {\n  source = \"./m\"\n}\n", "app/m/x.tf": "terraform {\n  backend \"s3\" {}\n}\n", "app/terraform.tfstate": "{}"},
+			"app/terraform.tfstate:0 unknown: a state in the repository",
+		},
+		"ImportOfAVariable":      {files{"app/x.tf": "import {\n  to = var.x ? a.b : c.d\n}\n"}, "app/x.tf:2 unknown: an import of what is not written out"},
+		"TestsOutside":           {files{"app/x.tf": "", "app/tests": "-> /etc"}, "app/tests:0 unknown: a symlink that leads outside"},
+		"UnknownBlockOfATest":    {files{"app/x.tf": "", "app/x.tftest.hcl": "future {}\n"}, "app/x.tftest.hcl:1 unknown: Unsupported block type"},
+		"SettingsOfALocal":       {files{"app/x.tf": "provider \"helm\" {\n  kubernetes = local.k\n}\n"}, "app/x.tf:2 unknown: kubernetes of provider.helm"},
+		"SettingsOfALocalInJSON": {files{"app/x.tf.json": `{"data":{"terraform_remote_state":{"x":{"backend":"s3","config":"${local.c}"}}}}`}, "app/x.tf.json:1 unknown: settings that"},
+		"KeyOfAVariable":         {files{"app/x.tf": "provider \"helm\" {\n  kubernetes = {\n    (var.x) = {}\n  }\n}\n"}, "app/x.tf:2 unknown: kubernetes of provider.helm"},
+		"BrokenTemplateFile":     {files{"app/x.tf": "locals {\n  x = templatefile(\"x.tpl\", {})\n}\n", "app/x.tpl": "${"}, "app/x.tpl:0 unknown: a text with a template"},
+		"DynamicProvisioner":     {files{"app/x.tf": "resource \"a_b\" \"c\" {\n  dynamic \"provisioner\" {\n  }\n}\n"}, "app/x.tf:2 unknown: "},
+		"Directory":              {files{"other/x.tf": ""}, "app:0 unknown: the directory cannot be read"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -196,7 +251,7 @@ func TestWhatNoToolReadsIsNotListed(t *testing.T) {
 	t.Parallel()
 	const program = "data \"external\" \"x\" {}\n"
 	inv := inventory.Read(files{
-		"app/.hidden.tf": program, "app/x.tf~": program, "app/x.tf.bak": program, "app/x.tftest.hcl": program, "app/sub/x.tf": program, "app/x.tofu": program,
+		"app/.hidden.tf": program, "app/x.tf~": program, "app/x.tf.bak": program, "app/x.tfmock.hcl": program, "app/tests/sub/x.tftest.hcl": program, "app/sub/x.tf": program, "app/x.tofu": program,
 		"app/.terraform/x.tf": program,
 	}.fs(), "app", inventory.Options{Terraform: true})
 	if got := lines(inv); len(got) > 0 {

@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/hclsyntax"
-
 	"github.com/planlatch/planlatch/project"
 )
 
@@ -15,10 +13,9 @@ import (
 type module struct {
 	r        *reader
 	dir      string
-	calls    []string // directories of the local modules it calls
-	required map[string]bool
-	used     map[string]bool // by name; the first use is noted
-	uses     []Provider      // names that were used, without addresses
+	calls    []string   // directories of the local modules it calls
+	readings []*reading // how it may be read
+	now      []*reading // those that read the file at hand
 }
 
 // fileSchema is every block that a file can have. Another one is not understood.
@@ -45,6 +42,8 @@ var resourceSchema = &hcl.BodySchema{
 	},
 }
 
+var importSchema = &hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: "provider"}, {Name: "to"}}}
+
 var checkSchema = &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{{Type: "data", LabelNames: []string{"type", "name"}}, {Type: "assert"}}}
 
 var encryptionSchema = &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
@@ -57,6 +56,7 @@ func place(at hcl.Range) Place { return Place{File: at.Filename, Line: at.Start.
 
 // file reads one configuration file.
 func (m *module) file(name string) {
+	m.now = slices.DeleteFunc(slices.Clone(m.readings), func(r *reading) bool { return !r.files[path.Base(name)] })
 	file, src := m.r.parse(name)
 	if file == nil {
 		return
@@ -84,7 +84,7 @@ func (m *module) block(b *hcl.Block) {
 		m.terraform(b)
 	case "provider":
 		m.use(label(0), at, "provider")
-		m.starts(b)
+		m.starts(b.Body, "provider."+label(0))
 	case "module":
 		m.call(b)
 	case "resource", "data", "ephemeral", "action":
@@ -97,11 +97,29 @@ func (m *module) block(b *hcl.Block) {
 				m.resource(inner, true)
 			}
 		}
-	case "import", "removed":
+	case "import":
+		content := m.partial(b.Body, importSchema, at)
+		m.provider(content.Attributes["provider"], "", at, b.Type)
+		m.imports(content.Attributes["to"], at)
+	case "removed":
 		content := m.partial(b.Body, resourceSchema, at)
 		m.provider(content.Attributes["provider"], "", at, b.Type)
 		m.provisioners(content, b.Type)
 	}
+}
+
+// imports notes the provider of what is imported: init installs it, whether or not the resource is written down.
+func (m *module) imports(to *hcl.Attribute, at Place) {
+	if to == nil {
+		return // the tools want one
+	}
+	kind, ok := resourceType(to.Expr)
+	if !ok {
+		m.r.unknown(place(to.Range), "an import of what is not written out")
+		return
+	}
+	own, _, _ := strings.Cut(kind, "_")
+	m.use(clip(own), at, "import")
 }
 
 // partial takes what a schema asks for out of a body.
@@ -128,6 +146,7 @@ func (m *module) resource(b *hcl.Block, check bool) {
 	default:
 		if kind == "terraform_remote_state" {
 			item.Backend = m.remoteState(b, at)
+			m.starts(b.Body, "data."+kind+"."+name)
 		}
 		if own == "external" {
 			m.r.inv.External = append(m.r.inv.External, External{Place: at, What: "data." + kind + "." + name})
@@ -177,7 +196,8 @@ func (m *module) terraform(b *hcl.Block) {
 				own, _, _ := strings.Cut(inner.Labels[0], "_")
 				m.use(clip(own), at, "state_store")
 			}
-			m.r.inv.Backends = append(m.r.inv.Backends, Backend{Place: at, Type: kind})
+			m.keeps(Backend{Place: at, Type: kind})
+			m.starts(inner.Body, kind)
 		case "required_providers":
 			m.requires(inner)
 		case "provider_meta":
@@ -188,9 +208,18 @@ func (m *module) terraform(b *hcl.Block) {
 	}
 }
 
+// keeps notes where state is kept.
+func (m *module) keeps(b Backend) {
+	m.r.inv.Backends = append(m.r.inv.Backends, b)
+	for _, r := range m.now {
+		r.backends = append(r.backends, b.Type)
+	}
+}
+
 func (m *module) backend(b *hcl.Block, at Place) {
 	kind := clip(b.Labels[0])
-	m.r.inv.Backends = append(m.r.inv.Backends, Backend{Place: at, Type: kind})
+	m.keeps(Backend{Place: at, Type: kind})
+	m.starts(b.Body, "backend."+kind)
 	if kind != "local" {
 		return
 	}
@@ -229,7 +258,10 @@ func (m *module) encryption(b *hcl.Block, at Place) {
 }
 
 // call reads a module block.
-func (m *module) call(b *hcl.Block) {
+func (m *module) call(b *hcl.Block) { m.calling(b.Labels[0], b) }
+
+// calling reads a block that names a module.
+func (m *module) calling(name string, b *hcl.Block) {
 	at := place(b.DefRange)
 	content := m.partial(b.Body, moduleSchema, at)
 	m.passes(content.Attributes["providers"])
@@ -239,7 +271,7 @@ func (m *module) call(b *hcl.Block) {
 	}
 	attr := content.Attributes["source"]
 	if attr == nil {
-		m.r.unknown(at, "module %q without a source", clip(b.Labels[0]))
+		m.r.unknown(at, "module %q without a source", clip(name))
 		return
 	}
 	source, ok := m.text(attr, "source of a module")
@@ -251,7 +283,7 @@ func (m *module) call(b *hcl.Block) {
 		return
 	}
 	c := originOf(source, version)
-	c.Place, c.Name = place(attr.Range), clip(b.Labels[0])
+	c.Place, c.Name = place(attr.Range), clip(name)
 	if c.Kind == kindLocal {
 		m.descend(&c, source)
 	}
@@ -285,49 +317,4 @@ func (m *module) descend(c *Module, source string) {
 	}
 	c.Address, c.Package = clip(target), clip(target)
 	m.calls = append(m.calls, target)
-}
-
-// starts notes a provider that is told to run a program for its credentials.
-func (m *module) starts(b *hcl.Block) {
-	native := body(b.Body)
-	if native == nil {
-		return // json looks for it
-	}
-	runs := func(at hcl.Range) {
-		m.r.inv.External = append(m.r.inv.External, External{Place: place(at), What: "provider." + clip(b.Labels[0])})
-	}
-	// The visitor never reports anything.
-	_ = hclsyntax.VisitAll(native, func(n hclsyntax.Node) hcl.Diagnostics {
-		switch e := n.(type) {
-		case *hclsyntax.Block:
-			if programs[e.Type] || e.Type == "dynamic" && len(e.Labels) > 0 && programs[e.Labels[0]] {
-				runs(e.DefRange())
-			}
-		case *hclsyntax.Attribute:
-			if programs[e.Name] {
-				runs(e.SrcRange)
-			}
-		case *hclsyntax.ObjectConsExpr:
-			for _, item := range e.Items {
-				if key, ok := keyOf(item.KeyExpr); ok && programs[key] {
-					runs(item.KeyExpr.Range())
-				}
-			}
-		}
-		return nil
-	})
-}
-
-// programs are the settings of providers that start a program.
-var programs = map[string]bool{"exec": true, "credential_process": true}
-
-// keyOf is the key of an object as far as it is written out.
-func keyOf(e hclsyntax.Expression) (string, bool) {
-	if k, ok := e.(*hclsyntax.ObjectConsKeyExpr); ok {
-		if name := hcl.ExprAsKeyword(k.Wrapped); name != "" {
-			return name, true
-		}
-		e = k.Wrapped
-	}
-	return project.Literal(e)
 }

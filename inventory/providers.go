@@ -15,9 +15,11 @@ const builtin = "terraform.io/builtin/terraform"
 
 // use notes that a module uses a provider by its name there.
 func (m *module) use(name string, at Place, from string) {
-	if !m.used[name] {
-		m.used[name] = true
-		m.uses = append(m.uses, Provider{Place: at, Name: name, From: from})
+	for _, r := range m.now {
+		if !r.used[name] {
+			r.used[name] = true
+			r.uses = append(r.uses, Provider{Place: at, Name: name, From: from})
+		}
 	}
 }
 
@@ -78,14 +80,16 @@ func (m *module) requires(b *hcl.Block) {
 			return
 		}
 		p := Provider{Place: at, Name: clip(name), From: "required_providers", Address: "hashicorp/" + strings.ToLower(clip(name))}
-		m.required[p.Name] = true
+		for _, r := range m.now {
+			r.required[p.Name] = true
+		}
+		if name == "terraform" {
+			p.Address = builtin // unless it says another source
+		}
 		if text, ok := project.Literal(a.Expr); ok { // the form of old: a constraint alone
 			p.Version = clip(text)
 		} else if !m.requirement(&p, a) {
 			continue
-		}
-		if p.Name == "terraform" && p.Address == "hashicorp/terraform" {
-			p.Address = builtin
 		}
 		m.r.inv.Providers = append(m.r.inv.Providers, p)
 	}
@@ -160,20 +164,52 @@ func withoutPublicHost(host, name string) string {
 	return host + "/" + name
 }
 
-// implied lists the providers that a module uses without requiring them: those of the registry's own namespace.
+// implied lists the providers that a module uses without requiring them, in any reading of it: those of the registry's own namespace.
 func (m *module) implied() {
-	for _, p := range m.uses {
-		if m.required[p.Name] {
-			continue
+	listed := map[string]bool{}
+	for _, r := range m.readings {
+		for _, p := range r.uses {
+			if r.required[p.Name] || listed[p.Name] {
+				continue
+			}
+			listed[p.Name] = true
+			var ok bool
+			switch p.Address, ok = address(p.Name); {
+			case p.Name == "terraform":
+				p.Address = builtin
+			case !ok || strings.Contains(p.Name, "/"):
+				m.r.unknown(p.Place, "%q, which is no name of a provider", p.Name)
+				continue
+			}
+			m.r.inv.Providers = append(m.r.inv.Providers, p)
 		}
-		var ok bool
-		switch p.Address, ok = address(p.Name); {
-		case p.Name == "terraform":
-			p.Address = builtin
-		case !ok || strings.Contains(p.Name, "/"):
-			m.r.unknown(p.Place, "%q, which is no name of a provider", p.Name)
-			continue
-		}
-		m.r.inv.Providers = append(m.r.inv.Providers, p)
 	}
+}
+
+// resourceType is the type in the address of a resource: aws_instance.web, module.a["x"].aws_instance.web[each.key].
+func resourceType(e hcl.Expression) (string, bool) {
+	for {
+		i, ok := e.(*hclsyntax.IndexExpr)
+		if !ok {
+			break
+		}
+		e = i.Collection
+	}
+	t, diags := hcl.AbsTraversalForExpr(e)
+	if diags.HasErrors() {
+		return "", false
+	}
+	var names []string // without what stands in brackets
+	for _, step := range t {
+		switch s := step.(type) {
+		case hcl.TraverseRoot:
+			names = append(names, s.Name)
+		case hcl.TraverseAttr:
+			names = append(names, s.Name)
+		}
+	}
+	for len(names) > 2 && names[0] == "module" {
+		names = names[2:]
+	}
+	return names[0], len(names) > 1 && names[0] != "module"
 }

@@ -36,10 +36,13 @@ type reader struct {
 	o     Options
 	inv   Inventory
 	links map[string]link
-	files int
-	bytes int
-	items int
-	full  bool // a bound was reached, and it was said
+	top   *module // the root module
+
+	templates map[string]bool // files that were looked at as such
+	files     int
+	bytes     int
+	items     int
+	full      bool // a bound was reached, and it was said
 }
 
 // link is what is known of a path: whether it is a symlink, and to what.
@@ -112,7 +115,7 @@ func (r *reader) root(dir string) {
 			r.spent(Place{File: queue[n]}, fmt.Sprintf("there are more than %d module directories", maxDirs))
 			return
 		}
-		for _, next := range r.module(queue[n]) {
+		for _, next := range r.module(queue[n], n == 0) {
 			if !seen[next] {
 				seen[next] = true
 				queue = append(queue, next)
@@ -134,24 +137,29 @@ func unwrapped(err error) error {
 }
 
 // module reads one directory and returns those of the modules that it calls.
-func (r *reader) module(dir string) []string {
-	names, ok := r.list(dir)
+func (r *reader) module(dir string, top bool) []string {
+	names, ok := r.list(dir, r.configuration)
 	if !ok {
 		return nil
 	}
-	m := &module{r: r, dir: dir, required: map[string]bool{}, used: map[string]bool{}}
+	m := &module{r: r, dir: dir, readings: r.readings(names)}
 	for _, name := range names {
 		if r.full {
 			break
 		}
 		m.file(path.Join(dir, name))
 	}
+	if m.now = m.readings; top {
+		r.top = m
+		m.beside()
+		m.backendConfig(dir, r.o.BackendConfig)
+	}
 	m.implied()
 	return m.calls
 }
 
-// list returns the names of the configuration files in a directory.
-func (r *reader) list(dir string) ([]string, bool) {
+// list returns the names of those files in a directory that are wanted.
+func (r *reader) list(dir string, wanted func(name string) bool) ([]string, bool) {
 	here := Place{File: dir}
 	entries, err := r.entries(dir)
 	switch {
@@ -164,12 +172,17 @@ func (r *reader) list(dir string) ([]string, bool) {
 	}
 	var names []string
 	for _, e := range entries {
-		if name := e.Name(); !e.IsDir() && r.configuration(name) {
+		if name := e.Name(); !e.IsDir() && wanted(name) {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
 	return names, true
+}
+
+func (r *reader) isDir(name string) bool {
+	info, err := fs.Stat(r.fsys, name)
+	return err == nil && info.IsDir()
 }
 
 var errTooMany = errors.New("too many entries")
@@ -242,18 +255,24 @@ func (r *reader) read(name string, limit int64) ([]byte, bool) {
 	return src, true
 }
 
-// parse reads and parses a configuration file. What is wrong with it is noted; what could be understood is returned all the same.
-func (r *reader) parse(name string) (*hcl.File, []byte) {
+// source reads a file of the project.
+func (r *reader) source(name string) ([]byte, bool) {
 	r.files++
 	if r.files > maxFiles || r.bytes > maxBytes {
 		r.spent(Place{File: name}, fmt.Sprintf("the project has more than %d configuration files, or %d MiB of them", maxFiles, maxBytes>>20))
-		return nil, nil
+		return nil, false
 	}
 	src, ok := r.read(name, maxFileSize)
+	r.bytes += len(src)
+	return src, ok
+}
+
+// parse reads and parses a configuration file. What is wrong with it is noted; what could be understood is returned all the same.
+func (r *reader) parse(name string) (*hcl.File, []byte) {
+	src, ok := r.source(name)
 	if !ok {
 		return nil, nil
 	}
-	r.bytes += len(src)
 	file, diags := project.Parse(name, src)
 	r.faults(name, diags)
 	if file == nil || file.Body == nil {
@@ -308,11 +327,8 @@ func (r *reader) lockFile(dir string) {
 
 // localState notes a state file of the repository that the tool would take for its own: a state names providers, which init installs.
 func (r *reader) localState(dir string) {
-	local := len(r.inv.Backends) == 0
-	for _, b := range r.inv.Backends {
-		local = local || b.Type == "local"
-	}
-	if !local {
+	local := func(r *reading) bool { return len(r.backends) == 0 || slices.Contains(r.backends, "local") }
+	if r.top != nil && !slices.ContainsFunc(r.top.readings, local) {
 		return
 	}
 	for _, c := range r.o.BackendConfig {

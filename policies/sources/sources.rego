@@ -109,7 +109,7 @@ finding contains at(item, {
 finding contains at(item, {
 	"rule": "external-program",
 	"resource": item.what,
-	"message": sprintf("%s runs a program", [item.what]),
+	"message": sprintf("%s may run a program", [item.what]),
 	"fix": "Take it out: a program of a pull request runs before anybody has seen a plan.",
 	"value": item.what,
 }) if {
@@ -159,6 +159,18 @@ finding contains at(item, {
 	forbidden("outside_files")
 	some item in input.source.files
 	item.outside
+}
+
+# A path that only a run can tell may lead anywhere.
+finding contains at(item, {
+	"rule": "outside-file",
+	"message": sprintf("%s reads what only a run can tell", [item.function]),
+	"fix": "Write the path out, beginning with ${path.module}.",
+	"value": item.path,
+}) if {
+	forbidden("outside_files")
+	some item in input.source.files
+	not item.outside
 }
 
 finding contains {
