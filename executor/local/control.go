@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/executor/local/cgroup"
 	"github.com/planlatch/planlatch/executor/local/shim"
 )
 
@@ -205,7 +206,7 @@ func (e *Executor) Remove(ctx context.Context, n executor.Name) error {
 	}
 	var launch shim.Launch
 	if err := shim.ReadJSON(e.path(n), shim.FileLaunch, &launch); err == nil {
-		shim.RemoveCgroups(launch)
+		cgroup.Remove(launch.Cgroups)
 	}
 	// Marked first, so that what is gone was meant to go. The tombstone itself stays.
 	if err := errors.Join(os.Chmod(e.tombstone(n), removedMode), e.discard(e.path(n))); err != nil {

@@ -8,6 +8,7 @@ import (
 	"regexp"
 
 	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/executor/local/confine"
 	"github.com/planlatch/planlatch/executor/local/shim"
 )
 
@@ -44,9 +45,9 @@ func (e *Executor) plan(ctx context.Context, s executor.Spec) (shim.Launch, erro
 	}
 	if !l.Namespaces {
 		l.Offline = l.Walls && s.Network.Mode != executor.NetworkOpen
-		if l.Offline && len(l.Relays)+len(s.Lends) > 0 && p.landlock < shim.NetABI {
+		if l.Offline && len(l.Relays)+len(s.Lends) > 0 && p.landlock < confine.NetABI {
 			return shim.Launch{}, fmt.Errorf("network %s with allowed targets or lent credentials: this kernel's landlock (version %d) cannot bound TCP and there are no "+
-				"namespaces (%w); give namespaces, or a kernel with landlock version %d (6.7)", s.Network.Mode, p.landlock, p.namespaces, shim.NetABI)
+				"namespaces (%w); give namespaces, or a kernel with landlock version %d (6.7)", s.Network.Mode, p.landlock, p.namespaces, confine.NetABI)
 		}
 	}
 	return l, nil

@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/executor/local/cgroup"
+	"github.com/planlatch/planlatch/executor/local/confine"
 	"github.com/planlatch/planlatch/executor/local/shim"
 )
 
@@ -49,7 +51,7 @@ const probeTime = 30 * time.Second
 
 // probe starts a real execution without steps, so that it tells exactly what a run would meet.
 func (e *Executor) probe() probes {
-	p := probes{landlock: shim.LandlockABI(), cgroups: shim.CgroupBases(e.groups)}
+	p := probes{landlock: confine.LandlockABI(), cgroups: cgroup.Bases(e.groups)}
 	if slices.Contains(e.without, shim.WithoutCgroups) {
 		p.cgroups = nil
 	}
@@ -180,8 +182,8 @@ func (e *Executor) limits(p probes) Wall {
 	if p.namespaces == nil && e.sandbox != SandboxOff {
 		processes += " and bounded per user namespace"
 	}
-	if memory := shim.CgroupHolds(e.groups, p.cgroups, "memory"); memory != "" {
-		if shim.CgroupHolds(e.groups, p.cgroups, "pids") != "" {
+	if memory := cgroup.Holds(e.groups, p.cgroups, "memory"); memory != "" {
+		if cgroup.Holds(e.groups, p.cgroups, "pids") != "" {
 			processes += " and by the same"
 		}
 		w.Detail = "memory is held by cgroup " + memory + ", " + processes

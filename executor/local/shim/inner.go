@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/executor/local/confine"
 	"github.com/planlatch/planlatch/program"
 )
 
@@ -34,10 +35,10 @@ type brief struct {
 	Steps   []executor.Step
 	Env     []string
 	Files   []executor.SecretFile
-	Private bool   // Files go to the tmpfs of this sandbox; false: there is none
-	Walls   *walls `json:",omitempty"`
-	Stops   bool   // stop when the owner dies: a plan. An apply finishes its running step
-	Limits  rlimits
+	Private bool           // Files go to the tmpfs of this sandbox; false: there is none
+	Walls   *confine.Walls `json:",omitempty"`
+	Stops   bool           // stop when the owner dies: a plan. An apply finishes its running step
+	Limits  confine.Limits
 	Inherit bool // see WithoutDescriptors
 }
 
@@ -77,14 +78,14 @@ func runInner(signals <-chan os.Signal) error {
 		}
 	}
 	unix.Umask(0o022) // what a step writes must not depend on who started the server
-	if err := in.brief.Limits.set(); err != nil {
+	if err := in.brief.Limits.Set(); err != nil {
 		return err
 	}
 	if err := in.layFiles(); err != nil { // before the walls: nobody writes there afterwards
 		return fmt.Errorf("lay secret files: %w", err)
 	}
 	if in.brief.Walls != nil {
-		if err := in.brief.Walls.close(); err != nil {
+		if err := in.brief.Walls.Raise(); err != nil {
 			return err
 		}
 	}

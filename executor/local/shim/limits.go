@@ -6,58 +6,31 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/planlatch/planlatch/executor/local/confine"
 )
 
-// rlimits are the limits that the kernel holds for each process of the sandbox. Zero means none.
-type rlimits struct {
-	Processes uint64 // of the user; only where the sandbox has users of its own
-	Files     uint64 // open
-	FileSize  uint64
-}
-
 // limitsOf says what the steps of an execution are held to.
-func limitsOf(l Launch) rlimits {
+func limitsOf(l Launch) confine.Limits {
 	limits := l.Spec.Limits
-	r := rlimits{Files: uint64(max(limits.Files, 0)), FileSize: uint64(max(overrun(limits.Disk), 0))}
-	if l.Namespaces && limits.Processes > 0 {
+	r := confine.Limits{Files: uint64(max(limits.Files, 0)), FileSize: uint64(max(overrun(limits.Disk), 0))}
+	if l.Namespaces {
 		r.Processes = uint64(tasks(limits.Processes))
 	}
 	return r
 }
 
 // tasks is how many processes and threads a limit of processes comes to: the kernel counts threads, people do not. It is the backstop behind
-// the watched count of processes.
-func tasks(processes int) int { return 8*processes + 512 }
+// the watched count of processes. None stays none.
+func tasks(processes int) int {
+	if processes <= 0 {
+		return 0
+	}
+	return 8*processes + 512
+}
 
 // overrun is how far something that grows may pass its limit while it is being interrupted, before it is killed.
 func overrun(limit int64) int64 { return limit + limit/4 }
-
-func (r rlimits) set() error {
-	var files unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
-		return fmt.Errorf("read limits: %w", err)
-	}
-	if r.Files == 0 {
-		r.Files = 1 << 16
-	}
-	files.Max = min(files.Max, r.Files)
-	limits := map[int]unix.Rlimit{
-		unix.RLIMIT_CORE:   {}, // a core file would hold every secret of the run
-		unix.RLIMIT_NOFILE: {Cur: files.Max, Max: files.Max},
-	}
-	if r.Processes > 0 {
-		limits[unix.RLIMIT_NPROC] = unix.Rlimit{Cur: r.Processes, Max: r.Processes}
-	}
-	if r.FileSize > 0 {
-		limits[unix.RLIMIT_FSIZE] = unix.Rlimit{Cur: r.FileSize, Max: r.FileSize}
-	}
-	for which, limit := range limits {
-		if err := unix.Setrlimit(which, &limit); err != nil {
-			return fmt.Errorf("set limit %d: %w", which, err)
-		}
-	}
-	return nil
-}
 
 // How runs stand behind the server: a busy loop leaves it responsive, and memory that runs out takes a run first.
 const (

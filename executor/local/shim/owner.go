@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/executor/local/cgroup"
 )
 
 // startTime is how long any part of a start may take before the execution is given up, with nothing run.
@@ -33,7 +34,7 @@ type owner struct {
 	errors  *os.File // what the stages before the inner complain
 	network network
 	lender  lender
-	groups  cgroups
+	groups  cgroup.Groups
 	inner   int // its process
 }
 
@@ -186,7 +187,7 @@ func (o *owner) spawn() (pid int, err error) {
 		// The copies of the other side: its end must be visible here.
 		err = errors.Join(err, briefRead.Close(), null.Close(), complaintsWrite.Close(), reportWrite.Close(), exit.Close(), o.network.hold.Close())
 	}()
-	if o.groups, err = makeCgroups(o.launch); err != nil {
+	if o.groups, err = cgroup.Make(o.launch.Cgroups, o.launch.Spec.Limits.Memory, tasks(o.launch.Spec.Limits.Processes)); err != nil {
 		return 0, err
 	}
 	if err := o.lender.prepare(o.launch, o.dir, &o.network); err != nil {
@@ -200,7 +201,7 @@ func (o *owner) spawn() (pid int, err error) {
 			Dir: o.launch.WorkDir(o.dir), Env: []string{}, Files: files, Sys: &syscall.SysProcAttr{Setpgid: true},
 		})
 		if err == nil {
-			err = o.groups.add(pid)
+			err = o.groups.Add(pid)
 			stepBack(pid)
 		}
 		return pid, err
@@ -228,7 +229,7 @@ func (o *owner) spawnSandbox(files []uintptr, exit, complaints *os.File) (int, e
 	if err = errors.Join(err, theirs.Close()); err != nil {
 		return 0, errors.Join(fmt.Errorf("make user and network namespaces: %w", err), ours.Close())
 	}
-	if err := o.groups.add(pid); err != nil {
+	if err := o.groups.Add(pid); err != nil {
 		return 0, err
 	}
 	stepBack(pid)
@@ -363,7 +364,7 @@ func (o *owner) finish() {
 	}
 	o.lender.close()
 	o.network.close()
-	o.groups.remove()
+	o.groups.Remove()
 }
 
 // buryAll reaps what died and says whether no child is left. Orphans of the execution become our children.

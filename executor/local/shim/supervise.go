@@ -181,7 +181,7 @@ func (s *supervision) end() executor.Result {
 	switch {
 	case complete:
 		s.result.Ended, s.result.Reason = executor.EndExit, ""
-	case s.groups.starved() && !s.dead:
+	case s.groups.Starved() && !s.dead:
 		s.result.Ended, s.result.Reason = executor.EndMemory, s.memoryReason()
 	case s.result.Ended == "" && !s.done:
 		s.result.Ended, s.result.Reason = executor.EndLost, "the execution was killed from outside"
@@ -257,17 +257,17 @@ func (s *supervision) watchProcesses(processes []stat, limits executor.Limits) {
 	if limits.Memory == 0 {
 		return
 	}
-	if !s.groups.memory { // the kernel counts for a control group what no process owns; else it is added
+	if !s.groups.Memory { // the kernel counts for a control group what no process owns; else it is added
 		inFiles, _ := tmpfsUse(s.inner)
 		memory += inFiles
 	}
-	if s.groups.starved() || (memory > limits.Memory && !s.groups.memory) {
+	if s.groups.Starved() || (memory > limits.Memory && !s.groups.Memory) {
 		s.kill(executor.EndMemory, s.memoryReason())
 	}
 }
 
 func (s *supervision) memoryReason() string {
-	return fmt.Sprintf("the memory limit of %s was reached (%s)", sizeText(s.launch.Spec.Limits.Memory), s.groups.holds())
+	return fmt.Sprintf("the memory limit of %s was reached (%s)", sizeText(s.launch.Spec.Limits.Memory), s.groups.Holder())
 }
 
 // scaffold is how many processes of an execution are ours: the inner, and bubblewrap around it.

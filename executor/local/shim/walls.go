@@ -1,34 +1,21 @@
 package shim
 
 import (
-	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
-	"slices"
 
-	"github.com/landlock-lsm/go-landlock/landlock"
-	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
-	"golang.org/x/sys/unix"
+	"github.com/planlatch/planlatch/executor/local/confine"
 )
 
-// walls are what the inner closes behind itself: landlock, no-new-privileges and seccomp.
-type walls struct {
-	Read    []string // trees
-	Write   []string // trees
-	Files   []string // single files that are read and written: devices
-	Offline bool     // no IP but TCP to Ports; for a run without a network namespace
-	Ports   []uint16
-	Without []string // of Launch
-}
-
 // wallsFor lists what the execution in dir may touch.
-func wallsFor(l Launch, dir string, ports ...uint16) *walls {
+func wallsFor(l Launch, dir string, ports ...uint16) *confine.Walls {
 	if !l.Walls {
 		return nil
 	}
 	// The second wall does not lean on the first: it names what is to be seen, also where there is nothing else to see.
-	w := &walls{Files: devices(), Read: append([]string{"/proc"}, Shown()...), Ports: ports, Without: l.Without}
+	w := &confine.Walls{
+		Files: devices(), Read: append([]string{"/proc"}, Shown()...), Ports: ports,
+		NoLandlock: !l.has(WithoutLandlock), NoSeccomp: !l.has(WithoutSeccomp),
+	}
 	for _, name := range EtcNames() {
 		w.Read = append(w.Read, "/etc/"+name)
 	}
@@ -51,111 +38,4 @@ func wallsFor(l Launch, dir string, ports ...uint16) *walls {
 		}
 	}
 	return w
-}
-
-// LandlockABI is the version of landlock that this kernel offers, 0 for none.
-func LandlockABI() int {
-	version, err := ll.LandlockGetABIVersion()
-	if err != nil {
-		return 0
-	}
-	return version
-}
-
-// NetABI is the first version of landlock that bounds TCP.
-const NetABI = 4
-
-// close raises the walls around this process and all that it starts. Nothing takes them down again.
-func (w *walls) close() error {
-	abi := LandlockABI()
-	if abi == 0 {
-		return errors.New("landlock: this kernel has none; enable it with lsm=landlock,… on the kernel's command line")
-	}
-	if err := dropCapabilities(); err != nil {
-		return err
-	}
-	if !slices.Contains(w.Without, WithoutLandlock) {
-		if err := w.restrict(abi); err != nil {
-			return fmt.Errorf("landlock: %w", err)
-		}
-	}
-	return w.filter()
-}
-
-// filter sets no-new-privileges and the filter of system calls.
-func (w *walls) filter() error {
-	if slices.Contains(w.Without, WithoutSeccomp) {
-		return noNewPrivileges()
-	}
-	return installFilter(w.Offline, len(w.Ports) > 0)
-}
-
-// restrict raises landlock.
-func (w *walls) restrict(abi int) error {
-	var rules []landlock.Rule
-	for _, path := range w.Read {
-		rules = append(rules, rule(path, landlock.RODirs, landlock.ROFiles)...)
-	}
-	for _, path := range w.Write {
-		rules = append(rules, rule(path, func(p ...string) landlock.FSRule {
-			r := landlock.RWDirs(p...)
-			if abi >= 2 { // older kernels refuse a rename across directories; asking them for it would turn all of landlock off
-				r = r.WithRefer()
-			}
-			return r
-		}, landlock.RWFiles)...)
-	}
-	for _, path := range w.Files {
-		rules = append(rules, rule(path, landlock.RWDirs, landlock.RWFiles)...)
-	}
-	config := landlock.V7.BestEffort()
-	if err := errors.Join(config.RestrictPaths(rules...), config.RestrictScoped()); err != nil || !w.Offline {
-		return err
-	}
-	if abi < NetABI && len(w.Ports) > 0 {
-		return fmt.Errorf("version %d cannot bound TCP to allowed ports, version %d can", abi, NetABI)
-	}
-	var net []landlock.Rule
-	for _, port := range w.Ports {
-		net = append(net, landlock.ConnectTCP(port))
-	}
-	return landlock.V4.BestEffort().RestrictNet(net...)
-}
-
-// rule allows path with the rights that fit what it is; one that does not exist needs none.
-func rule(path string, dirs, files func(...string) landlock.FSRule) []landlock.Rule {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil
-	case info.IsDir():
-		return []landlock.Rule{dirs(path)}
-	default:
-		return []landlock.Rule{files(path)}
-	}
-}
-
-// dropCapabilities takes root's powers from the calling thread and all that it starts. bubblewrap has done it where there are namespaces;
-// without them a run of a server that is root would read every process's environment past landlock, for the kernel asks CAP_PERFMON first.
-func dropCapabilities() error {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var sets [2]unix.CapUserData
-	if err := unix.Capget(&header, &sets[0]); err != nil {
-		return fmt.Errorf("read capabilities: %w", err)
-	}
-	if sets[0].Effective&(1<<unix.CAP_SETPCAP) != 0 { // otherwise the bounding set stays, and no-new-privileges keeps it from meaning anything
-		for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
-			if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) { // an older kernel knows fewer
-				return fmt.Errorf("drop capability %d: %w", c, err)
-			}
-		}
-	}
-	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
-		return fmt.Errorf("drop capabilities: %w", err)
-	}
-	var none [2]unix.CapUserData
-	if err := unix.Capset(&header, &none[0]); err != nil {
-		return fmt.Errorf("drop capabilities: %w", err)
-	}
-	return nil
 }

@@ -1,4 +1,9 @@
-package shim
+// Package cgroup bounds an execution by control groups of version 1 or 2, one per hierarchy, where this process may make them.
+//
+// It promises that a memory limit which Groups calls the kernel's own is held for every process that was added and all that it starts. What a
+// kernel does not know is left to the caller, who watches it. Where nothing is delegated it finds nothing and changes nothing. It leaves to callers
+// the names of groups, and that nothing lives in one that is made or removed.
+package cgroup
 
 import (
 	"errors"
@@ -12,28 +17,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cgroups are the control groups of one execution, one directory per hierarchy. The zero value bounds nothing.
-type cgroups struct {
-	dirs   []string
-	memory bool // the kernel enforces the memory limit
-	v2     bool
+// Groups are the control groups of one execution, one directory per hierarchy. The zero value bounds nothing.
+type Groups struct {
+	Memory bool // the kernel enforces the memory limit
+
+	dirs []string
+	v2   bool
 }
 
-// holds says for people who holds the memory limit.
-func (g cgroups) holds() string {
+// Holder says for people who holds the memory limit.
+func (g Groups) Holder() string {
 	switch {
-	case g.memory && g.v2:
+	case g.Memory && g.v2:
 		return "held by cgroup v2"
-	case g.memory:
+	case g.Memory:
 		return "held by cgroup v1"
 	}
 	return "watched"
 }
 
-// CgroupBases finds directories below which this process may make groups with a memory limit: one on cgroup v2 when an administrator
+// Bases finds directories below which this process may make groups with a memory limit: one on cgroup v2 when an administrator
 // delegated it, two or one on v1. root is where control groups are mounted, /sys/fs/cgroup. It finds none where nothing is delegated; then
 // limits are watched.
-func CgroupBases(root string) []string {
+func Bases(root string) []string {
 	body, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
 		return nil
@@ -89,8 +95,8 @@ func handDown(base string) {
 	}
 }
 
-// CgroupHolds says which version of control groups has a controller for the groups below bases, v1 or v2, or "" for none.
-func CgroupHolds(root string, bases []string, controller string) string {
+// Holds says which version of control groups has a controller for the groups below bases, v1 or v2, or "" for none.
+func Holds(root string, bases []string, controller string) string {
 	for _, base := range bases {
 		switch {
 		case slices.Contains(handedDown(base), controller):
@@ -112,11 +118,11 @@ func writable(dir string) []string {
 // cpuWeight leaves the server, whose group has 100, most of what several busy runs fight for.
 const cpuWeight = "25"
 
-// makeCgroups makes the groups of an execution and sets their limits. A kernel that knows less than we ask leaves that limit to polling.
-func makeCgroups(l Launch) (cgroups, error) {
-	var g cgroups
-	limits := l.Spec.Limits
-	for _, dir := range l.Cgroups {
+// Make makes the groups of an execution, each in a directory below one of Bases, and sets their limits: bytes of memory, processes and threads; 0 is
+// none. A kernel that knows less than we ask leaves that limit to polling. On an error the groups hold those that were made.
+func Make(dirs []string, memory int64, tasks int) (Groups, error) {
+	var g Groups
+	for _, dir := range dirs {
 		// Left over from a start that was killed before it began: the name never ran, so the group is empty.
 		if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return g, fmt.Errorf("control group: %w", err)
@@ -125,28 +131,28 @@ func makeCgroups(l Launch) (cgroups, error) {
 			return g, fmt.Errorf("control group: %w", err)
 		}
 		g.dirs = append(g.dirs, dir)
-		if limits.Memory > 0 {
+		if memory > 0 {
 			set := func(file string, v string) bool { return os.WriteFile(filepath.Join(dir, file), []byte(v), 0) == nil }
-			bytes := strconv.FormatInt(limits.Memory, 10)
+			bytes := strconv.FormatInt(memory, 10)
 			if set("memory.max", bytes) {
 				set("memory.swap.max", "0") // absent without swap accounting
 				set("memory.oom.group", "1")
-				g.memory, g.v2 = true, true
+				g.Memory, g.v2 = true, true
 			} else if set("memory.limit_in_bytes", bytes) {
 				set("memory.memsw.limit_in_bytes", bytes) // absent without swap accounting
-				g.memory = true
+				g.Memory = true
 			}
 		}
 		_ = os.WriteFile(filepath.Join(dir, "cpu.weight"), []byte(cpuWeight), 0) // best effort: only where the cpu controller was delegated
-		if limits.Processes > 0 {
-			_ = os.WriteFile(filepath.Join(dir, "pids.max"), []byte(strconv.Itoa(tasks(limits.Processes))), 0)
+		if tasks > 0 {
+			_ = os.WriteFile(filepath.Join(dir, "pids.max"), []byte(strconv.Itoa(tasks)), 0)
 		}
 	}
 	return g, nil
 }
 
-// add moves a process in; what it starts follows.
-func (g cgroups) add(pid int) error {
+// Add moves a process in; what it starts follows.
+func (g Groups) Add(pid int) error {
 	for _, dir := range g.dirs {
 		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
 			return fmt.Errorf("control group: %w", err)
@@ -155,8 +161,8 @@ func (g cgroups) add(pid int) error {
 	return nil
 }
 
-// starved says that the kernel killed a process of the group for want of memory.
-func (g cgroups) starved() bool {
+// Starved says that the kernel killed a process of the group for want of memory.
+func (g Groups) Starved() bool {
 	for _, dir := range g.dirs {
 		for _, file := range []string{"memory.events", "memory.oom_control"} {
 			body, err := os.ReadFile(filepath.Join(dir, file))
@@ -173,11 +179,12 @@ func (g cgroups) starved() bool {
 	return false
 }
 
-func (g cgroups) remove() {
-	for _, dir := range g.dirs {
+// Remove removes the groups.
+func (g Groups) Remove() { Remove(g.dirs) }
+
+// Remove removes the groups in dirs, of an ended execution: an owner that was killed leaves them.
+func Remove(dirs []string) {
+	for _, dir := range dirs {
 		_ = os.Remove(dir) // an empty group costs next to nothing
 	}
 }
-
-// RemoveCgroups removes the groups of an ended execution: an owner that was killed leaves them.
-func RemoveCgroups(l Launch) { cgroups{dirs: l.Cgroups}.remove() }

@@ -1,4 +1,4 @@
-package shim
+package confine
 
 import "golang.org/x/sys/unix"
 
