@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/planlatch/planlatch/executor/local/process"
 	"github.com/planlatch/planlatch/executor/reach"
 )
 
@@ -16,7 +17,7 @@ import (
 type fence struct {
 	changes *os.File    // of this machine's addresses
 	inside  routeSocket // of the namespace; open as long as this process
-	stack   Proc        // ended when something cannot be closed: no network is better than one with a hole
+	stack   process.ID  // ended when something cannot be closed: no network is better than one with a hole
 	closed  map[netip.Addr]bool
 }
 

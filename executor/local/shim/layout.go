@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/executor/local/process"
 )
 
 // Names inside an execution's directory.
@@ -90,14 +91,8 @@ func (l Launch) WorkDir(dir string) string {
 
 // Procs are the processes that a cancel without a living owner needs.
 type Procs struct {
-	Root  Proc // first process of the sandbox, ancestor of all steps
-	Inner Proc
-}
-
-// Proc is a process that cannot be mistaken for a later one with the same number.
-type Proc struct {
-	PID   int
-	Start uint64 // clock ticks since boot
+	Root  process.ID // first process of the sandbox, ancestor of all steps
+	Inner process.ID
 }
 
 // Byte ranges of the lock file. The execution's byte is locked through a descriptor that every process of it inherits, so it is free only

@@ -5,8 +5,6 @@ import (
 	"os"
 	"strconv"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/planlatch/planlatch/executor/local/confine"
 )
 
@@ -43,35 +41,6 @@ const (
 func stepBack(pid int) {
 	_ = os.WriteFile("/proc/self/autogroup", []byte(strconv.Itoa(niceness)), 0)
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(oomAdjust)), 0)
-}
-
-// tmpfsUse is what the file systems in memory of the sandbox hold: no process owns those pages. inner is a process in it.
-func tmpfsUse(inner int) (bytes int64, entries int) {
-	for _, path := range []string{insideTmp, "/dev/shm"} {
-		var st unix.Statfs_t
-		if unix.Statfs(fmt.Sprintf("/proc/%d/root%s", inner, path), &st) != nil || st.Type != unix.TMPFS_MAGIC {
-			continue // it just ended, or has none of its own
-		}
-		bytes += int64(st.Blocks-st.Bfree) * st.Bsize
-		entries += int(st.Files - st.Ffree)
-	}
-	return bytes, entries
-}
-
-// openFiles is how many descriptors a process has.
-func openFiles(pid int) int {
-	var st unix.Stat_t
-	path := fmt.Sprintf("/proc/%d/fd", pid)
-	if unix.Stat(path, &st) == nil && st.Size > 0 { // Linux 6.2
-		return int(st.Size)
-	}
-	dir, err := os.Open(path)
-	if err != nil {
-		return 0 // gone meanwhile
-	}
-	defer func() { _ = dir.Close() }() // read only
-	names, _ := dir.Readdirnames(-1)
-	return len(names)
 }
 
 // sizeText is a size for people.

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/planlatch/planlatch/executor/local/names"
+	"github.com/planlatch/planlatch/executor/local/process"
 	"github.com/planlatch/planlatch/executor/reach"
 )
 
@@ -225,7 +226,7 @@ func (n *network) serve(socket *net.UnixConn, s setup) error {
 // keepFence takes the namespace's routing socket.
 func (n *network) keepFence(inside int) (err error) {
 	n.fence.inside = routeSocket{inside}
-	if n.fence.stack, err = Identify(n.stack); err != nil {
+	if n.fence.stack, err = process.Identify(n.stack); err != nil {
 		return err
 	}
 	n.sockets = append(n.sockets, n.fence)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/executor/local/cgroup"
+	"github.com/planlatch/planlatch/executor/local/process"
 )
 
 // startTime is how long any part of a start may take before the execution is given up, with nothing run.
@@ -307,19 +308,19 @@ func (o *owner) handOver(secrets executor.Secrets) error {
 
 // remember writes down which processes a cancel needs when this one is gone.
 func (o *owner) remember(root int) error {
-	p, err := Identify(root)
+	p, err := process.Identify(root)
 	if err != nil {
 		return err
 	}
 	procs := Procs{Root: p, Inner: p}
 	// With bubblewrap the inner is the child of the first process.
-	below, err := descendants(root, 0)
+	below, err := process.Descendants(root, 0)
 	if err != nil {
 		return err
 	}
 	for _, s := range below {
-		if s.parent == root {
-			procs.Inner = s.Proc
+		if s.Parent == root {
+			procs.Inner = s.ID
 		}
 	}
 	o.inner = procs.Inner.PID
@@ -352,7 +353,7 @@ const finishPause = 200 * time.Microsecond
 // finish kills everything below this process and returns when nothing of it lives: only then a result may be seen.
 func (o *owner) finish() {
 	for !buryAll() {
-		below, err := descendants(os.Getpid(), 0)
+		below, err := process.Descendants(os.Getpid(), 0)
 		for _, s := range below {
 			err = errors.Join(err, s.Signal(unix.SIGKILL))
 		}

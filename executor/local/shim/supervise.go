@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/executor/local/process"
+	"github.com/planlatch/planlatch/executor/local/usage"
 )
 
 // How often the limits are looked at. Disk use is a walk over the tree, so its pause also grows with what the walk costs.
@@ -201,7 +203,7 @@ func (s *supervision) watch() {
 			s.bound(executor.EndLog, info.Size(), limits.Log, "log limit of "+sizeText(limits.Log))
 		}
 	}
-	processes, err := descendants(os.Getpid(), s.network.stack)
+	processes, err := process.Descendants(os.Getpid(), s.network.stack)
 	if err != nil {
 		return // no /proc for a moment: the next look tells
 	}
@@ -225,29 +227,29 @@ func (s *supervision) bound(why executor.End, used, limit int64, what string) {
 }
 
 // watchDisk bounds what the execution has written: its directory, what it holds open there without a name, and the entries of its memory disks.
-func (s *supervision) watchDisk(processes []stat, limits executor.Limits) {
+func (s *supervision) watchDisk(processes []process.Stat, limits executor.Limits) {
 	if limits.Disk == 0 && limits.Inodes == 0 {
 		return
 	}
-	used := measure(s.dir, limits.Inodes)
+	used := usage.Measure(s.dir, limits.Inodes)
 	if limits.Disk > 0 {
-		s.bound(executor.EndDisk, used.bytes+removedUse(s.dir, processes), limits.Disk, "disk limit of "+sizeText(limits.Disk))
+		s.bound(executor.EndDisk, used.Bytes+usage.Removed(s.dir, processes), limits.Disk, "disk limit of "+sizeText(limits.Disk))
 	}
 	if limits.Inodes > 0 {
-		_, inMemory := tmpfsUse(s.inner)
+		_, inMemory := s.tmpfs()
 		what := fmt.Sprintf("limit of %d files and directories", limits.Inodes)
-		s.bound(executor.EndInodes, int64(used.entries+inMemory), int64(limits.Inodes), what)
-		if used.deep { // nobody can count what is in there
-			s.kill(executor.EndInodes, fmt.Sprintf("the limit of directories %d deep was reached", mostDeep))
+		s.bound(executor.EndInodes, int64(used.Entries+inMemory), int64(limits.Inodes), what)
+		if used.Deep { // nobody can count what is in there
+			s.kill(executor.EndInodes, fmt.Sprintf("the limit of directories %d deep was reached", usage.MostDeep))
 		}
 	}
 }
 
-func (s *supervision) watchProcesses(processes []stat, limits executor.Limits) {
+func (s *supervision) watchProcesses(processes []process.Stat, limits executor.Limits) {
 	var memory int64
 	for _, p := range processes {
-		memory += p.rss
-		if limits.Files > 0 && p.PID != s.inner && openFiles(p.PID) >= limits.Files {
+		memory += p.RSS
+		if limits.Files > 0 && p.PID != s.inner && process.OpenFiles(p.PID) >= limits.Files {
 			s.interrupt(executor.EndFiles, fmt.Sprintf("the limit of %d open files was reached", limits.Files))
 		}
 	}
@@ -258,12 +260,17 @@ func (s *supervision) watchProcesses(processes []stat, limits executor.Limits) {
 		return
 	}
 	if !s.groups.Memory { // the kernel counts for a control group what no process owns; else it is added
-		inFiles, _ := tmpfsUse(s.inner)
+		inFiles, _ := s.tmpfs()
 		memory += inFiles
 	}
 	if s.groups.Starved() || (memory > limits.Memory && !s.groups.Memory) {
 		s.kill(executor.EndMemory, s.memoryReason())
 	}
+}
+
+// tmpfs is what the sandbox's own file systems in memory hold.
+func (s *supervision) tmpfs() (bytes int64, entries int) {
+	return usage.Memory(s.inner, insideTmp, "/dev/shm")
 }
 
 func (s *supervision) memoryReason() string {
