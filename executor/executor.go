@@ -98,11 +98,19 @@ type Step struct {
 	Label   string
 	Argv    []string // Argv[0] is an absolute path inside the sandbox, or a name without a slash that is looked for along PATH of Env there
 	Without []string // names of variables that the command does not get, whatever Env and Secrets say
-	Stdout  string   // a file in the work directory that takes stdout instead of the log; empty: the log
+	Stdout  string   // an output that takes stdout instead of the log, out of reach of every step; empty: the log
+	Seals   string   // an output that is sealed before the step: what it is then is kept, and the step reads it at Sealed
 	OK      []int    // exit codes that are no failure; empty: 0 alone
 	Lent    bool     // it may fetch with what Spec.Lends lists
 	Env     []string // NAME=value, instead of what Spec.Env and Secrets say of these names
 }
+
+// SealedAt is the directory in which steps read what was sealed. No step can write there.
+const SealedAt = "/run/planlatch-sealed"
+
+// Sealed is where a step that seals an output reads it. Everything in the work directory may be changed at any time by what an earlier step left
+// running; what lies here is what is kept. Names have no slash.
+func Sealed(output string) string { return SealedAt + "/" + output }
 
 // Bind makes a path of this machine visible at the same path.
 type Bind struct {

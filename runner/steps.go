@@ -26,7 +26,8 @@ func wraps(s run.Steps) bool { return len(s.Init)+len(s.Plan)+len(s.Show)+len(s.
 
 // sequence is what a phase executes: the tool's own commands, with the steps of the project around them or in their place.
 //
-// The plan file is looked at after after_plan, by show: whatever steps did to it, what is judged is what would be applied.
+// The plan file is looked at after after_plan, by show: whatever steps did to it, what is judged is what would be applied. It is sealed before,
+// since what init and plan ran of the repository may still be at work.
 func (r *Runner) sequence(g ground, phase string) []executor.Step {
 	list := assembly{facts: stepFacts(g, phase), steps: g.run.Settings.Steps}
 	planfile := filePlan
@@ -47,7 +48,8 @@ func (r *Runner) sequence(g ground, phase string) []executor.Step {
 	list.around("before_plan")
 	list.own(r.planStep(g, planfile))
 	list.around("after_plan")
-	list.own(executor.Step{Label: "show", Argv: []string{g.tool.Path, "show", "-json", planfile}, Stdout: filePlanJSON})
+	list.facts.Planfile = executor.Sealed(filePlan)
+	list.own(executor.Step{Label: "show", Argv: []string{g.tool.Path, "show", "-json", list.facts.Planfile}, Seals: filePlan, Stdout: filePlanJSON})
 	return list.out
 }
 
@@ -76,7 +78,10 @@ func (l *assembly) own(s executor.Step) {
 	facts := l.facts
 	facts.Args = s.Argv[2:] // after the tool and its subcommand
 	for i, argv := range commands {
-		step := executor.Step{Label: stepLabel(s.Label, i, commands), Argv: facts.Command(argv)}
+		step := executor.Step{Label: stepLabel(s.Label, i, commands), Argv: facts.Command(argv), Seals: s.Seals}
+		if s.Seals != "" {
+			step.Env = []string{"PLANLATCH_PLANFILE=" + facts.Planfile}
+		}
 		if i == len(commands)-1 {
 			step.Label, step.Stdout, step.Lent = s.Label, s.Stdout, s.Lent
 			if slices.Contains(step.Argv, "-detailed-exitcode") {

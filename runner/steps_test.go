@@ -37,7 +37,7 @@ func TestStepsStandAroundTheToolsCommandsOrInTheirPlace(t *testing.T) {
 		"none": {
 			plan: []string{
 				"init: /tofu init -input=false -no-color", "plan: /tofu plan -input=false -no-color -detailed-exitcode -lock-timeout=1m0s -out=tfplan -var-file=a -target=x",
-				"show: /tofu show -json tfplan > plan.json",
+				"show: /tofu show -json /run/planlatch-sealed/tfplan > plan.json",
 			},
 			apply: []string{"init: /tofu init -input=false -no-color", "apply: /tofu apply -input=false -no-color -lock-timeout=1m0s tfplan"},
 		},
@@ -49,7 +49,7 @@ func TestStepsStandAroundTheToolsCommandsOrInTheirPlace(t *testing.T) {
 			plan: []string{
 				"before_init 1 (./gen.sh): /src/net/a/gen.sh net/a/prod", "before_init 2 (../fetch): /src/net/fetch a$HOME", "init: /tofu init -input=false -no-color",
 				"before_plan (lint): lint --phase=plan", "plan: /tofu plan -input=false -no-color -detailed-exitcode -lock-timeout=1m0s -out=tfplan -var-file=a -target=x",
-				"after_plan (/opt/price): /opt/price /src/net/a/tfplan", "show: /tofu show -json tfplan > plan.json",
+				"after_plan (/opt/price): /opt/price /src/net/a/tfplan", "show: /tofu show -json /run/planlatch-sealed/tfplan > plan.json",
 			},
 			apply: []string{
 				"before_init 1 (./gen.sh): /src/net/a/gen.sh net/a/prod", "before_init 2 (../fetch): /src/net/fetch a$HOME", "init: /tofu init -input=false -no-color",
@@ -64,7 +64,7 @@ func TestStepsStandAroundTheToolsCommandsOrInTheirPlace(t *testing.T) {
 			plan: []string{
 				"init: wrap --tool /tofu init", "plan 1 (prepare): prepare",
 				"plan: wrap plan -input=false -no-color -detailed-exitcode -lock-timeout=1m0s -out=/src/net/a/tfplan -var-file=a -target=x",
-				"show: wrap show -json /src/net/a/tfplan > plan.json",
+				"show: wrap show -json /run/planlatch-sealed/tfplan > plan.json",
 			},
 			apply: []string{"init: wrap --tool /tofu init", "apply: wrap apply -input=false -no-color -lock-timeout=1m0s /src/net/a/tfplan"},
 		},

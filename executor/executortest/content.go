@@ -51,11 +51,11 @@ func exitCodes(t *testing.T, e executor.Executor) {
 }
 
 func stdoutToFile(t *testing.T, e executor.Executor) {
-	s := Spec(t, "r1-plan-1", "mkfifo plan.json", "echo data; echo noise >&2", "cat plan.json; exec 2>/dev/null; cat plan.json >/dev/stderr")
-	s.Steps[1].Stdout = "plan.json"
+	s := Spec(t, "r1-plan-1", "mkfifo plan.json", "echo data; echo noise >&2", "test -p plan.json")
+	s.Steps[1].Stdout, s.Outputs = "plan.json", []string{"plan.json"}
 	r, log := Finish(t, e, s)
-	if !r.OK(3) || log != "noise\ndata\n" {
-		t.Errorf("result %+v, log %q", r, log)
+	if got, err := readOutput(t, e, s.Name, "plan.json"); err != nil || !r.OK(3) || log != "noise\n" || got != "data\n" {
+		t.Errorf("result %+v, log %q, plan.json %q, %v", r, log, got, err)
 	}
 }
 

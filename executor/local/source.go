@@ -27,8 +27,10 @@ var copied = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 // layOut writes everything of the execution into its claimed directory. Its mode keeps others out, so modes below it are the steps' own.
 func layOut(l shim.Launch, dir string) error {
 	work := l.WorkDir(dir)
-	if err := os.Mkdir(filepath.Join(dir, shim.DirOut), 0o700); err != nil {
-		return err
+	for _, name := range []string{shim.DirOut, shim.DirSealed} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			return err
+		}
 	}
 	if err := laySource(l, dir); err != nil {
 		return fmt.Errorf("copy source: %w", err)

@@ -295,8 +295,10 @@ func (e *Executor) check(s executor.Spec, secrets executor.Secrets) error {
 		if len(step.Argv) == 0 || step.Argv[0] == "" || strings.Contains(step.Argv[0], "/") && !filepath.IsAbs(step.Argv[0]) {
 			fault("step %q: argv[0] must be an absolute path or a name without a slash", step.Label)
 		}
-		if step.Stdout != "" && !filepath.IsLocal(step.Stdout) {
-			fault("step %q: stdout file %q lies outside the work directory", step.Label, step.Stdout)
+		for _, name := range []string{step.Seals, step.Stdout} {
+			if name != "" && (filepath.Base(name) != name || !slices.Contains(s.Outputs, name)) {
+				fault("step %q: %q is no output without a slash", step.Label, name)
+			}
 		}
 	}
 	for _, f := range s.Inputs {
@@ -341,7 +343,7 @@ func (e *Executor) checkBind(b executor.Bind) error {
 	if !filepath.IsAbs(b.Path) || filepath.Clean(b.Path) != b.Path {
 		return fmt.Errorf("bind %q: use a clean absolute path", b.Path)
 	}
-	for _, own := range []string{"/proc", "/dev", "/sys", "/src", "/run/planlatch-shim", "/run/planlatch-secrets", "/run/planlatch-lent.crt"} {
+	for _, own := range []string{"/proc", "/dev", "/sys", "/src", "/run/planlatch-shim", "/run/planlatch-secrets", "/run/planlatch-lent.crt", executor.SealedAt} {
 		if within(b.Path, own) || within(own, b.Path) {
 			return fmt.Errorf("bind %s: the sandbox has its own %s", b.Path, own)
 		}

@@ -15,7 +15,8 @@ const (
 	insideTmp    = "/tmp"
 	InsideShim   = "/run/planlatch-shim"
 	insideFiles  = "/run/planlatch-secrets" // secret files
-	insideUID    = "1000"                   // never 0: programs and people read root as power that is not there
+	insideSealed = executor.SealedAt
+	insideUID    = "1000" // never 0: programs and people read root as power that is not there
 )
 
 // SystemDirs are the read-only parts of this machine that steps see at the same path. A data directory must not lie in them.
@@ -66,6 +67,9 @@ func bwrapArgs(l Launch, dir string) []string {
 		"--perms", "1777", "--size", tmpSize, "--tmpfs", insideTmp,
 		"--perms", "0700", "--size", strconv.Itoa(2*executor.MaxSecretFiles), "--tmpfs", insideFiles,
 		bind, l.Spec.Source.Dir, InsideSource, "--bind", filepath.Join(dir, DirWork), filepath.Join(InsideSource, l.Spec.Source.Work))
+	if len(Sealed(l.Spec)) > 0 {
+		args = append(args, "--ro-bind", filepath.Join(dir, DirSealed), insideSealed)
+	}
 	if len(l.Doors) > 0 {
 		args = append(args, "--ro-bind", filepath.Join(dir, DirEtc, fileAuthority), insideAuthority)
 	}

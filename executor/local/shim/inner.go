@@ -25,6 +25,7 @@ const (
 	fdLog    = 4
 	fdLock   = 5
 	fdHold   = 6 // the network stack of the execution lives until the last copy of this closes
+	fdSealed = 7 // the directory of sealed outputs
 )
 
 // ownerGone is the request that nobody writes: the pipe ended. A running step of an apply is finished, no other is started.
@@ -40,6 +41,7 @@ type brief struct {
 	Stops   bool           // stop when the owner dies: a plan. An apply finishes its running step
 	Limits  confine.Limits
 	Inherit bool // see WithoutDescriptors
+	Sealed  []string
 }
 
 // event is one line of the inner's report.
@@ -55,6 +57,8 @@ type event struct {
 type inner struct {
 	brief    brief
 	files    []*os.File // secret files without a place of their own; the steps inherit them
+	sealed   map[string]*os.File
+	full     map[string]bool // what was sealed already
 	report   *json.Encoder
 	log      *os.File
 	requests chan byte
@@ -67,7 +71,7 @@ func runInner(signals <-chan os.Signal) error {
 	// Landlock gives each thread a domain of its own, and no thread may signal what another one started: start and signal on one thread.
 	runtime.LockOSThread()
 	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, niceness) // of this thread; nobody may refuse to step back
-	in := &inner{report: json.NewEncoder(os.NewFile(fdReport, "report")), log: os.NewFile(fdLog, "log"), requests: make(chan byte, 4)}
+	in := &inner{report: json.NewEncoder(os.NewFile(fdReport, "report")), log: os.NewFile(fdLog, "log"), requests: make(chan byte, 4), full: map[string]bool{}}
 	stdin := os.NewFile(0, "brief")
 	if err := readFrame(stdin, &in.brief); err != nil {
 		return fmt.Errorf("read brief: %w", err)
@@ -83,6 +87,10 @@ func runInner(signals <-chan os.Signal) error {
 	}
 	if err := in.layFiles(); err != nil { // before the walls: nobody writes there afterwards
 		return fmt.Errorf("lay secret files: %w", err)
+	}
+	var err error
+	if in.sealed, err = openSealed(fdSealed, in.brief.Sealed); err != nil {
+		return err
 	}
 	if in.brief.Walls != nil {
 		if err := in.brief.Walls.Raise(); err != nil {
@@ -146,10 +154,10 @@ func (in *inner) step(i int) bool {
 	s := in.brief.Steps[i]
 	started := time.Now()
 	in.tell(event{Kind: "start", Step: i})
-	output, err := openOutput(in.log)
+	streams, err := in.open(s)
 	var pid int
 	if err == nil {
-		pid, err = in.start(s, output)
+		pid, err = in.start(s, streams)
 	}
 	if err != nil {
 		in.tell(event{Kind: "unstartable", Step: i, Text: fmt.Sprintf("%s could not be started: %v", s.Argv[0], err)})
@@ -160,7 +168,9 @@ func (in *inner) step(i int) bool {
 	exit := in.wait(pid, exited)
 	// What the step left behind in its group is not part of the next one.
 	_ = unix.Kill(-pid, unix.SIGKILL) // best effort: usually nobody is left
-	output.finish(in.log)
+	if err := streams.finish(in); err != nil {
+		exit = -1 // half of an output is none
+	}
 	in.tell(event{Kind: "end", Step: i, Exit: exit, Took: time.Since(started)})
 	ok := exit == 0
 	if len(s.OK) > 0 {
@@ -211,22 +221,22 @@ func (in *inner) take(b byte, group int) {
 }
 
 // start starts a step in a process group of its own.
-func (in *inner) start(s executor.Step, output *output) (int, error) {
-	defer output.handed()
+func (in *inner) start(s executor.Step, streams streams) (int, error) {
+	defer streams.handed()
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = null.Close() }() // the step has its own copy
-	log := output.write.Fd()
-	out := log
-	if s.Stdout != "" {
-		f, err := createFresh(s.Stdout)
-		if err != nil {
-			return 0, fmt.Errorf("stdout file: %w", err)
+	if s.Seals != "" {
+		if err := in.seal(s.Seals); err != nil {
+			return 0, fmt.Errorf("seal %s: %w", s.Seals, err)
 		}
-		defer func() { _ = f.Close() }() // the step has its own copy
-		out = f.Fd()
+	}
+	log := streams.log.write.Fd()
+	out := log
+	if streams.kept != nil {
+		out = streams.kept.write.Fd()
 	}
 	at, err := program.Find(s.Argv[0], in.brief.Env)
 	if err != nil {
@@ -258,19 +268,6 @@ func variables(env []string) []string {
 		all = append(all, name)
 	}
 	return all
-}
-
-// createFresh makes a new file in the working directory; what an earlier step put there (a link, a fifo) is not followed.
-func createFresh(name string) (*os.File, error) {
-	root, err := os.OpenRoot(".")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = root.Close() }() // read only
-	if err := root.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	return root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 }
 
 // reap waits for pid and buries whatever else dies: as process 1 we inherit every orphan. It returns -1 when a signal ended pid.

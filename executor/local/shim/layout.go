@@ -40,7 +40,7 @@ const (
 
 // Protocol changes with Launch and with what passes between the server and the owner. A program that is replaced under a running server is told
 // from its predecessor by it.
-const Protocol = 3
+const Protocol = 4
 
 // Launch is all that the owner is told but secrets. It is plain data in FileLaunch.
 type Launch struct {
@@ -219,7 +219,7 @@ func (l Launch) Place(dir, s string) string {
 	if path == InsideShim {
 		return lead + l.Shim
 	}
-	for inside, outside := range map[string]string{"/src": DirSource, "/tmp": DirTmp} {
+	for inside, outside := range map[string]string{"/src": DirSource, "/tmp": DirTmp, insideSealed: DirSealed} {
 		if path == inside || strings.HasPrefix(path, inside+"/") {
 			return lead + filepath.Join(dir, outside) + path[len(inside):]
 		}

@@ -17,6 +17,7 @@ const drainLimit = 1 << 20
 type output struct {
 	read, write *os.File
 	copied      chan struct{}
+	err         error // of the copy, once it is done
 }
 
 func openOutput(log io.Writer) (*output, error) {
@@ -28,43 +29,58 @@ func openOutput(log io.Writer) (*output, error) {
 	if err := unix.SetNonblock(int(write.Fd()), false); err != nil {
 		return nil, errors.Join(err, read.Close(), write.Close())
 	}
+	return carry(read, write, lossy{log}), nil
+}
+
+// carry copies what comes out of read.
+func carry(read, write *os.File, to io.Writer) *output {
 	o := &output{read: read, write: write, copied: make(chan struct{})}
 	go func() {
 		defer close(o.copied)
-		_, _ = io.Copy(lossy{log}, onlyReader{read}) // ends with the last writer, or when finish says so
+		_, o.err = io.Copy(to, onlyReader{read}) // ends with the last writer, or when finish says so
+		if errors.Is(o.err, os.ErrDeadlineExceeded) {
+			o.err = nil
+		}
 	}()
-	return o, nil
+	return o
 }
 
 // handed closes our copy of the step's end.
 func (o *output) handed() { _ = o.write.Close() } // nothing was written through it
 
-// finish takes what is left in the pipe once the step has ended, without waiting for what it left behind.
-func (o *output) finish(log io.Writer) {
+// finish takes what is left in the pipe once the step has ended, without waiting for what it left behind. It returns why not all of it was
+// written.
+func (o *output) finish(to io.Writer) error {
 	select {
 	case <-o.copied: // nobody else holds it
 	default:
 		_ = o.read.SetReadDeadline(time.Unix(1, 0)) // wakes the copy
 		<-o.copied
-		o.drain(log)
+		if o.err == nil {
+			o.err = o.drain(to)
+		}
 	}
 	_ = o.read.Close() // read only
+	return o.err
 }
 
-func (o *output) drain(log io.Writer) {
+func (o *output) drain(to io.Writer) error {
 	raw, err := o.read.SyscallConn()
 	if err != nil {
-		return
+		return err
 	}
 	buffer := make([]byte, 64<<10)
 	for left := drainLimit; left > 0; {
 		var n int
 		if err := raw.Control(func(fd uintptr) { n, err = unix.Read(int(fd), buffer) }); err != nil || n <= 0 {
-			return // empty
+			return nil //nolint:nilerr // empty
 		}
-		_, _ = lossy{log}.Write(buffer[:n]) // never fails
+		if _, err := to.Write(buffer[:n]); err != nil {
+			return err
+		}
 		left -= n
 	}
+	return nil
 }
 
 // lossy writes what it can. A full disk must not block the step on its own output: an apply has a state to save.

@@ -181,12 +181,17 @@ func (o *owner) spawn() (pid int, err error) {
 		return 0, err
 	}
 	o.brief, o.report, o.errors, o.events = brief, report, complaints, json.NewDecoder(report)
+	sealed, err := os.Open(filepath.Join(o.dir, DirSealed))
+	if err != nil {
+		return 0, err
+	}
 	files := []uintptr{
-		briefRead.Fd(), null.Fd(), complaintsWrite.Fd(), reportWrite.Fd(), o.log.Fd(), FDLock, o.network.hold.Fd(),
+		briefRead.Fd(), null.Fd(), complaintsWrite.Fd(), reportWrite.Fd(), o.log.Fd(), FDLock, o.network.hold.Fd(), sealed.Fd(),
 	}
 	defer func() {
 		// The copies of the other side: its end must be visible here.
-		err = errors.Join(err, briefRead.Close(), null.Close(), complaintsWrite.Close(), reportWrite.Close(), exit.Close(), o.network.hold.Close())
+		err = errors.Join(err, briefRead.Close(), null.Close(), complaintsWrite.Close(), reportWrite.Close(), exit.Close(), o.network.hold.Close(),
+			sealed.Close())
 	}()
 	if o.groups, err = cgroup.Make(o.launch.Cgroups, o.launch.Spec.Limits.Memory, tasks(o.launch.Spec.Limits.Processes)); err != nil {
 		return 0, err
@@ -270,11 +275,14 @@ func (o *owner) handOver(secrets executor.Secrets) error {
 	b := brief{
 		Walls: wallsFor(o.launch, o.dir, o.lender.ports()...), Stops: o.launch.Spec.Unattended > 0, Inherit: !o.launch.has(WithoutDescriptors),
 		Limits: limitsOf(o.launch),
-		Files:  secrets.Files, Private: o.launch.Namespaces,
+		Files:  secrets.Files, Private: o.launch.Namespaces, Sealed: Sealed(o.launch.Spec),
 	}
 	for _, s := range o.launch.Spec.Steps {
 		for i, arg := range s.Argv {
 			s.Argv[i] = o.launch.Place(o.dir, arg)
+		}
+		for i, pair := range s.Env {
+			s.Env[i] = o.launch.Place(o.dir, pair)
 		}
 		if s.Lent {
 			s.Env = append(s.Env, o.lender.environment()...)
@@ -388,7 +396,10 @@ func (o *owner) keepOutputs(r *executor.Result) {
 	for i, name := range o.launch.Spec.Outputs {
 		var a executor.Artifact
 		err := o.patiently(func() (err error) {
-			a, err = keepOutput(o.launch.WorkDir(o.dir), name, filepath.Join(out, fmt.Sprint(i)), o.launch.Spec.Limits.Disk)
+			a, err = keepOutput(o.launch.placeOf(o.dir, name), name, filepath.Join(out, fmt.Sprint(i)), o.launch.Spec.Limits.Disk)
+			if err == nil && a.Size == 0 && o.launch.seals(name) { // its step never came
+				err = os.ErrNotExist
+			}
 			return err
 		})
 		if errors.Is(err, os.ErrNotExist) {

@@ -15,7 +15,7 @@ import (
 )
 
 // fdControl is the stage's socket to the owner, besides the descriptors that pass through it to the inner.
-const fdControl = 7
+const fdControl = 8
 
 // setup is what the owner tells the stage once the outside half of the network is ready.
 type setup struct {
