@@ -177,7 +177,7 @@ func (s *Server) runnerOptions(node run.Node, keys keys, hosts map[string]vcs.Ho
 		},
 		Environment: passed(cfg, env),
 		EffectKey:   keys.effect,
-		Secrets:     s.secrets,
+		Secrets:     unguessable(s.secrets),
 		Style:       func(host, repo string) report.Style { return report.Style(cfg.Rules(host, repo).Comment) },
 		Grants:      credentials.grant,
 		Fixed:       credentials.fixed,

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/planlatch/planlatch/config"
 	"github.com/planlatch/planlatch/redact"
@@ -34,9 +35,6 @@ func secretsOf(cfg *config.Config, env map[string]string) []string {
 	for _, m := range cfg.ModuleCredentials {
 		whole(m.Token)
 	}
-	for _, m := range cfg.ModuleCredentials {
-		whole(m.Token)
-	}
 	for _, p := range cfg.Policies {
 		secrets = append(secrets, inAddress(strings.TrimPrefix(p.Source, "git::"))...)
 	}
@@ -51,6 +49,22 @@ func secretsOf(cfg *config.Config, env map[string]string) []string {
 	secrets = append(secrets, inEnvironment(env)...)
 	slices.Sort(secrets)
 	return slices.DeleteFunc(slices.Compact(secrets), func(s string) bool { return s == "" })
+}
+
+// guessable is how short a secret may be that somebody finds who tries words, names and dates.
+const guessable = 16
+
+// unguessable picks the server's secrets that are withheld from what runs print. No run can read any of them; but who prints many words and sees
+// which are withheld has found those that are one of them.
+func unguessable(secrets []string) []string {
+	return slices.DeleteFunc(slices.Clone(secrets), func(s string) bool {
+		if u, err := url.Parse(s); err == nil && u.User != nil {
+			if password, ok := u.User.Password(); ok { // the rest of the address is no secret
+				return utf8.RuneCountInString(password) < guessable
+			}
+		}
+		return utf8.RuneCountInString(s) < guessable
+	})
 }
 
 // inAddress lists the secrets of a URL: its password, a token in the place of a user, and parameters that are called like a secret.

@@ -132,7 +132,7 @@ func randomCase(rnd *rand.Rand) (secrets []string, text string) {
 			b.WriteString(word(rnd.IntN(10)))
 		}
 	}
-	return secrets, b.String() + "."
+	return secrets, b.String() + ".\n"
 }
 
 // naive withholds every byte of every occurrence, by brute force.
@@ -206,31 +206,101 @@ func TestCleanIsWhereAnotherWriterGoesOn(t *testing.T) {
 	}
 }
 
-func TestWriterHoldsNothingBackWhenNothingBegins(t *testing.T) {
+func TestWriterHoldsBackTheLineThatHasNotEnded(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	w := redact.New(&out, []string{"password1"})
-	fmt.Fprint(w, "hello\npass")
-	if got, want := out.String(), "hello\n"; got != want {
-		t.Errorf("written = %q, want %q", got, want)
+	w := redact.New(&out, []string{"password1", "one of three words"})
+	for _, step := range []struct {
+		text, out string
+		clean     int64
+	}{
+		{"hello\npass", "hello\n", 6},
+		{"enger", "hello\n", 6},
+		{"\none of", "hello\npassenger\n", 16},
+		{" three\n", "hello\npassenger\n", 16}, // it may go on in the next line
+		{"\n  others\n", "hello\npassenger\none of three\n\n  others\n", 39},
+		{strings.Repeat("x", 70<<10), "hello\npassenger\none of three\n\n  others\n" + strings.Repeat("x", 70<<10-24), 39 + 70<<10 - 24},
+	} {
+		fmt.Fprint(w, step.text)
+		if out.String() != step.out || w.Clean() != step.clean {
+			t.Errorf("after %.20q written = %.60q (%d bytes), Clean() = %d, want %.60q (%d) and %d", step.text, out.String(), out.Len(), w.Clean(),
+				step.out, len(step.out), step.clean)
+		}
 	}
-	if got := w.Clean(); got != 6 {
-		t.Errorf("Clean() = %d, want 6", got)
+}
+
+// TestNobodyFindsOutASecretByWatchingWhenTextGoes plays who prints beginnings of the server's secrets, line by line or not, and looks which of
+// them are held back: whatever the secrets are, all goes at the same time.
+func TestNobodyFindsOutASecretByWatchingWhenTextGoes(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(5, 6))
+	for range 300 {
+		guessed, others, own := "guess-"+fmt.Sprintf("%012d", rnd.Int64N(1e12)), "other-"+fmt.Sprintf("%012d", rnd.Int64N(1e12)), []string{"given to the run"}
+		var seen, unlike bytes.Buffer
+		one, two := redact.CompileFor(own, []string{guessed}).Writer(&seen), redact.CompileFor(own, []string{others}).Writer(&unlike)
+		for range rnd.IntN(20) {
+			piece := guessed[:rnd.IntN(len(guessed))] + []string{"", "", " ", "\n", "given to\n", strings.Repeat("y", 9<<10)}[rnd.IntN(6)]
+			fmt.Fprint(one, piece)
+			fmt.Fprint(two, piece)
+			if seen.String() != unlike.String() {
+				t.Fatalf("after %.40q: %.80q with the secret, %.80q without", piece, seen.String(), unlike.String())
+			}
+		}
+		if err := errors.Join(one.Close(), two.Close()); err != nil || seen.String() != unlike.String() {
+			t.Fatalf("closed: %.80q with the secret, %.80q without, %v", seen.String(), unlike.String(), err)
+		}
 	}
-	fmt.Fprint(w, "enger")
-	if got, want := out.String(), "hello\npassenger"; got != want {
-		t.Errorf("written = %q, want %q", got, want)
+}
+
+func TestSecretsOfOthersAreWithheldWithinALine(t *testing.T) {
+	t.Parallel()
+	key := "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n-----END KEY-----\n"
+	set := redact.CompileFor([]string{"of the run, and"}, []string{"of the server", key})
+	const text = "it was of the server,\nof  the\nrun, and MIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n"
+	if got, want := set.String(text), "it was (redacted),\n(redacted) (redacted)\n"; got != want {
+		t.Errorf("String(%q) = %q, want %q", text, got, want)
 	}
-	if got := w.Clean(); got != 15 {
-		t.Errorf("Clean() = %d, want 15", got)
+	if got := set.String("v = " + strings.ReplaceAll(key, "\n", `\n`)); got != `v = (redacted)\n` {
+		t.Errorf("a key on one line = %q", got)
+	}
+}
+
+// TestLayoutDoesNotMatter as tools wrap, indent and frame what they print: at the width of the terminal, in heredocs, in diagnostics.
+func TestLayoutDoesNotMatter(t *testing.T) {
+	t.Parallel()
+	const words, lines = "correct horse battery staple", "user12\nhunter2-pass12\nx9\n"
+	set := redact.Compile([]string{words, lines})
+	for _, tt := range []struct{ text, want string }{
+		{"refused: correct horse\nbattery staple as it says", "refused: (redacted) as it says"},
+		{"│ refused: correct horse\n│ battery staple.\n", "│ refused: (redacted).\n"},
+		{"│ refused: correct\r\n│\n│   horse battery │ staple.\n", "│ refused: (redacted).\n"},
+		{"v = <<-EOT\n      user12\n      hunter2-pass12\n      x9\n  EOT", "v = <<-EOT\n      (redacted)\n  EOT"},
+		{"      + hunter2-pass12\n      + x9", "      + (redacted)\n      + x9"},
+		{"correct \xe2\x94horse", "correct \xe2\x94horse"},
+		{"correct │horse battery stapler │ │", "(redacted)r │ │"},
+		{"correct horse battery", "correct horse battery"},
+	} {
+		if got := set.String(tt.text); got != tt.want {
+			t.Errorf("String(%q) = %q, want %q", tt.text, got, tt.want)
+		}
+		for size := 1; size < 5; size++ {
+			if got := through(t, set, tt.text+"\n", func() int { return size }); got != tt.want+"\n" {
+				t.Errorf("%q in pieces of %d = %q, want %q", tt.text, size, got, tt.want)
+			}
+		}
+	}
+	if got := set.String(strings.Repeat("a  b \n", 5000) + "correct   horse\n battery staple"); !strings.HasSuffix(got, "a  b \n(redacted)") {
+		t.Errorf("after much layout = …%q", got[len(got)-40:])
 	}
 }
 
 func TestALogCutInTheMiddleOfASecretKeepsIt(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"token=0123456789abcde": "token=(redacted)",
-		"token=0123":            "token=0123", // too little to matter
+		"the token=0123456789abcde": "the (redacted)",
+		"passenger":                 "(redacted)", // as if it were: else a beginning that is right could be told from one that is not
+		"token: 0123":               "token: 0123",
+		"0123456789abcde\n":         "0123456789abcde\n",
 	} {
 		var out bytes.Buffer
 		w := redact.New(&out, []string{"0123456789abcdef"})
@@ -259,14 +329,14 @@ func TestWriterStaysFailed(t *testing.T) {
 	boom := errors.New("disk full")
 	w := redact.New(failing{boom}, nil)
 	for range 2 {
-		if _, err := w.Write([]byte("x")); !errors.Is(err, boom) {
+		if _, err := w.Write([]byte("x\n")); !errors.Is(err, boom) {
 			t.Errorf("Write() = %v, want %v", err, boom)
 		}
 	}
 	if err := w.Close(); !errors.Is(err, boom) {
 		t.Errorf("Close() = %v, want %v", err, boom)
 	}
-	if got := w.Clean(); got > 1 {
+	if got := w.Clean(); got > 2 {
 		t.Errorf("Clean() = %d", got)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/url"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -14,103 +15,55 @@ const Mark = "(redacted)"
 // MinLength is how many characters a secret needs to be redacted by value.
 const MinLength = 8
 
+// password is a line that is no ordinary words.
+var password = regexp.MustCompile(`^[^\s:=]+$`)
+
 // minPart is how long one line of a secret of several lines must be to count alone. Keys and certificates have lines of 64; shorter ones
 // are often ordinary words ("apiVersion: v1") that must stay readable.
 const minPart = 16
 
-// Set is a compiled set of secrets: an automaton that knows, after each byte, the longest secret that ends there and the longest part of a
-// secret that has begun. Nodes keep their children in a list, since nearly all have one: a table per node costs gigabytes for a few keys.
+// Set is a compiled set of secrets.
 type Set struct {
-	nodes []node
-	root  [256]int32
-}
-
-type node struct {
-	child   int32 // first child; 0: none
-	sibling int32
-	fail    int32 // where the longest proper suffix stands that is a beginning too
-	depth   int32 // bytes matched so far
-	longest int32 // length of the longest secret that ends here; 0: none
-	b       byte
+	own    *automaton // of secrets that the writer of a text has: their blanks are any layout
+	others *automaton // of secrets that it does not have: they are looked for within a line
+	most   int64      // bytes of the longest form
 }
 
 // Compile prepares secrets. Those that are too short and those given twice are left out; no secrets at all are fine.
-func Compile(secrets []string) *Set {
-	s := &Set{nodes: make([]node, 1)}
-	for _, secret := range secrets {
+func Compile(secrets []string) *Set { return CompileFor(secrets, nil) }
+
+// CompileFor prepares the secrets that whoever writes a text has, and others that it does not have. When a [Writer] lets text go says
+// nothing of the others, so that they cannot be found out bit by bit. For that they are looked for within single lines.
+func CompileFor(own, others []string) *Set {
+	s := &Set{own: newAutomaton(), others: newAutomaton()}
+	for _, secret := range own {
 		for _, form := range forms(secret) {
-			s.insert(form)
+			s.insert(s.own, squeezed(form))
 		}
 	}
-	s.link()
+	for _, secret := range others {
+		for _, form := range forms(secret) {
+			if !strings.Contains(form, "\n") {
+				s.insert(s.others, form)
+			}
+		}
+	}
+	s.own.link()
+	s.others.link()
 	return s
 }
 
-func (s *Set) insert(form string) {
-	at := int32(0)
-	for i := range len(form) {
-		next := s.find(at, form[i])
-		if next == 0 {
-			next = int32(len(s.nodes))
-			s.nodes = append(s.nodes, node{b: form[i], sibling: s.nodes[at].child, depth: s.nodes[at].depth + 1})
-			s.nodes[at].child = next
-			if at == 0 {
-				s.root[form[i]] = next
-			}
-		}
-		at = next
-	}
-	s.nodes[at].longest = s.nodes[at].depth
-}
-
-// link sets the fail edges, level by level, so that every fail edge points to a node that is finished.
-func (s *Set) link() {
-	queue := make([]int32, 0, len(s.nodes))
-	for c := s.nodes[0].child; c != 0; c = s.nodes[c].sibling {
-		queue = append(queue, c)
-	}
-	for i := 0; i < len(queue); i++ {
-		at := queue[i]
-		for c := s.nodes[at].child; c != 0; c = s.nodes[c].sibling {
-			n := &s.nodes[c]
-			n.fail = s.step(s.nodes[at].fail, n.b)
-			n.longest = max(n.longest, s.nodes[n.fail].longest)
-			queue = append(queue, c)
-		}
-	}
-}
-
-func (s *Set) find(at int32, b byte) int32 {
-	if at == 0 {
-		return s.root[b]
-	}
-	for c := s.nodes[at].child; c != 0; c = s.nodes[c].sibling {
-		if s.nodes[c].b == b {
-			return c
-		}
-	}
-	return 0
-}
-
-func (s *Set) step(at int32, b byte) int32 {
-	for at != 0 {
-		if next := s.find(at, b); next != 0 {
-			return next
-		}
-		at = s.nodes[at].fail
-	}
-	return s.root[b]
+func (s *Set) insert(into *automaton, form string) {
+	into.insert(form)
+	s.most = max(s.most, int64(len(form)))
 }
 
 // String returns text with every secret replaced by Mark.
 func (s *Set) String(text string) string {
 	var sp spans
-	at := int32(0)
+	m := matcher{set: s}
 	for i := range len(text) {
-		at = s.step(at, text[i])
-		if n := int64(s.nodes[at].longest); n > 0 {
-			sp.add(int64(i)+1-n, int64(i)+1)
-		}
+		m.step(text[i], &sp)
 	}
 	if len(sp) == 0 {
 		return text
@@ -182,7 +135,7 @@ func forms(secret string) []string {
 }
 
 // parts returns the secret and, if it has several lines (also when they are written as \n, as in the key file of a service account), each
-// line that is long enough: tools print such values line by line, indented.
+// line that is long enough or looks like a password: tools print such values line by line, with signs in front of them.
 func parts(secret string) []string {
 	out := []string{secret}
 	lines := strings.Split(strings.ReplaceAll(secret, `\n`, "\n"), "\n")
@@ -190,7 +143,8 @@ func parts(secret string) []string {
 		return out
 	}
 	for _, line := range lines {
-		if line = strings.TrimSpace(line); utf8.RuneCountInString(line) >= minPart {
+		line = strings.TrimSpace(line)
+		if n := utf8.RuneCountInString(line); n >= minPart || n >= MinLength && password.MatchString(line) && withDigit.MatchString(line) && withLetter.MatchString(line) {
 			out = append(out, line)
 		}
 	}

@@ -5,13 +5,20 @@ import (
 	"io"
 )
 
-// Writer redacts a stream. It holds back what may be the beginning of a secret until more arrives, so it must be closed.
+// lineMost is how much of a line a Writer waits for the end of.
+const lineMost = 64 << 10
+
+// Writer redacts a stream. It holds back the line that has not ended, whatever it holds, and what may be the beginning of a secret that its
+// writer has until more arrives; so it must be closed. Were less held back, who follows a stream and writes to it could try what a secret
+// begins with, character by character.
 type Writer struct {
 	w   io.Writer
 	set *Set
 
-	at    int32  // state of the automaton
-	pos   int64  // raw bytes seen
+	at    matcher
+	lines int64  // raw offset up to which lines have ended and nothing of the writer's own has begun
+	line  int64  // raw offset at which the present line begins
+	word  int64  // and its last word
 	clean int64  // raw bytes that are accounted for in what was written
 	held  []byte // raw bytes from offset base on; those of a secret that is still growing are dropped
 	base  int64
@@ -25,7 +32,7 @@ type Writer struct {
 func New(w io.Writer, secrets []string) *Writer { return Compile(secrets).Writer(w) }
 
 // Writer returns a Writer that redacts the secrets of the set.
-func (s *Set) Writer(w io.Writer) *Writer { return &Writer{w: w, set: s} }
+func (s *Set) Writer(w io.Writer) *Writer { return &Writer{w: w, set: s, at: matcher{set: s}} }
 
 var errClosed = errors.New("redact: write after close")
 
@@ -36,14 +43,20 @@ func (w *Writer) Write(p []byte) (int, error) {
 	}
 	w.held = append(w.held, p...)
 	for _, b := range p {
-		w.at = w.set.step(w.at, b)
-		w.pos++
-		if n := int64(w.set.nodes[w.at].longest); n > 0 {
-			w.sp.add(w.pos-n, w.pos)
+		w.at.step(b, &w.sp)
+		if blank(b) {
+			w.word = w.at.pos
+		}
+		if b == '\n' {
+			w.line, w.lines = w.at.pos, w.at.begun()
 		}
 	}
-	// No secret found later can begin before the longest beginning that we are in.
-	if err := w.emit(w.pos - int64(w.set.nodes[w.at].depth)); err != nil {
+	safe := w.lines
+	if w.at.pos-w.line > lineMost {
+		// No secret found later can begin before. How long the longest is tells nothing of any.
+		safe = max(safe, min(w.at.begun(), w.at.pos-w.set.most))
+	}
+	if err := w.emit(safe); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -96,25 +109,19 @@ func (w *Writer) drop(to int64) {
 	}
 }
 
-// Flush writes what is held back, as if the stream ended here: a tail of MinLength or more bytes that begins like a secret counts as one,
-// since a log may be cut in the middle of it. What is written later starts afresh.
-func (w *Writer) Flush() error {
-	if w.err != nil {
-		return w.err
-	}
-	if tail := int64(w.set.nodes[w.at].depth); tail >= MinLength {
-		w.sp.add(w.pos-tail, w.pos)
-	}
-	w.at = 0
-	return w.emit(w.pos)
-}
-
-// Close flushes and refuses all later writes. It does not close the underlying writer.
+// Close writes what is held back and refuses all later writes. A stream may be cut in the middle of a secret: when its last line has no end, the last
+// word of it is withheld if it is long enough to be part of one, whatever it is. It does not close the underlying writer.
 func (w *Writer) Close() error {
 	if errors.Is(w.err, errClosed) {
 		return nil
 	}
-	if err := w.Flush(); err != nil {
+	if w.err != nil {
+		return w.err
+	}
+	if from := max(w.word, w.clean); w.at.pos-w.word >= MinLength && from < w.at.pos {
+		w.sp.add(from, w.at.pos)
+	}
+	if err := w.emit(w.at.pos); err != nil {
 		return err
 	}
 	w.err = errClosed

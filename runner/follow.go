@@ -177,7 +177,7 @@ func (r *Runner) attach(ctx context.Context, p phase, name executor.Name) (endin
 	if err != nil && !errors.Is(err, errForgotten) {
 		return ending{}, err
 	}
-	log := newSink(r.Store, p.run.ID, p.name, from, secrets)
+	log := newSink(r.Store, p.run.ID, p.name, from, r.liveSet(secrets))
 	if err != nil {
 		log.shut(err)
 	}

@@ -38,6 +38,13 @@ func (r *Runner) remembered(ctx context.Context, of run.Run) []string {
 	return nil
 }
 
+// liveSet is what holds back secrets in a log that people follow while it is written. The server's own are none that a run has, and when text goes
+// must tell its author nothing of them.
+func (r *Runner) liveSet(secrets []string) *redact.Set {
+	own := slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return slices.Contains(r.o.Secrets, s) })
+	return redact.CompileFor(own, r.o.Secrets)
+}
+
 // hideLate takes what a plan marks as sensitive out of the log that was stored before the plan could be read, and returns the log.
 func (r *Runner) hideLate(ctx context.Context, p phase, log string, planJSON []byte) (string, error) {
 	sensitive, err := redact.Sensitive(planJSON)

@@ -138,7 +138,7 @@ deny contains {"msg": sprintf("bad password %s", [input.plan.variables.password.
 	}
 	const granted, planned = "the-key-of-the-cloud", "canary-of-the-plan"
 	live := func(phase string, secrets []string) string {
-		s := newSink(d.Store, of.ID, phase, 0, secrets)
+		s := newSink(d.Store, of.ID, phase, 0, d.liveSet(secrets))
 		for _, part := range []string{"using the-key-of", "-the-cloud\nand canary-of-", "the-plan\n"} {
 			if _, err := s.Write([]byte(part)); err != nil {
 				t.Fatal(err)

@@ -37,9 +37,9 @@ type sink struct {
 	stored int64
 }
 
-func newSink(store logStore, id run.ID, phase string, from int64, secrets []string) *sink {
+func newSink(store logStore, id run.ID, phase string, from int64, secrets *redact.Set) *sink {
 	s := &sink{store: store, id: id, phase: phase, from: from, stored: from}
-	s.clean = redact.New(&s.text, secrets)
+	s.clean = secrets.Writer(&s.text)
 	return s
 }
 
