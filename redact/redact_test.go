@@ -74,6 +74,7 @@ func TestString(t *testing.T) {
 		{"SelfOverlap", []string{"aaaaaaaa"}, "baaaaaaaaaaab", "b(redacted)b"},
 		{"InsideALongerBeginning", []string{"xxabcdefghyy", "abcdefgh"}, "xxabcdefghyz", "xx(redacted)yz"},
 		{"LinesOfAKey", []string{key}, "  + MIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n  + short", "  + (redacted)\n  + short"},
+		{"LessThanASCII", []string{"0123456789abcdefé-and-a-fews"}, "0123456789abcdef and 0123456789abcdef??-and-a-fews", "(redacted) and (redacted)??-and-a-fews"},
 		{"KeyFileOfAServiceAccount", []string{`{"type":"x","private_key":"-----BEGIN\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n"}`},
 			"got MIIEvQIBADANBgkqhkiG9w0BAQEFAASC", "got (redacted)"},
 		{"HCLQuoting", []string{`pa${x}ss"word`}, `v = "pa$${x}ss\"word"`, `v = "(redacted)"`},

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -18,7 +19,7 @@ const MinLength = 8
 // password is a line that is no ordinary words.
 var password = regexp.MustCompile(`^[^\s:=]+$`)
 
-// minPart is how long one line of a secret of several lines must be to count alone. Keys and certificates have lines of 64; shorter ones
+// minPart is how long a part of a secret must be to count alone, such as one of several lines. Keys and certificates have lines of 64; shorter ones
 // are often ordinary words ("apiVersion: v1") that must stay readable.
 const minPart = 16
 
@@ -134,18 +135,22 @@ func forms(secret string) []string {
 	return out
 }
 
-// parts returns the secret and, if it has several lines (also when they are written as \n, as in the key file of a service account), each
-// line that is long enough or looks like a password: tools print such values line by line, with signs in front of them.
+// parts returns the secret, and what of it counts alone. Of several lines (also when they are written as \n, as in the key file of a service
+// account) each that is long enough or looks like a password: tools print such values line by line, with signs in front of them. Between
+// characters that are not ASCII, what is long enough: some programs replace those, or leave them out.
 func parts(secret string) []string {
 	out := []string{secret}
 	lines := strings.Split(strings.ReplaceAll(secret, `\n`, "\n"), "\n")
-	if len(lines) == 1 {
-		return out
-	}
 	for _, line := range lines {
 		line = strings.TrimSpace(line)
-		if n := utf8.RuneCountInString(line); n >= minPart || n >= MinLength && password.MatchString(line) && withDigit.MatchString(line) && withLetter.MatchString(line) {
+		n := utf8.RuneCountInString(line)
+		if len(lines) > 1 && (n >= minPart || n >= MinLength && password.MatchString(line) && withDigit.MatchString(line) && withLetter.MatchString(line)) {
 			out = append(out, line)
+		}
+		for _, part := range strings.FieldsFunc(line, func(r rune) bool { return r > unicode.MaxASCII }) {
+			if part = strings.TrimSpace(part); len(part) >= minPart && part != line {
+				out = append(out, part)
+			}
 		}
 	}
 	return out

@@ -27,15 +27,34 @@ const (
 	tailBytes    = 512 << 10 // of a log that a page shows
 )
 
-// streams counts live logs, and lets few read whole logs at a time.
+// streams counts live logs, and lets few read whole logs at a time: readers with links keep no place from those who are logged in.
 type streams struct {
-	mu    sync.Mutex
-	all   int
-	ofRun map[run.ID]int
-	whole chan struct{}
+	mu      sync.Mutex
+	all     int
+	ofRun   map[run.ID]int
+	members chan struct{}
+	links   chan struct{}
 }
 
-func newStreams() *streams { return &streams{ofRun: map[run.ID]int{}, whole: make(chan struct{}, 4)} }
+func newStreams() *streams {
+	return &streams{ofRun: map[run.ID]int{}, members: make(chan struct{}, 3), links: make(chan struct{}, 2)}
+}
+
+// whole takes a place for reading a whole log. Who waits for one too long should come again.
+func (s *streams) whole(ctx context.Context, who visitor, patience time.Duration) (release func(), err error) {
+	places := s.links
+	if who.member {
+		places = s.members
+	}
+	select {
+	case places <- struct{}{}:
+		return func() { <-places }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(patience):
+		return nil, &refusal{http.StatusServiceUnavailable, "Too many people read whole logs right now. Try again in a minute."}
+	}
+}
 
 func (s *streams) enter(id run.ID) bool {
 	s.mu.Lock()
@@ -76,12 +95,11 @@ func (h *Handler) logText(w http.ResponseWriter, r *http.Request) error {
 		_, _ = fmt.Fprintln(w, logRemoved(rn)) //nolint:gosec // plain text of ours; whoever asked may be gone
 		return nil
 	}
-	select {
-	case h.streams.whole <- struct{}{}:
-		defer func() { <-h.streams.whole }()
-	case <-r.Context().Done():
-		return r.Context().Err()
+	release, err := h.streams.whole(r.Context(), visitorOf(r), h.WritePatience)
+	if err != nil {
+		return err
 	}
+	defer release()
 	first, _, err := h.Store.Log(r.Context(), rn.ID, phases[0], 0)
 	if err != nil {
 		return err
@@ -161,7 +179,6 @@ func (h *Handler) logLive(w http.ResponseWriter, r *http.Request) error {
 	if err := s.follow(ctx, rn); err != nil && ctx.Err() == nil {
 		h.Log.Info("a live log ended early", "run", id, "error", err)
 	}
-	_ = s.control.SetWriteDeadline(time.Time{}) // best effort: the connection may serve another request
 	return errAnswered
 }
 
@@ -248,9 +265,6 @@ func (s *stream) send(event, data string) error {
 }
 
 func (s *stream) write(text string) error {
-	if err := s.control.SetWriteDeadline(time.Now().Add(s.h.WritePatience)); err != nil {
-		return fmt.Errorf("bound a write: %w", err)
-	}
 	if _, err := s.w.Write([]byte(text)); err != nil {
 		return err
 	}

@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -212,6 +214,44 @@ func TestASlowReaderIsDropped(t *testing.T) {
 		s.write(r, "plan", to, strings.Repeat("y", 1<<20))
 		return s.handler.Streams() == 0
 	})
+}
+
+// TestSlowReadersAreDropped which ask for much and read nothing: what they do not read is held in memory, and few whole logs are read at a time.
+func TestSlowReadersAreDropped(t *testing.T) {
+	t.Parallel()
+	s := setup(t, func(o *web.Options) { o.WritePatience = 100 * time.Millisecond })
+	r := s.planning(seed{})
+	for i := range int64(20) {
+		s.write(r, "plan", (i+1)<<20, strings.Repeat(strings.Repeat("<", 1023)+"\n", 1<<10))
+	}
+	r = s.settled(r, views.Kept{}, run.PlanOutcome{Failed: "no"})
+	var busy atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		busy.Add(1)
+		defer busy.Add(-1)
+		s.handler.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	for _, address := range []string{"/log?", "?"} {
+		link := strings.TrimPrefix(s.linker.Run(s.repo, r.ID, false), s.server.URL)
+		for range 6 {
+			conn, err := net.Dial("tcp", server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = conn.Close() })
+			if err := conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(conn, "GET "+strings.Replace(link, "?", address, 1)+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if a := s.get(s.member(), "/runs/"+string(r.ID)+"/log?phase=plan"); a.status != http.StatusOK || len(a.body) < 20<<20 {
+			t.Errorf("beside readers of %s that do not read somebody else got %d with %d bytes of the log", address, a.status, len(a.body))
+		}
+		until(t, "all readers that take nothing are gone", func() bool { return busy.Load() == 0 })
+	}
 }
 
 // until waits for what another goroutine, behind a socket, is about to do.

@@ -44,7 +44,7 @@ type Options struct {
 	Log        *slog.Logger                 // nil: discards
 	Now        func() time.Time             // nil: time.Now
 	Poll       time.Duration                // how often a live log looks for more; 0: once a second
-	// WritePatience is how long a reader of a live log may take for a piece before it is dropped; 0: 10 seconds.
+	// WritePatience is how long a reader may take for a piece of a live log, or for a megabyte of any other answer, before it is dropped; 0: 10 seconds.
 	WritePatience time.Duration
 }
 
@@ -200,7 +200,9 @@ func (h *Handler) protected(u *url.URL, next http.Handler) (http.Handler, error)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		secure(w.Header())
 		r.Body = http.MaxBytesReader(w, r.Body, bodyMax)
-		inner.ServeHTTP(w, r)
+		slow := newPatient(w, h.WritePatience)
+		inner.ServeHTTP(slow, r)
+		slow.end()
 	}), nil
 }
 
