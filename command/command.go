@@ -48,7 +48,7 @@ type Command struct {
 	Dirs      []string // cleaned, relative to the root of the repository, "." for the root
 	Workspace string
 	Destroy   bool
-	At        string   // commit, 7 to 64 hex digits in lower case
+	At        string   // whole commit, in lower case
 	Reason    string   // why an override is right
 	Policy    string   // policy set
 	State     string   // id of a backend's lock
@@ -280,7 +280,7 @@ var takes = map[Verb][]string{
 
 // examples show how to give each option its value.
 var examples = map[string]string{
-	"-p": "write -p network-prod", "-d": "write -d infra/network", "-w": "write -w staging", "--at": "write --at and the commit, as in --at a1b2c3d",
+	"-p": "write -p network-prod", "-d": "write -d infra/network", "-w": "write -w staging", "--at": "write --at and the whole commit, as in --at a1b2c3d4e5f60718293a4b5c6d7e8f9012345678",
 	"--reason": `write --reason "why it is right"`, "--policy": "write --policy and the name of the set", "--state": "write --state and the id of the lock",
 }
 
@@ -304,7 +304,7 @@ func stray(c Command, a arg) *Refusal {
 }
 
 var (
-	commit    = regexp.MustCompile(`^[0-9a-f]{7,64}$`)
+	commit    = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`) // whole: two commits that begin alike are quickly made
 	workspace = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,89}$`)
 	lockID    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,255}$`)
 	setName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)

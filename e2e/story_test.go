@@ -215,7 +215,7 @@ func TestANewPushSupersedes(t *testing.T) {
 		second := w.push(w.alice, "vpc", network("network", "v2"))
 		w.shows(pull, second[:7], "v2")
 		w.status(second, "planlatch/plan", "success")
-		w.tells(w.alice, pull, "planlatch apply --at "+first[:10])
+		w.tells(w.alice, pull, "planlatch apply --at "+first)
 		w.says(pull, second[:7])
 	})
 }

@@ -215,11 +215,11 @@ func TestACommandMayNameTheCommitItIsAbout(t *testing.T) {
 	o.hand(vcs.Event{Kind: vcs.EventPull, Number: number})
 	before := time.Now().Add(-time.Minute) // nobody could have seen this head
 	contains(t, o.said("bob", number, "planlatch plan", before), "a newer plan than the one you could see")
-	contains(t, o.said("bob", number, "planlatch plan --at 0123456789", before), head[:7])
+	contains(t, o.said("bob", number, "planlatch plan --at 0123456789012345678901234567890123456789", before), head[:7])
 	if runs := o.runs(head); len(runs) > 0 {
 		t.Fatalf("runs = %v, want none", runs)
 	}
-	if answer := o.said("bob", number, "planlatch plan --at "+head[:10], before); answer != "" || len(o.runs(head)) != 1 {
+	if answer := o.said("bob", number, "planlatch plan --at "+head, before); answer != "" || len(o.runs(head)) != 1 {
 		t.Errorf("%d runs, answered %q, want the one that was named", len(o.runs(head)), answer)
 	}
 }

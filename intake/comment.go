@@ -265,7 +265,7 @@ func selected(runs []run.Run) []run.Selected {
 // the same effect and judgement, stood on the host before the comment's second; or they name the commit (semantics 17).
 func (o order) seen(r run.Run, head string, past []run.Run) bool {
 	if o.cmd.At != "" {
-		return len(o.cmd.At) >= 7 && strings.HasPrefix(head, strings.ToLower(o.cmd.At))
+		return head != "" && strings.EqualFold(head, o.cmd.At)
 	}
 	before := func(at time.Time) bool {
 		return !at.IsZero() && at.Truncate(time.Second).Before(o.comment.Created.Truncate(time.Second))

@@ -286,6 +286,9 @@ func (m Moment) void(r vcs.Review) string {
 	if m.mine(r.Author.Login) {
 		return "does not count: they wrote part of the change"
 	}
+	if r.Author.Bot { // a workflow of the change itself may speak through one
+		return "does not count: it is a bot's"
+	}
 	if r.Commit != "" && r.Commit != m.Pull.Head.SHA && !m.SameDiff[r.Commit] {
 		return fmt.Sprintf("was given on %s, and the change is another now", short(r.Commit))
 	}

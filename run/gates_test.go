@@ -72,6 +72,7 @@ func TestGateStaysShut(t *testing.T) {
 		"approved/Dismissed":         {run.GateApproved, func(m *run.Moment) { review(m).State = vcs.ReviewDismissed }},
 		"approved/ChangesRequested":  {run.GateApproved, func(m *run.Moment) { review(m).State = vcs.ReviewChanges }},
 		"approved/ByTheAuthor":       {run.GateApproved, func(m *run.Moment) { review(m).Author.Login = "Alice" }},
+		"approved/ByABot":            {run.GateApproved, func(m *run.Moment) { review(m).Author.Bot = true }},
 		"approved/ByNobody":          {run.GateApproved, func(m *run.Moment) { review(m).Author.Login = "" }},
 		"approved/ByAContributor":    {run.GateApproved, func(m *run.Moment) { m.Pull.Contributors = []string{"bob"} }},
 		"approved/OnAnOlderCommit":   {run.GateApproved, func(m *run.Moment) { review(m).Commit = older }},

@@ -278,7 +278,7 @@ const (
 	Yes
 )
 
-// Review is the last word of one person; adapters drop earlier ones and keep the order of time.
+// Review is the last word of one person; adapters drop earlier ones and keep the order of time. Who may not write only comments, see [Weigh].
 type Review struct {
 	Author User
 	State  ReviewState

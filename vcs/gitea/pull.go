@@ -121,6 +121,13 @@ func (h *Host) fill(ctx context.Context, owner, repo string, got *sdk.PullReques
 		return vcs.Pull{}, errMoved
 	}
 	p.Reviews = lastWords(reviews, events)
+	r := vcs.Repo{Name: owner + "/" + repo}
+	err := vcs.Weigh(ctx, p.Reviews, func(ctx context.Context, who vcs.User) (vcs.Permission, error) {
+		return h.permission(ctx, r, who.Login)
+	})
+	if err != nil {
+		return vcs.Pull{}, err
+	}
 	p.Contributors = contributors(commits, events)
 	p.Checks = rules.judge(statuses)
 	p.Mergeable, p.MergeBlocked = h.mergeable(got, p, rules, reviews)

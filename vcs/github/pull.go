@@ -41,6 +41,12 @@ func (h *Host) pull(ctx context.Context, r vcs.Repo, number int) (vcs.Pull, erro
 	if p.Reviews, err = h.reviews(ctx, owner, repo, number); err != nil {
 		return vcs.Pull{}, fmt.Errorf("reviews: %w", err)
 	}
+	err = vcs.Weigh(ctx, p.Reviews, func(ctx context.Context, who vcs.User) (vcs.Permission, error) {
+		return h.Permission(ctx, r, who.Login)
+	})
+	if err != nil {
+		return vcs.Pull{}, err
+	}
 	look, err := h.look(ctx, owner, repo, number, p.Head.SHA)
 	if err != nil {
 		return vcs.Pull{}, fmt.Errorf("checks: %w", err)

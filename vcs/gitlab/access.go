@@ -69,7 +69,16 @@ func (h *Host) permission(ctx context.Context, r vcs.Repo, login string) (vcs.Pe
 	if err != nil {
 		return vcs.PermissionNone, err
 	}
-	m, err := get[member](ctx, h, nil, "projects", id, "members", "all", who)
+	level, err := h.role(ctx, id, who)
+	if level < vcs.PermissionRead && err == nil && of != nil && (of.Visibility == "public" || of.Visibility == "internal") {
+		level = vcs.PermissionRead
+	}
+	return level, err
+}
+
+// role is what an account may do as a member of a project.
+func (h *Host) role(ctx context.Context, project, who string) (vcs.Permission, error) {
+	m, err := get[member](ctx, h, nil, "projects", project, "members", "all", who)
 	if err != nil && !errors.Is(err, vcs.ErrNotFound) {
 		return vcs.PermissionNone, err
 	}
@@ -78,7 +87,7 @@ func (h *Host) permission(ctx context.Context, r vcs.Repo, login string) (vcs.Pe
 		return vcs.PermissionAdmin, nil
 	case level >= developer:
 		return vcs.PermissionWrite, nil
-	case level >= reporter, of != nil && (of.Visibility == "public" || of.Visibility == "internal"):
+	case level >= reporter:
 		return vcs.PermissionRead, nil
 	}
 	return vcs.PermissionNone, nil

@@ -30,7 +30,7 @@ func TestConformanceWithSignedWebhooks(t *testing.T) {
 func harness(t *testing.T, w *testkit.World) vcstest.Harness {
 	t.Helper()
 	return vcstest.Harness{
-		Host: host(t, w), World: w, PushDeletes: true, ReviewsHaveNoBody: true, WholePipeline: true, NoErrorState: true,
+		Host: host(t, w), World: w, PushDeletes: true, ReviewsHaveNoBody: true, WholePipeline: true, NoErrorState: true, StrangersCannotReview: true,
 		Untold: []string{"comment deleted", "status of our own"},
 	}
 }

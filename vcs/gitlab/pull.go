@@ -132,9 +132,13 @@ func (h *Host) settings(ctx context.Context, id string, statusChecks []string) (
 // fill judges what was read.
 func (h *Host) fill(ctx context.Context, got *mergeRequest, p vcs.Pull, all parts) (vcs.Pull, error) {
 	p.Reviews = reviews(all.approvals, all.reviewers, all.notes)
+	project := strconv.FormatInt(got.Target, 10)
+	err := vcs.Weigh(ctx, p.Reviews, func(ctx context.Context, who vcs.User) (vcs.Permission, error) { return h.role(ctx, project, who.ID) })
+	if err != nil {
+		return vcs.Pull{}, err
+	}
 	p.Checks = append(checks(all.statuses, all.project), all.external...)
 	p.Mergeable, p.MergeBlocked = mergeable(got, p, all.approvals)
-	var err error
 	if p.Contributors, err = h.contributors(ctx, p.Author, all.commits, all.notes); err != nil {
 		return vcs.Pull{}, fmt.Errorf("contributors: %w", err)
 	}

@@ -207,6 +207,41 @@ func keepsTheLastWord(t *testing.T, s *suite) {
 	}
 }
 
+// wordsOfStrangersAreRemarks: on a public repository anybody can approve, a second account of the author too, and who has left once could.
+func wordsOfStrangersAreRemarks(t *testing.T, s *suite) {
+	repo, author, leaver := s.World.Repo(t, false), s.World.Person(t, "author"), s.World.Person(t, "leaver")
+	s.World.Grant(t, repo, author, vcs.PermissionWrite)
+	s.World.Grant(t, repo, leaver, vcs.PermissionWrite)
+	author.Push(t, repo, "change", "x.tf", "# x\n")
+	number := author.Open(t, repo, "change", "main", "Change")
+	leaver.Review(t, repo, number, vcs.ReviewApproved, "")
+	says := func(p Person) (state vcs.ReviewState) {
+		for _, r := range s.pull(t, repo, number).Reviews {
+			if r.Author == p.User() {
+				state = r.State
+			}
+		}
+		return state
+	}
+	if got := says(leaver); got != vcs.ReviewApproved {
+		t.Errorf("who may write says %q, want approved", got)
+	}
+	outsider := s.World.Person(t, "outsider")
+	for _, word := range []vcs.ReviewState{vcs.ReviewApproved, vcs.ReviewChanges} {
+		if s.StrangersCannotReview {
+			break
+		}
+		outsider.Review(t, repo, number, word, "because")
+		if got := says(outsider); got != vcs.ReviewCommented {
+			t.Errorf("a stranger who says %s says %q, want commented", word, got)
+		}
+	}
+	s.World.Grant(t, repo, leaver, vcs.PermissionRead)
+	if got := says(leaver); got != vcs.ReviewCommented {
+		t.Errorf("who may not write any more says %q, want commented", got)
+	}
+}
+
 func conflictIsNeverMergeable(t *testing.T, s *suite) {
 	w := s.newTeam(t)
 	w.author.Push(t, w.repo, "one", "same.tf", "# one\n")

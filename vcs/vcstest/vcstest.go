@@ -26,6 +26,8 @@ type Harness struct {
 	PushDeletes bool
 	// ReviewsHaveNoBody says that what is said in a review is a comment like any other, and that an approval is of no commit.
 	ReviewsHaveNoBody bool
+	// StrangersCannotReview says that the host refuses approvals of who may not write.
+	StrangersCannotReview bool
 	// Untold are reasons to ignore a delivery that the host does not deliver at all.
 	Untold []string
 	// WholePipeline says that a branch asks for all that was reported, not for contexts by their names.
@@ -147,6 +149,7 @@ func Run(t *testing.T, setup func(t *testing.T) Harness) {
 		"Pull/TellsAMergedOneWithItsHeadAtMerge":     tellsAMergedPull,
 		"Pull/TellsTheCommitOfEveryStyleOfMerge":     tellsTheCommitOfEveryMerge,
 		"Pull/KeepsTheLastWordOfEachPerson":          keepsTheLastWord,
+		"Pull/WordsOfStrangersAreRemarks":            wordsOfStrangersAreRemarks,
 		"Pull/ConflictIsNeverMergeable":              conflictIsNeverMergeable,
 		"Pull/ProtectionNamesChecksAndWhatIsMissing": protectionNamesChecks,
 		"Pull/UpdatedSinceHasClosedAndMerged":        updatedSinceHasClosedAndMerged,

@@ -1,0 +1,25 @@
+package vcs
+
+import (
+	"context"
+	"fmt"
+)
+
+// Weigh takes what reviews say for a remark where their author may not write to the repository now: on a public one anybody can say "approved",
+// and who left keeps their word on the host. may is asked once for each person whose word would count. A bot's veto stands; its approval is for
+// the gates to judge.
+func Weigh(ctx context.Context, reviews []Review, may func(ctx context.Context, who User) (Permission, error)) error {
+	for n, r := range reviews {
+		if r.State != ReviewApproved && r.State != ReviewChanges || r.Author.Bot {
+			continue
+		}
+		level, err := may(ctx, r.Author)
+		if err != nil {
+			return fmt.Errorf("whether the review of %s counts: %w", r.Author.Login, err)
+		}
+		if level < PermissionWrite {
+			reviews[n].State = ReviewCommented
+		}
+	}
+	return nil
+}
