@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/executor/local/broker"
 	"github.com/planlatch/planlatch/executor/local/lend"
 	"github.com/planlatch/planlatch/executor/local/shim"
 )
@@ -95,7 +96,7 @@ func addDoors(l *shim.Launch) error {
 		if err != nil {
 			return err
 		}
-		l.Doors = append(l.Doors, shim.Door{Host: s.Host, Listen: netip.AddrPortFrom(addr, uint16(number)).String()})
+		l.Doors = append(l.Doors, broker.Door{Host: s.Host, Listen: netip.AddrPortFrom(addr, uint16(number)).String()})
 	}
 	for i, r := range l.Relays { // another port of such a name, which now stands for an address of ours
 		if addr, ok := inside[strings.ToLower(hostOf(r.Dial))]; ok {
@@ -119,5 +120,5 @@ func hostOf(target string) string {
 
 // behindDoor says whether a name stands for the door of a site.
 func behindDoor(l shim.Launch, host string) bool {
-	return slices.ContainsFunc(l.Doors, func(d shim.Door) bool { return strings.EqualFold(hostOf(d.Host), host) })
+	return slices.ContainsFunc(l.Doors, func(d broker.Door) bool { return strings.EqualFold(hostOf(d.Host), host) })
 }

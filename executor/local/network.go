@@ -11,6 +11,7 @@ import (
 
 	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/executor/local/names"
+	"github.com/planlatch/planlatch/executor/local/netns"
 	"github.com/planlatch/planlatch/executor/local/shim"
 	"github.com/planlatch/planlatch/executor/reach"
 )
@@ -83,7 +84,7 @@ type relays struct {
 }
 
 func (m *relays) add(ctx context.Context, e reach.Entry) error {
-	r := shim.Relay{Dial: e.String()}
+	r := netns.Relay{Dial: e.String()}
 	switch {
 	case !e.Exact():
 		return m.pattern(e)

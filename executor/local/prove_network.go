@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/executor/local/dial"
 	"github.com/planlatch/planlatch/executor/local/shim"
 	"github.com/planlatch/planlatch/executor/reach"
 )
@@ -73,7 +74,7 @@ func (e *Executor) ProveNetwork(ctx context.Context, n executor.Network) (attemp
 }
 
 // judge compares what happened with what ought to.
-func (a *Attempt) judge(d shim.Dialed, token string) {
+func (a *Attempt) judge(d dial.Result, token string) {
 	switch {
 	case d.Target == "":
 		a.Detail = "it was not tried"
@@ -87,7 +88,7 @@ func (a *Attempt) judge(d shim.Dialed, token string) {
 }
 
 // dialFrom tries the targets from inside. A line of the network on a target tells more than what the target's end of the relay saw.
-func (e *Executor) dialFrom(ctx context.Context, dir string, n executor.Network, attempts []Attempt) (map[string]shim.Dialed, error) {
+func (e *Executor) dialFrom(ctx context.Context, dir string, n executor.Network, attempts []Attempt) (map[string]dial.Result, error) {
 	source := filepath.Join(dir, "source")
 	if err := makeDir(source); err != nil {
 		return nil, err
@@ -112,14 +113,14 @@ func (e *Executor) dialFrom(ctx context.Context, dir string, n executor.Network,
 	if err != nil {
 		return nil, err
 	}
-	said, notes := make(map[string]shim.Dialed), make(map[string]string)
+	said, notes := make(map[string]dial.Result), make(map[string]string)
 	for line := range strings.Lines(log.String()) {
 		if note, ok := strings.CutPrefix(line, "planlatch: network: "); ok {
 			target, _, _ := strings.Cut(note, " ")
 			notes["tcp!"+target] = strings.TrimSpace(note)
 			continue
 		}
-		var d shim.Dialed
+		var d dial.Result
 		if err := json.Unmarshal([]byte(line), &d); err != nil {
 			return nil, fmt.Errorf("the attempts said %q: %w", line, err)
 		}

@@ -16,7 +16,10 @@ const (
 	InsideShim   = "/run/planlatch-shim"
 	insideFiles  = "/run/planlatch-secrets" // secret files
 	insideSealed = executor.SealedAt
-	insideUID    = "1000" // never 0: programs and people read root as power that is not there
+	// insideAuthority is the file with the certificates that steps believe while something is lent to them; fileAuthority lies in DirEtc.
+	insideAuthority = "/run/planlatch-lent.crt"
+	fileAuthority   = "lent.crt"
+	insideUID       = "1000" // never 0: programs and people read root as power that is not there
 )
 
 // SystemDirs are the read-only parts of this machine that steps see at the same path. A data directory must not lie in them.

@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/executor/local/broker"
+	"github.com/planlatch/planlatch/executor/local/netns"
 	"github.com/planlatch/planlatch/executor/local/process"
 )
 
@@ -53,11 +55,11 @@ type Launch struct {
 	Bwrap      string
 	Slirp      string // empty: nothing but loopback and Relays
 	Offline    bool   // without namespaces: refuse IP but for TCP to the ports of Relays
-	Relays     []Relay
-	Patterns   []string // the other entries of an allow-list: wildcards and networks
-	Names      bool     // the network has a name service of its own, for an allow-list
-	Doors      []Door   // to the sites of Spec.Lends
-	Closed     []string // prefixes that answer "unreachable" in an open network, besides this machine's own addresses
+	Relays     []netns.Relay
+	Patterns   []string      // the other entries of an allow-list: wildcards and networks
+	Names      bool          // the network has a name service of its own, for an allow-list
+	Doors      []broker.Door // to the sites of Spec.Lends
+	Closed     []string      // prefixes that answer "unreachable" in an open network, besides this machine's own addresses
 	Hostname   string
 	Cgroups    []string // control groups to make for it, one per hierarchy; none: limits are polled
 	Without    []string `json:",omitempty"` // walls that are left out, in tests that show what each is good for
@@ -75,10 +77,19 @@ const (
 // has says whether a wall was not left out.
 func (l Launch) has(wall string) bool { return !slices.Contains(l.Without, wall) }
 
-// Relay is one allowed target: a single name or address.
-type Relay struct {
-	Dial   string   // host:port
-	Listen []string // ip:port inside the network namespace
+// rules say what there is in the network of the execution.
+func (l Launch) rules() netns.Rules {
+	return netns.Rules{
+		Allow: l.Spec.Network.Allow, Deny: l.Spec.Network.Deny, Relays: l.Relays, Patterns: l.Patterns, Names: l.Names, Closed: l.Closed, Stack: l.Slirp != "",
+	}
+}
+
+// lending says what is lent to the steps of the execution in dir.
+func (l Launch) lending(dir string, network *netns.Network) broker.Options {
+	return broker.Options{
+		Lends: l.Spec.Lends, Env: l.Spec.Env, Network: network, Shared: !l.Namespaces, Doors: l.Doors,
+		Bundle: filepath.Join(dir, DirEtc, fileAuthority), InsideBundle: insideAuthority,
+	}
 }
 
 // WorkDir is where the private copy of the work directory lies in the execution's directory.

@@ -16,7 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/executor/local/broker"
 	"github.com/planlatch/planlatch/executor/local/cgroup"
+	"github.com/planlatch/planlatch/executor/local/netns"
 	"github.com/planlatch/planlatch/executor/local/process"
 )
 
@@ -33,8 +35,8 @@ type owner struct {
 	report  *os.File // from the inner
 	events  *json.Decoder
 	errors  *os.File // what the stages before the inner complain
-	network network
-	lender  lender
+	network netns.Network
+	broker  broker.Broker
 	groups  cgroup.Groups
 	inner   int // its process
 }
@@ -125,7 +127,7 @@ func (o *owner) launched(ack io.Writer) error {
 	if err := readFrame(stdin, &secrets); err != nil {
 		return fmt.Errorf("read secrets: %w", err)
 	}
-	if err := o.lender.take(secrets); err != nil {
+	if err := o.broker.Take(secrets.Lent); err != nil {
 		return err
 	}
 	if err := o.handOver(secrets); err != nil {
@@ -134,7 +136,7 @@ func (o *owner) launched(ack io.Writer) error {
 	if err := o.remember(root); err != nil {
 		return err
 	}
-	if err := o.network.awaitStack(); err != nil {
+	if err := o.network.AwaitStack(startTime); err != nil {
 		return err
 	}
 	if err := json.NewEncoder(ack).Encode(Ack{}); err != nil {
@@ -172,7 +174,7 @@ func (o *owner) spawn() (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	exit, err := o.network.holdPair()
+	exit, hold, err := os.Pipe() // the network stack ends when the last copy of hold closes; the inner inherits one, so it outlives a killed owner
 	if err != nil {
 		return 0, err
 	}
@@ -186,21 +188,20 @@ func (o *owner) spawn() (pid int, err error) {
 		return 0, err
 	}
 	files := []uintptr{
-		briefRead.Fd(), null.Fd(), complaintsWrite.Fd(), reportWrite.Fd(), o.log.Fd(), FDLock, o.network.hold.Fd(), sealed.Fd(),
+		briefRead.Fd(), null.Fd(), complaintsWrite.Fd(), reportWrite.Fd(), o.log.Fd(), FDLock, hold.Fd(), sealed.Fd(),
 	}
 	defer func() {
 		// The copies of the other side: its end must be visible here.
-		err = errors.Join(err, briefRead.Close(), null.Close(), complaintsWrite.Close(), reportWrite.Close(), exit.Close(), o.network.hold.Close(),
-			sealed.Close())
+		err = errors.Join(err, briefRead.Close(), null.Close(), complaintsWrite.Close(), reportWrite.Close(), exit.Close(), hold.Close(), sealed.Close())
 	}()
 	if o.groups, err = cgroup.Make(o.launch.Cgroups, o.launch.Spec.Limits.Memory, tasks(o.launch.Spec.Limits.Processes)); err != nil {
 		return 0, err
 	}
-	if err := o.lender.prepare(o.launch, o.dir, &o.network); err != nil {
+	if err := o.broker.Prepare(o.launch.lending(o.dir, &o.network)); err != nil {
 		return 0, fmt.Errorf("lend credentials: %w", err)
 	}
 	if !o.launch.Namespaces {
-		if err := o.lender.outside(); err != nil {
+		if err := o.broker.Outside(); err != nil {
 			return 0, fmt.Errorf("lend credentials: %w", err)
 		}
 		pid, err := syscall.ForkExec(o.launch.Shim, []string{"planlatch-shim", Arg, stageInner}, &syscall.ProcAttr{
@@ -247,33 +248,31 @@ func (o *owner) spawnSandbox(files []uintptr, exit, complaints *os.File) (int, e
 	if err := conn.SetDeadline(time.Now().Add(startTime)); err != nil {
 		return 0, err
 	}
-	s, err := o.network.prepare(o.launch, o.log)
-	if err != nil {
+	if err := o.network.Prepare(o.launch.rules(), o.log); err != nil {
 		return 0, err
 	}
-	if err := o.lender.inside(&s); err != nil {
+	if err := o.broker.Inside(); err != nil {
 		return 0, err
 	}
 	if o.launch.Slirp != "" {
-		if err := o.network.startStack(o.launch, pid, exit, complaints); err != nil {
+		if err := o.network.StartStack(o.launch.Slirp, string(o.launch.Spec.Name), pid, exit, complaints); err != nil {
 			return 0, err
 		}
 	}
-	s.Bwrap, s.Args = o.launch.Bwrap, bwrapArgs(o.launch, o.dir)
-	if err := WriteFrame(conn, s); err != nil {
+	if err := WriteFrame(conn, orders{Setup: o.network.Setup(), Bwrap: o.launch.Bwrap, Args: bwrapArgs(o.launch, o.dir)}); err != nil {
 		return 0, fmt.Errorf("instruct the network stage: %w", err)
 	}
 	socket, ok := conn.(*net.UnixConn)
 	if !ok {
 		return 0, errors.New("control socket: not a unix socket")
 	}
-	return pid, o.network.serve(socket, s)
+	return pid, o.network.Serve(socket)
 }
 
 // handOver gives the inner its brief and waits until its walls stand.
 func (o *owner) handOver(secrets executor.Secrets) error {
 	b := brief{
-		Walls: wallsFor(o.launch, o.dir, o.lender.ports()...), Stops: o.launch.Spec.Unattended > 0, Inherit: !o.launch.has(WithoutDescriptors),
+		Walls: wallsFor(o.launch, o.dir, o.broker.Ports()...), Stops: o.launch.Spec.Unattended > 0, Inherit: !o.launch.has(WithoutDescriptors),
 		Limits: limitsOf(o.launch),
 		Files:  secrets.Files, Private: o.launch.Namespaces, Sealed: Sealed(o.launch.Spec),
 	}
@@ -285,7 +284,7 @@ func (o *owner) handOver(secrets executor.Secrets) error {
 			s.Env[i] = o.launch.Place(o.dir, pair)
 		}
 		if s.Lent {
-			s.Env = append(s.Env, o.lender.environment()...)
+			s.Env = append(s.Env, o.broker.Environment()...)
 		}
 		b.Steps = append(b.Steps, s)
 	}
@@ -371,8 +370,8 @@ func (o *owner) finish() {
 		}
 		time.Sleep(pause) //nolint:forbidigo // descendants that are no children yet announce their end to nobody
 	}
-	o.lender.close()
-	o.network.close()
+	o.broker.Close()
+	o.network.Close()
 	o.groups.Remove()
 }
 

@@ -19,6 +19,7 @@ import (
 	"os/signal"
 
 	"github.com/planlatch/planlatch/executor/local/breach"
+	"github.com/planlatch/planlatch/executor/local/dial"
 )
 
 // Arg is the hidden first argument that makes a program a stage.
@@ -31,7 +32,7 @@ const (
 	stageInner = "inner"
 
 	stageBreach = "breach" // not one of an execution, but a step in one: see package breach
-	stageDial   = "dial"   // the same: see Dialed
+	stageDial   = "dial"   // the same: see package dial
 )
 
 // frameLimit bounds a frame: secrets are some environment variables, never a payload.
@@ -57,7 +58,7 @@ func Main(args []string) (exit int, isShim bool) {
 		err = runInner(signals)
 	case args[2] == stageDial:
 		signal.Reset()
-		err = tryTargets(args[3:], os.Stdout)
+		err = dial.Main(args[3:], os.Stdout)
 	case args[2] == stageBreach:
 		signal.Reset()
 		err = breach.Main(args[3:], BreachArgs(nil), os.Stdout)
@@ -79,6 +80,11 @@ func OwnerArgs(dir string) []string { return []string{"planlatch-shim", Arg, sta
 // BreachArgs is the argv of a step that tries to break out.
 func BreachArgs(args []string) []string {
 	return append([]string{"planlatch-shim", Arg, stageBreach}, args...)
+}
+
+// DialArgs is the argv of a step that tries targets.
+func DialArgs(targets []string) []string {
+	return append([]string{"planlatch-shim", Arg, stageDial}, targets...)
 }
 
 // The owner's descriptors besides stdin.

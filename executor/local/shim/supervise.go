@@ -84,7 +84,11 @@ func (o *owner) readEvents(events chan<- event) {
 		if err := o.events.Decode(&e); err != nil {
 			return
 		}
-		o.lender.note(e)
+		if e.Kind == "start" && e.Step < len(o.launch.Spec.Steps) && o.launch.Spec.Steps[e.Step].Lent {
+			o.broker.Open()
+		} else {
+			o.broker.Shut()
+		}
 		events <- e
 	}
 }
@@ -203,7 +207,7 @@ func (s *supervision) watch() {
 			s.bound(executor.EndLog, info.Size(), limits.Log, "log limit of "+sizeText(limits.Log))
 		}
 	}
-	processes, err := process.Descendants(os.Getpid(), s.network.stack)
+	processes, err := process.Descendants(os.Getpid(), s.network.Stack())
 	if err != nil {
 		return // no /proc for a moment: the next look tells
 	}

@@ -1,7 +1,9 @@
 package shim
 
 import (
+	"net"
 	"path/filepath"
+	"strconv"
 
 	"github.com/planlatch/planlatch/executor/local/confine"
 )
@@ -38,4 +40,17 @@ func wallsFor(l Launch, dir string, ports ...uint16) *confine.Walls {
 		}
 	}
 	return w
+}
+
+// portOf is the port of a host:port that was checked before.
+func portOf(target string) uint16 {
+	_, text, err := net.SplitHostPort(target)
+	if err != nil {
+		return 0
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return 0
+	}
+	return uint16(port)
 }

@@ -1,4 +1,4 @@
-package shim
+package netns
 
 import (
 	"encoding/binary"
@@ -16,7 +16,7 @@ const (
 )
 
 // answer serves look-ups over UDP.
-func (n *network) answer(f *os.File) error {
+func (n *Network) answer(f *os.File) error {
 	conn, err := net.FilePacketConn(f)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
@@ -38,7 +38,7 @@ func (n *network) answer(f *os.File) error {
 }
 
 // answerStream serves look-ups over one TCP connection.
-func (n *network) answerStream(conn net.Conn) {
+func (n *Network) answerStream(conn net.Conn) {
 	for {
 		if conn.SetDeadline(time.Now().Add(questionTime)) != nil {
 			return

@@ -1,4 +1,8 @@
-package shim
+// Package dial tries, from inside an execution, who can be reached from there: it is a step's program, as package breach is.
+//
+// It promises one answer for each target, in bounded time whatever the target does, and says nothing but a question mark to services over UDP. What
+// an answer means is the caller's.
+package dial
 
 import (
 	"encoding/json"
@@ -10,16 +14,11 @@ import (
 	"time"
 )
 
-// Dialed is what became of one attempt to reach a target from inside an execution.
-type Dialed struct {
+// Result is what became of one attempt to reach a target from inside an execution.
+type Result struct {
 	Target string // tcp!host:port or udp!host:port
 	Said   string // what the other side said first
 	Error  string // why there was no connection, or why it broke at once
-}
-
-// DialArgs is the argv of a step that tries targets and prints a Dialed for each, one JSON value per line.
-func DialArgs(targets []string) []string {
-	return append([]string{"planlatch-shim", Arg, stageDial}, targets...)
 }
 
 // How long an attempt may take, and how long it listens to who is there.
@@ -28,9 +27,9 @@ const (
 	listenTime  = time.Second
 )
 
-// tryTargets tries all at once.
-func tryTargets(targets []string, out io.Writer) error {
-	results := make([]Dialed, len(targets))
+// Main tries all targets at once and writes a Result for each, one JSON value per line.
+func Main(targets []string, out io.Writer) error {
+	results := make([]Result, len(targets))
 	var all sync.WaitGroup
 	for i, target := range targets {
 		all.Go(func() { results[i] = try(target) })
@@ -44,8 +43,8 @@ func tryTargets(targets []string, out io.Writer) error {
 	return err
 }
 
-func try(target string) Dialed {
-	d := Dialed{Target: target}
+func try(target string) Result {
+	d := Result{Target: target}
 	network, address, _ := strings.Cut(target, "!")
 	conn, err := net.DialTimeout(network, address, attemptTime) //nolint:noctx // it lives as long as this step
 	if err != nil {

@@ -1,4 +1,4 @@
-package shim
+package netns
 
 import (
 	"errors"
