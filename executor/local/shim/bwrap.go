@@ -11,7 +11,7 @@ import (
 
 // The sandbox as seen from inside.
 const (
-	InsideSource = "/src"
+	insideSource = "/src"
 	insideTmp    = "/tmp"
 	InsideShim   = "/run/planlatch-shim"
 	insideFiles  = "/run/planlatch-secrets" // secret files
@@ -69,8 +69,8 @@ func bwrapArgs(l Launch, dir string) []string {
 		"--perms", "1777", "--size", strconv.Itoa(64<<20), "--tmpfs", "/dev/shm",
 		"--perms", "1777", "--size", tmpSize, "--tmpfs", insideTmp,
 		"--perms", "0700", "--size", strconv.Itoa(2*executor.MaxSecretFiles), "--tmpfs", insideFiles,
-		bind, l.Spec.Source.Dir, InsideSource, "--bind", filepath.Join(dir, DirWork), filepath.Join(InsideSource, l.Spec.Source.Work))
-	if len(Sealed(l.Spec)) > 0 {
+		bind, l.Spec.Source.Dir, insideSource, "--bind", filepath.Join(dir, DirWork), filepath.Join(insideSource, l.Spec.Source.Work))
+	if len(sealedOutputs(l.Spec)) > 0 {
 		args = append(args, "--ro-bind", filepath.Join(dir, DirSealed), insideSealed)
 	}
 	if len(l.Doors) > 0 {
@@ -84,7 +84,7 @@ func bwrapArgs(l Launch, dir string) []string {
 		args = append(args, how, b.Path, b.Path)
 	}
 	args = append(append(args, "--ro-bind", l.Shim, InsideShim), last...)
-	return append(args, "--chdir", filepath.Join(InsideSource, l.Spec.Source.Work), "--", InsideShim, Arg, stageInner)
+	return append(args, "--chdir", filepath.Join(insideSource, l.Spec.Source.Work), "--", InsideShim, hiddenArg, stageInner)
 }
 
 // systemArgs shows the parts of this machine's system that are to be read, and nothing else.
@@ -120,7 +120,7 @@ func machineArgs() []string {
 		switch target, err := os.Readlink(at); {
 		case err == nil:
 			args = append(args, "--symlink", target, at)
-		case entry.IsDir() && !slices.Contains([]string{"/dev", "/proc", "/run", InsideSource, insideTmp}, at):
+		case entry.IsDir() && !slices.Contains([]string{"/dev", "/proc", "/run", insideSource, insideTmp}, at):
 			args = append(args, "--bind", at, at)
 		}
 	}

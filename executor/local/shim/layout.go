@@ -150,8 +150,8 @@ func held(dir string, at int64) (bool, error) {
 	return probe.Type != unix.F_UNLCK, nil
 }
 
-// WriteDurable makes name in dir hold v, whole or not at all, also across a crash of the machine.
-func WriteDurable(dir, name string, v any) error {
+// writeDurable makes name in dir hold v, whole or not at all, also across a crash of the machine.
+func writeDurable(dir, name string, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -168,11 +168,11 @@ func WriteDurable(dir, name string, v any) error {
 	if err := os.Rename(path+".new", path); err != nil {
 		return err
 	}
-	return SyncDir(dir)
+	return syncDir(dir)
 }
 
-// SyncDir makes the entries of a directory durable.
-func SyncDir(dir string) error {
+// syncDir makes the entries of a directory durable.
+func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
@@ -192,9 +192,9 @@ func ReadJSON(dir, name string, v any) error {
 	return nil
 }
 
-// OpenRegular opens a regular file beneath dir for reading. What is no regular file or lies outside is fs.ErrNotExist to the caller's
+// openRegular opens a regular file beneath dir for reading. What is no regular file or lies outside is fs.ErrNotExist to the caller's
 // eyes or an error of os.Root: the tree was written by a hostile program.
-func OpenRegular(dir, name string) (*os.File, error) {
+func openRegular(dir, name string) (*os.File, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
@@ -212,9 +212,9 @@ func OpenRegular(dir, name string) (*os.File, error) {
 	return f, nil
 }
 
-// Place maps a path inside the sandbox to where it lies without namespaces: /src to the private tree, /tmp to the private directory.
+// place maps a path inside the sandbox to where it lies without namespaces: /src to the private tree, /tmp to the private directory.
 // Other strings, and paths in a bind, stay as they are. An option may carry the path after its first "=".
-func (l Launch) Place(dir, s string) string {
+func (l Launch) place(dir, s string) string {
 	if l.Namespaces {
 		return s
 	}

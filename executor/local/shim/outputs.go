@@ -20,7 +20,7 @@ import (
 func OpenOutput(work, name string) (*os.File, error) {
 	base, anywhere := strings.CutPrefix(name, "**/")
 	if !anywhere {
-		return OpenRegular(work, name)
+		return openRegular(work, name)
 	}
 	found, looked := "", 0
 	err := filepath.WalkDir(work, func(at string, entry fs.DirEntry, err error) error {
@@ -44,7 +44,7 @@ func OpenOutput(work, name string) (*os.File, error) {
 	if found == "" {
 		return nil, &os.PathError{Op: "open", Path: name, Err: os.ErrNotExist}
 	}
-	return OpenRegular(work, found)
+	return openRegular(work, found)
 }
 
 // mostLooked is how many files are looked at for an output.
@@ -71,4 +71,33 @@ func keepOutput(work, name, path string, limit int64) (executor.Artifact, error)
 		return executor.Artifact{}, err
 	}
 	return executor.Artifact{Name: name, Size: size, SHA256: hex.EncodeToString(sum.Sum(nil))}, nil
+}
+
+// keepOutputs copies the outputs that exist to where no step can reach, and adds them to the result.
+func (o *owner) keepOutputs(r *executor.Result) {
+	out := filepath.Join(o.dir, DirOut)
+	for i, name := range o.launch.Spec.Outputs {
+		var a executor.Artifact
+		err := o.patiently(func() (err error) {
+			a, err = keepOutput(o.launch.placeOf(o.dir, name), name, filepath.Join(out, fmt.Sprint(i)), o.launch.Spec.Limits.Disk)
+			if err == nil && a.Size == 0 && o.launch.seals(name) { // its step never came
+				err = os.ErrNotExist
+			}
+			return err
+		})
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil { // an output that cannot be kept makes the result no success, for it may be the only copy of a state
+			if r.Ended == executor.EndExit {
+				r.Ended = executor.EndDisk
+			}
+			r.Reason = strings.TrimPrefix(fmt.Sprintf("%s; output %s could not be kept: %v", r.Reason, name, err), "; ")
+			continue
+		}
+		r.Outputs = append(r.Outputs, a)
+	}
+	if len(r.Outputs) > 0 {
+		_ = syncDir(out) // best effort: each file is synced, and a lost entry shows as a missing output
+	}
 }

@@ -44,9 +44,9 @@ type owner struct {
 // own is the owner stage. It returns an error when nothing ran; whatever happens to the steps is in the result.
 func own(dir string) error {
 	o := &owner{dir: dir}
-	ack := os.NewFile(FDAck, "ack")
-	unix.CloseOnExec(FDAck)
-	unix.CloseOnExec(FDLock)
+	ack := os.NewFile(fdAck, "ack")
+	unix.CloseOnExec(fdAck)
+	unix.CloseOnExec(fdHeld)
 	err := o.prepare()
 	if err == nil {
 		err = o.launched(ack)
@@ -63,7 +63,7 @@ func own(dir string) error {
 	result := o.supervise()
 	o.finish()
 	o.keepOutputs(&result)
-	return o.patiently(func() error { return WriteDurable(dir, FileExit, result) })
+	return o.patiently(func() error { return writeDurable(dir, FileExit, result) })
 }
 
 // The waits for room on a full disk. What a plan leaves can be made again; what an apply leaves may be the only copy of a state, and without
@@ -151,7 +151,7 @@ func (o *owner) launched(ack io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("take the name: %w", err)
 	}
-	if err := errors.Join(f.Sync(), f.Close(), SyncDir(filepath.Dir(o.launch.Tombstone))); err != nil {
+	if err := errors.Join(f.Sync(), f.Close(), syncDir(filepath.Dir(o.launch.Tombstone))); err != nil {
 		return errors.Join(fmt.Errorf("take the name: %w", err), os.Remove(o.launch.Tombstone))
 	}
 	if _, err := o.brief.Write([]byte{'g'}); err != nil {
@@ -188,7 +188,7 @@ func (o *owner) spawn() (pid int, err error) {
 		return 0, err
 	}
 	files := []uintptr{
-		briefRead.Fd(), null.Fd(), complaintsWrite.Fd(), reportWrite.Fd(), o.log.Fd(), FDLock, hold.Fd(), sealed.Fd(),
+		briefRead.Fd(), null.Fd(), complaintsWrite.Fd(), reportWrite.Fd(), o.log.Fd(), fdHeld, hold.Fd(), sealed.Fd(),
 	}
 	defer func() {
 		// The copies of the other side: its end must be visible here.
@@ -204,7 +204,7 @@ func (o *owner) spawn() (pid int, err error) {
 		if err := o.broker.Outside(); err != nil {
 			return 0, fmt.Errorf("lend credentials: %w", err)
 		}
-		pid, err := syscall.ForkExec(o.launch.Shim, []string{"planlatch-shim", Arg, stageInner}, &syscall.ProcAttr{
+		pid, err := syscall.ForkExec(o.launch.Shim, []string{"planlatch-shim", hiddenArg, stageInner}, &syscall.ProcAttr{
 			Dir: o.launch.WorkDir(o.dir), Env: []string{}, Files: files, Sys: &syscall.SysProcAttr{Setpgid: true},
 		})
 		if err == nil {
@@ -223,7 +223,7 @@ func (o *owner) spawnSandbox(files []uintptr, exit, complaints *os.File) (int, e
 		return 0, err
 	}
 	ours, theirs := os.NewFile(uintptr(pair[0]), "control"), os.NewFile(uintptr(pair[1]), "control")
-	pid, err := syscall.ForkExec(o.launch.Shim, []string{"planlatch-shim", Arg, stageNet}, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(o.launch.Shim, []string{"planlatch-shim", hiddenArg, stageNet}, &syscall.ProcAttr{
 		Dir: "/", Env: []string{}, Files: append(files, theirs.Fd()),
 		Sys: &syscall.SysProcAttr{
 			Setpgid:    true,
@@ -274,14 +274,14 @@ func (o *owner) handOver(secrets executor.Secrets) error {
 	b := brief{
 		Walls: wallsFor(o.launch, o.dir, o.broker.Ports()...), Stops: o.launch.Spec.Unattended > 0, Inherit: !o.launch.has(WithoutDescriptors),
 		Limits: limitsOf(o.launch),
-		Files:  secrets.Files, Private: o.launch.Namespaces, Sealed: Sealed(o.launch.Spec),
+		Files:  secrets.Files, Private: o.launch.Namespaces, Sealed: sealedOutputs(o.launch.Spec),
 	}
 	for _, s := range o.launch.Spec.Steps {
 		for i, arg := range s.Argv {
-			s.Argv[i] = o.launch.Place(o.dir, arg)
+			s.Argv[i] = o.launch.place(o.dir, arg)
 		}
 		for i, pair := range s.Env {
-			s.Env[i] = o.launch.Place(o.dir, pair)
+			s.Env[i] = o.launch.place(o.dir, pair)
 		}
 		if s.Lent {
 			s.Env = append(s.Env, o.broker.Environment()...)
@@ -289,7 +289,7 @@ func (o *owner) handOver(secrets executor.Secrets) error {
 		b.Steps = append(b.Steps, s)
 	}
 	for _, pair := range o.launch.Spec.Env {
-		b.Env = append(b.Env, o.launch.Place(o.dir, pair))
+		b.Env = append(b.Env, o.launch.place(o.dir, pair))
 	}
 	if !o.launch.Namespaces {
 		if !slices.ContainsFunc(b.Env, func(pair string) bool { return strings.HasPrefix(pair, "TMPDIR=") }) {
@@ -386,34 +386,5 @@ func buryAll() bool {
 		case err != nil || got == 0:
 			return false
 		}
-	}
-}
-
-// keepOutputs copies the outputs that exist to where no step can reach, and adds them to the result.
-func (o *owner) keepOutputs(r *executor.Result) {
-	out := filepath.Join(o.dir, DirOut)
-	for i, name := range o.launch.Spec.Outputs {
-		var a executor.Artifact
-		err := o.patiently(func() (err error) {
-			a, err = keepOutput(o.launch.placeOf(o.dir, name), name, filepath.Join(out, fmt.Sprint(i)), o.launch.Spec.Limits.Disk)
-			if err == nil && a.Size == 0 && o.launch.seals(name) { // its step never came
-				err = os.ErrNotExist
-			}
-			return err
-		})
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil { // an output that cannot be kept makes the result no success, for it may be the only copy of a state
-			if r.Ended == executor.EndExit {
-				r.Ended = executor.EndDisk
-			}
-			r.Reason = strings.TrimPrefix(fmt.Sprintf("%s; output %s could not be kept: %v", r.Reason, name, err), "; ")
-			continue
-		}
-		r.Outputs = append(r.Outputs, a)
-	}
-	if len(r.Outputs) > 0 {
-		_ = SyncDir(out) // best effort: each file is synced, and a lost entry shows as a missing output
 	}
 }

@@ -20,8 +20,8 @@ import (
 // DirSealed in an execution's directory has the sealed outputs, each by its name.
 const DirSealed = "sealed"
 
-// Sealed lists the outputs of a Spec that no step can change.
-func Sealed(s executor.Spec) []string {
+// sealedOutputs lists the outputs of a Spec that no step can change.
+func sealedOutputs(s executor.Spec) []string {
 	var names []string
 	for _, step := range s.Steps {
 		for _, name := range []string{step.Seals, step.Stdout} {
@@ -52,7 +52,7 @@ func (in *inner) seal(name string) error {
 	if to == nil || in.full[name] {
 		return nil
 	}
-	from, err := OpenRegular(".", name)
+	from, err := openRegular(".", name)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -84,7 +84,7 @@ func openKept(to io.Writer) (*output, error) {
 	return carry(os.NewFile(uintptr(pair[0]), "stdout"), os.NewFile(uintptr(pair[1]), "stdout"), to), nil
 }
 
-func (l Launch) seals(name string) bool { return slices.Contains(Sealed(l.Spec), name) }
+func (l Launch) seals(name string) bool { return slices.Contains(sealedOutputs(l.Spec), name) }
 
 // placeOf is the directory in which an output lies.
 func (l Launch) placeOf(dir, name string) string {

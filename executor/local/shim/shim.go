@@ -7,6 +7,9 @@
 // The package promises that no step starts before the tombstone of the name is on disk, that the result is published only when nothing of
 // the execution lives, and that secrets pass from stage to stage through pipes alone. It leaves to package local the choice of walls, the
 // copy of the source and the claim of the name.
+//
+// What the stages close, set up, lend and count with is in the packages beside it (confine, netns, broker, cgroup, process, usage). They know no
+// Launch: this package says to each what it means there.
 package shim
 
 import (
@@ -22,8 +25,8 @@ import (
 	"github.com/planlatch/planlatch/executor/local/dial"
 )
 
-// Arg is the hidden first argument that makes a program a stage.
-const Arg = "__planlatch-shim"
+// hiddenArg is the hidden first argument that makes a program a stage.
+const hiddenArg = "__planlatch-shim"
 
 // The stages.
 const (
@@ -40,7 +43,7 @@ const frameLimit = 8 << 20
 
 // Main runs the stage that args (as os.Args) ask for. isShim is false when they ask for none; then nothing was done.
 func Main(args []string) (exit int, isShim bool) {
-	if len(args) < 3 || args[1] != Arg {
+	if len(args) < 3 || args[1] != hiddenArg {
 		return 0, false
 	}
 	// Nothing outside decides when a stage ends but its own pipes. Notify, not Ignore: an ignored signal stays ignored in the tool.
@@ -75,22 +78,22 @@ func Main(args []string) (exit int, isShim bool) {
 
 // OwnerArgs is the argv of the stage that owns the execution in dir. Its descriptors: 0 the frame of secrets and then one byte to go on,
 // 3 takes two Acks, 4 the held lock. Argv[0] shows in ps.
-func OwnerArgs(dir string) []string { return []string{"planlatch-shim", Arg, stageOwner, dir} }
+func OwnerArgs(dir string) []string { return []string{"planlatch-shim", hiddenArg, stageOwner, dir} }
 
 // BreachArgs is the argv of a step that tries to break out.
 func BreachArgs(args []string) []string {
-	return append([]string{"planlatch-shim", Arg, stageBreach}, args...)
+	return append([]string{"planlatch-shim", hiddenArg, stageBreach}, args...)
 }
 
 // DialArgs is the argv of a step that tries targets.
 func DialArgs(targets []string) []string {
-	return append([]string{"planlatch-shim", Arg, stageDial}, targets...)
+	return append([]string{"planlatch-shim", hiddenArg, stageDial}, targets...)
 }
 
 // The owner's descriptors besides stdin.
 const (
-	FDAck  = 3
-	FDLock = 4
+	fdAck  = 3
+	fdHeld = 4
 )
 
 // Ack is what the owner tells who started it, one JSON value each time: first that everything is ready, then that the steps run.

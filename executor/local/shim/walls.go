@@ -22,8 +22,8 @@ func wallsFor(l Launch, dir string, ports ...uint16) *confine.Walls {
 		w.Read = append(w.Read, "/etc/"+name)
 	}
 	if l.Namespaces {
-		w.Read = append(w.Read, InsideShim, InsideSource, insideFiles, insideAuthority, insideSealed)
-		w.Write = []string{insideTmp, "/dev/shm", filepath.Join(InsideSource, l.Spec.Source.Work)}
+		w.Read = append(w.Read, InsideShim, insideSource, insideFiles, insideAuthority, insideSealed)
+		w.Write = []string{insideTmp, "/dev/shm", filepath.Join(insideSource, l.Spec.Source.Work)}
 	} else {
 		w.Read = append(w.Read, l.Shim, l.Spec.Source.Dir, filepath.Join(dir, DirSource), filepath.Join(dir, DirSealed))
 		w.Write = []string{filepath.Join(dir, DirTmp), l.WorkDir(dir)}
