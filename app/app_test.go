@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/planlatch/planlatch/testkit/pinned"
+
 	"github.com/planlatch/planlatch/app"
 	"github.com/planlatch/planlatch/config"
 	"github.com/planlatch/planlatch/testkit/helper"
@@ -202,12 +204,7 @@ func TestPolicyCheckSaysNo(t *testing.T) {
 // TestDemo is what `make demo` runs.
 func TestDemo(t *testing.T) {
 	t.Parallel()
-	out, err := exec.CommandContext(t.Context(), "sh", "../tools/build.sh", "tofu").Output()
-	if err != nil {
-		t.Fatalf("build tofu: %v", err)
-	}
-	_, tofu, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
-	code, told, said := run(t, map[string]string{"PLANLATCH_TOFU": tofu, "PATH": app.Environment()["PATH"]}, "demo")
+	code, told, said := run(t, map[string]string{"PLANLATCH_TOFU": pinned.Path(t, "tofu"), "PATH": app.Environment()["PATH"]}, "demo")
 	if code != 0 {
 		t.Fatalf("exit code = %d\n%s\n%s", code, told, said)
 	}

@@ -18,21 +18,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/planlatch/planlatch/testkit/pinned"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/planlatch/planlatch/app"
 )
-
-// tofu finds the pinned tofu, building it when this machine never did.
-func tofu(t testing.TB) string {
-	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "sh", "../tools/build.sh", "tofu").Output()
-	_, path, ok := strings.Cut(strings.TrimSpace(string(out)), " ")
-	if err != nil || !ok {
-		t.Fatalf("tools/build.sh tofu = %q, %v; want the path of tofu", out, err)
-	}
-	return path
-}
 
 // clone is somebody's clone of a repository, with an environment of its own.
 type clone struct {
@@ -53,7 +44,7 @@ func newClone(t testing.TB, base files) *clone {
 	}
 	c := &clone{t: t, dir: filepath.Join(at, "infra"), env: map[string]string{
 		"PATH": app.Environment()["PATH"], "HOME": filepath.Join(at, "home"), "TMPDIR": filepath.Join(at, "tmp"), "USER": "ann",
-		"PLANLATCH_TOFU": tofu(t), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
+		"PLANLATCH_TOFU": pinned.Path(t, "tofu"), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
 	}}
 	for _, dir := range []string{c.dir, c.env["HOME"], c.env["TMPDIR"]} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {

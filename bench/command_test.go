@@ -7,21 +7,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/planlatch/planlatch/testkit/helper"
+	"github.com/planlatch/planlatch/testkit/pinned"
 )
 
 // BenchmarkPlanCommand runs `planlatch plan` on a work tree with one changed project, as it is installed; bare is init, plan -out and show -json
 // of that project in its own directory, by hand. The two alternate, and the ratio is of medians.
 func BenchmarkPlanCommand(b *testing.B) {
 	dir := b.TempDir()
-	out, err := exec.CommandContext(b.Context(), "sh", "../tools/build.sh", "tofu").Output()
-	must(b, err)
-	_, tofu, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
+	tofu := pinned.Path(b, "tofu")
 	for _, name := range []string{"planlatch", "planlatch-shim"} {
-		build := exec.CommandContext(b.Context(), "go", "build", "-o", filepath.Join(dir, "bin", name), "../cmd/"+name)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			b.Fatalf("build %s: %v\n%s", name, err, out)
-		}
+		must(b, helper.Build(filepath.Join(dir, "bin", name)))
 	}
 	clone := filepath.Join(dir, "clone")
 	timed := func(in string, argv ...string) time.Duration {

@@ -14,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/planlatch/planlatch/testkit/helper"
+	"github.com/planlatch/planlatch/testkit/pinned"
+
 	"golang.org/x/sync/errgroup"
 
 	"github.com/planlatch/planlatch/app"
@@ -66,9 +69,7 @@ const secret = "the benchmark's webhook secret"
 func start(b *testing.B, projects int) *world {
 	b.Helper()
 	w := &world{dir: b.TempDir(), projects: projects}
-	out, err := exec.CommandContext(b.Context(), "sh", "../tools/build.sh", "tofu").Output()
-	must(b, err)
-	_, w.tofu, _ = strings.Cut(strings.TrimSpace(string(out)), " ")
+	w.tofu = pinned.Path(b, "tofu")
 	w.serve(b, app.ServerOptions{}, func(*config.Config) {})
 	return w
 }
@@ -95,11 +96,7 @@ func (w *world) serve(b *testing.B, o app.ServerOptions, change func(*config.Con
 	cfg.Execution.Network = config.Network{Mode: "none"}
 	change(cfg)
 	shim := filepath.Join(w.dir, "planlatch-shim") // as it is installed: beside the server
-	build := exec.CommandContext(b.Context(), "go", "build", "-o", shim, "../cmd/planlatch-shim")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		b.Fatalf("build the shim: %v\n%s", err, out)
-	}
+	must(b, helper.Build(shim))
 	o.Shim, o.Env, o.Log = shim, map[string]string{"PLANLATCH_TOFU": w.tofu, "PATH": os.Getenv("PATH")}, logger()
 	s, err := app.NewServer(b.Context(), cfg, o)
 	must(b, err)

@@ -11,16 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/planlatch/planlatch/testkit/pinned"
+
 	"github.com/planlatch/planlatch/blob"
 )
 
 // TestS3 runs against a real S3 server. It sets the environment, from where the AWS library takes credentials, so it is not parallel.
 func TestS3(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), "sh", "../tools/build.sh", "versitygw").Output()
-	if err != nil {
-		t.Fatalf("build versitygw: %v", err)
-	}
-	address := startS3(t, strings.TrimSpace(strings.TrimPrefix(string(out), "versitygw ")))
+	address := startS3(t, pinned.Path(t, "versitygw"))
 	t.Setenv("AWS_ACCESS_KEY_ID", "key")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret-key")
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -5,12 +5,13 @@ import (
 	"net"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/planlatch/planlatch/testkit/pinned"
 
 	"github.com/planlatch/planlatch/testkit/github"
 	"github.com/planlatch/planlatch/testkit/postgres"
@@ -190,14 +191,6 @@ func (w *world) change(branch, value string) string {
 `, branch, value, w.journal)
 }
 
-// tofu is the real OpenTofu.
-func (w *world) tofu() string {
-	out, err := exec.Command("sh", "../tools/build.sh", "tofu").Output() //nolint:noctx // as long as it takes
-	w.check(err)
-	_, path, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
-	return path
-}
-
 // tool writes a program that is tofu, and that tells of what it is asked: that two of it work on one project, and which plan it applies.
 func (w *world) tool(tofu string) string {
 	slow := ":"
@@ -230,7 +223,8 @@ func (w *world) server(name, hand string) *server {
 	address := l.Addr().String()
 	w.check(l.Close())
 	s := &server{name: name, dir: w.make(name), url: "http://" + address, pause: 200 * time.Millisecond}
-	tofu := w.tofu()
+	tofu, err := pinned.Find("tofu")
+	w.check(err)
 	yaml := fmt.Sprintf(`listen: %s
 url: %s
 data: %s

@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/planlatch/planlatch/testkit/httpstate"
+	"github.com/planlatch/planlatch/testkit/pinned"
 	"github.com/planlatch/planlatch/testkit/postgres"
 	"github.com/planlatch/planlatch/testkit/s3"
 	"github.com/planlatch/planlatch/vcs/vcstest"
@@ -242,7 +243,7 @@ func (w *world) terminal(text string, env map[string]string) terminal {
 }
 
 func (at terminal) command(args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(at.w.t.Context(), tofu(at.w.t), args...)
+	cmd := exec.CommandContext(at.w.t.Context(), pinned.Path(at.w.t, "tofu"), args...)
 	cmd.Dir, cmd.Env = at.dir, at.env
 	return cmd
 }

@@ -3,12 +3,12 @@ package e2e_test
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/planlatch/planlatch/testkit/pinned"
 
 	"github.com/planlatch/planlatch/git"
 	"github.com/planlatch/planlatch/vcs"
@@ -140,7 +140,7 @@ defaults:
 	if err := os.WriteFile(filepath.Join(w.dir, "server.yaml"), []byte(server), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.env = append(os.Environ(), asServer+"="+filepath.Join(w.dir, "server.yaml"), "PLANLATCH_TOFU="+tofu(t), "CANARY=a canary in the server's environment")
+	w.env = append(os.Environ(), asServer+"="+filepath.Join(w.dir, "server.yaml"), "PLANLATCH_TOFU="+pinned.Path(t, "tofu"), "CANARY=a canary in the server's environment")
 	if w.alone = r.alone; w.alone {
 		w.env = append(w.env, asFirst+"=yes")
 	}
@@ -156,25 +156,6 @@ func (w *world) mkdir(name string) string {
 		w.t.Fatal(err)
 	}
 	return dir
-}
-
-// tofu returns the real OpenTofu that the tests run.
-var tofuPath = sync.OnceValues(func() (string, error) {
-	out, err := exec.Command("sh", "../tools/build.sh", "tofu").Output()
-	if err != nil {
-		return "", fmt.Errorf("build tofu: %w", err)
-	}
-	_, path, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
-	return path, nil
-})
-
-func tofu(t testing.TB) string {
-	t.Helper()
-	path, err := tofuPath()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // eventually waits until ok, and fails with what was seen last.

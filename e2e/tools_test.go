@@ -5,24 +5,14 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/planlatch/planlatch/testkit/pinned"
+
 	"golang.org/x/mod/sumdb/dirhash"
 )
-
-// program is the path of a pinned test program.
-func program(t *testing.T, name string) string {
-	t.Helper()
-	out, err := exec.Command("sh", "../tools/build.sh", name).Output()
-	if err != nil {
-		t.Fatalf("build %s: %v", name, err)
-	}
-	_, path, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
-	return path
-}
 
 // ran returns which tool planned each project, once all of them have ended.
 func (w *world) ran(projects int) map[string]string {
@@ -64,7 +54,7 @@ func TestEachProjectRunsWithItsOwnToolOffline(t *testing.T) {
 	if err := os.MkdirAll(seeded, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(program(t, "terraform"), filepath.Join(seeded, "terraform")); err != nil {
+	if err := os.Symlink(pinned.Path(t, "terraform"), filepath.Join(seeded, "terraform")); err != nil {
 		t.Fatal(err)
 	}
 	requires := func(name, constraint string) map[string]string {
@@ -101,7 +91,7 @@ func TestProvidersComeFromNowhereInTheRepository(t *testing.T) {
 	const address, file = "registry.opentofu.org/hashicorp/time", "terraform-provider-time_v0.14.2_x5"
 	mirror := t.TempDir()
 	at := filepath.Join(address, "0.14.2", "linux_amd64")
-	code, err := os.ReadFile(program(t, "provider-time"))
+	code, err := os.ReadFile(pinned.Path(t, "provider-time"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,21 +6,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
+
+	"github.com/planlatch/planlatch/testkit/pinned"
 
 	"github.com/planlatch/planlatch/inventory"
 )
-
-var tools = sync.OnceValues(func() (map[string]string, error) {
-	out, err := exec.Command("sh", "../tools/build.sh", "tofu", "terraform").Output()
-	found := map[string]string{}
-	for line := range strings.Lines(string(out)) {
-		name, path, _ := strings.Cut(strings.TrimSpace(line), " ")
-		found[name] = path
-	}
-	return found, err
-})
 
 // asked is how init says which provider it wants, and which module it fetches.
 var asked = regexp.MustCompile(`(?:Finding [^\n]* of|Installing|Downloading) ([^\s]+?)(?:\.\.\.| v| for )`)
@@ -52,13 +43,9 @@ func TestInitAsksForNothingThatIsNotListed(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			programs, err := tools()
-			if err != nil {
-				t.Fatalf("build the tools: %v", err)
-			}
 			inv := read(tt.files)
-			for tool, program := range programs {
-				wanted := wantedByInit(t, program, tt.files)
+			for _, tool := range []string{"tofu", "terraform"} {
+				wanted := wantedByInit(t, pinned.Path(t, tool), tt.files)
 				if tool == "tofu" && !strings.Contains(strings.Join(wanted, " "), tt.tofu) {
 					t.Errorf("init of tofu asks for %q, want %s among it", wanted, tt.tofu)
 				}

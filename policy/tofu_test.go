@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/planlatch/planlatch/testkit/pinned"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/planlatch/planlatch/policy"
@@ -27,12 +29,7 @@ func newWorkspace(t *testing.T) workspace {
 	if testing.Short() {
 		t.Skip("needs tofu, which takes minutes to build the first time")
 	}
-	out, err := exec.CommandContext(t.Context(), "sh", "../tools/build.sh", "tofu").Output()
-	name, path, ok := strings.Cut(strings.TrimSpace(string(out)), " ")
-	if err != nil || !ok || name != "tofu" {
-		t.Fatalf("tools/build.sh tofu = %q, %v; want the path of tofu", out, err)
-	}
-	return workspace{t: t, tofu: path, dir: t.TempDir()}
+	return workspace{t: t, tofu: pinned.Path(t, "tofu"), dir: t.TempDir()}
 }
 
 // files replaces what the workspace holds, but for state and modules that init linked.

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/planlatch/planlatch/testkit/pinned"
+
 	"golang.org/x/mod/sumdb/dirhash"
 
 	"github.com/planlatch/planlatch/executor"
@@ -29,7 +31,6 @@ import (
 var kit struct {
 	dir      string // removed at the end
 	tools    map[string]string
-	shim     string
 	mirror   string // a filesystem mirror with the time provider unpacked, as each tool names it
 	zips     string // the same as archives
 	sum      string // h1: of the package
@@ -62,19 +63,12 @@ func run(m *testing.M) int {
 
 var built = sync.OnceValue(func() error {
 	kit.tools = map[string]string{}
-	out, err := exec.Command("sh", "../tools/build.sh", "tofu", "terraform", "provider-time").Output()
-	if err != nil {
-		return fmt.Errorf("build the tools: %w", err)
-	}
-	for line := range strings.Lines(string(out)) {
-		name, path, _ := strings.Cut(strings.TrimSpace(line), " ")
+	for _, name := range []string{"tofu", "terraform", "provider-time"} {
+		path, err := pinned.Find(name)
+		if err != nil {
+			return err
+		}
 		kit.tools[name] = path
-	}
-	kit.shim = filepath.Join(kit.dir, "planlatch-shim")
-	cmd := exec.Command("go", "build", "-o", kit.shim, "../cmd/planlatch-shim")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build planlatch-shim: %w: %s", err, out)
 	}
 	goos, err := exec.Command("go", "env", "GOOS", "GOARCH").Output()
 	if err != nil {
@@ -189,7 +183,7 @@ func setup(t testing.TB, walls local.Options, change func(*provider.Options)) *b
 		}
 	})
 	b := &bench{dir: filepath.Join(data, "providers"), log: &logs{}}
-	walls.Dir, walls.Shim = filepath.Join(data, "executions"), kit.shim
+	walls.Dir = filepath.Join(data, "executions")
 	if b.exec, err = local.New(walls); err != nil {
 		t.Fatal(err)
 	}

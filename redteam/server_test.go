@@ -23,6 +23,8 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/planlatch/planlatch/testkit/pinned"
+
 	"github.com/planlatch/planlatch/testkit/github"
 	"github.com/planlatch/planlatch/vcs"
 )
@@ -181,7 +183,7 @@ func (s *server) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0]) //nolint:noctx // ended by stop
-	cmd.Env = append(os.Environ(), asServer+"="+file, asWithout+"="+string(s.without), "PLANLATCH_TOFU="+tofu(t), canaryEnv+"="+s.env.Value, s.withLFS(t))
+	cmd.Env = append(os.Environ(), asServer+"="+file, asWithout+"="+string(s.without), "PLANLATCH_TOFU="+pinned.Path(t, "tofu"), canaryEnv+"="+s.env.Value, s.withLFS(t))
 	cmd.Stdout, cmd.Stderr = s, s
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	s.ended = make(chan error, 1)
@@ -364,39 +366,15 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// The real programs that the attacks run with, or against.
-var (
-	tofuPath = sync.OnceValues(func() (string, error) { return built("tofu") })
-	lfsPath  = sync.OnceValues(func() (string, error) { return built("git-lfs") })
-)
-
-func built(name string) (path string, err error) {
-	out, err := exec.Command("sh", "../tools/build.sh", name).Output() //nolint:noctx // as long as it takes
-	if err != nil {
-		return "", fmt.Errorf("build %s: %w", name, err)
-	}
-	_, path, _ = strings.Cut(strings.TrimSpace(string(out)), " ")
-	return path, nil
-}
-
-func tofu(t *testing.T) string {
-	t.Helper()
-	path, err := tofuPath()
-	check(t, err)
-	return path
-}
-
 // withLFS is the variable by which a machine's git has git-lfs, as after "git lfs install --system".
 func (s *server) withLFS(t *testing.T) string {
 	t.Helper()
-	lfs, err := lfsPath()
-	check(t, err)
 	file := filepath.Join(s.dir, "gitconfig")
 	check(t, os.WriteFile(file, fmt.Appendf(nil, `[filter "lfs"]
 	clean = %[1]s clean -- %%f
 	smudge = %[1]s smudge -- %%f
 	process = %[1]s filter-process
 	required = true
-`, lfs), 0o600))
+`, pinned.Path(t, "git-lfs")), 0o600))
 	return "GIT_CONFIG_SYSTEM=" + file
 }

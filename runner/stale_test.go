@@ -4,8 +4,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
+
+	"github.com/planlatch/planlatch/testkit/pinned"
 
 	"github.com/planlatch/planlatch/report"
 )
@@ -13,18 +14,10 @@ import (
 // TestBothToolsRefuseAPlanOfAnotherState in words that are known: the state's serial moved, or it is another state altogether.
 func TestBothToolsRefuseAPlanOfAnotherState(t *testing.T) {
 	t.Parallel()
-	programs := map[string]string{}
-	out, err := exec.CommandContext(t.Context(), "sh", "../tools/build.sh", "tofu", "terraform").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(out)) {
-		name, path, _ := strings.Cut(strings.TrimSpace(line), " ")
-		programs[name] = path
-	}
-	for name, program := range programs {
+	for _, name := range []string{"tofu", "terraform"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			program := pinned.Path(t, name)
 			dir := t.TempDir()
 			write := func(file, text string) {
 				if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {

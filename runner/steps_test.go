@@ -5,12 +5,13 @@ import (
 	"context"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/planlatch/planlatch/testkit/pinned"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -140,22 +141,12 @@ func newShop(t *testing.T, o local.Options, files map[string]string, steps run.S
 		Dir: t.TempDir(), LockTimeout: time.Second, Network: executor.Network{Mode: executor.NetworkNone}, PlanTimeout: time.Minute, ApplyTimeout: time.Minute,
 		Binds: func(selector.Target, string) []executor.Bind { return []executor.Bind{{Path: states, Write: true}} },
 	})
-	g := ground{run: run.Run{Dir: "app", Work: "default", Settings: run.Settings{Steps: steps}}, tree: tree, tool: tool.Tool{Name: "tofu", Path: tofu(t)}}
+	g := ground{run: run.Run{Dir: "app", Work: "default", Settings: run.Settings{Steps: steps}}, tree: tree, tool: tool.Tool{Name: "tofu", Path: pinned.Path(t, "tofu")}}
 	g.rev.Head = "c0ffee"
 	if _, err := r.provide(t.Context(), &g, nil); err != nil {
 		t.Fatal(err)
 	}
 	return &shop{Runner: r, t: t, exec: e, g: g, states: states}
-}
-
-func tofu(t *testing.T) string {
-	t.Helper()
-	out, err := exec.Command("sh", "../tools/build.sh", "tofu").Output() //nolint:noctx // a look into a cache
-	if err != nil {
-		t.Fatalf("build tofu: %v", err)
-	}
-	_, path, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
-	return path
 }
 
 func (s *shop) follows(spec executor.Spec) (executor.Result, string) {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/planlatch/planlatch/testkit/pinned"
+
 	"github.com/ProtonMail/go-crypto/openpgp"
 
 	"github.com/planlatch/planlatch/tool"
@@ -237,7 +239,7 @@ func TestRealToolsFromAMirror(t *testing.T) {
 	t.Parallel()
 	m := newMirror(t)
 	for name, version := range map[string]string{"tofu": "1.12.6", "terraform": "1.5.7"} {
-		program, err := os.ReadFile(built(t, name))
+		program, err := os.ReadFile(pinned.Path(t, name))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -245,15 +244,4 @@ func left(t *testing.T, keep string) []string {
 		t.Fatal(err)
 	}
 	return all
-}
-
-// built is the path of a real tool.
-func built(t *testing.T, name string) string {
-	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "sh", "../tools/build.sh", name).Output()
-	if err != nil {
-		t.Fatalf("build %s: %v", name, err)
-	}
-	_, path, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
-	return path
 }

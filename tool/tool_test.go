@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/planlatch/planlatch/testkit/pinned"
 
 	"github.com/planlatch/planlatch/tool"
 )
@@ -270,11 +271,7 @@ func TestOptionsAreJudgedAtOnce(t *testing.T) {
 
 func TestRealTofu(t *testing.T) {
 	t.Parallel()
-	out, err := exec.CommandContext(t.Context(), "sh", "../tools/build.sh", "tofu").Output()
-	if err != nil {
-		t.Fatalf("build tofu: %v", err)
-	}
-	path := strings.TrimSpace(strings.TrimPrefix(string(out), "tofu "))
+	path := pinned.Path(t, "tofu")
 	f, err := tool.New(tool.Options{Path: []string{filepath.Dir(path)}, Allow: ">=1.5", Default: tool.Want{Name: "tofu", Version: "~> 1.12"}})
 	if err != nil {
 		t.Fatal(err)

@@ -22,6 +22,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/planlatch/planlatch/testkit/helper"
+	"github.com/planlatch/planlatch/testkit/pinned"
+
 	"github.com/jackc/pgx/v5"
 	_ "modernc.org/sqlite"
 
@@ -85,15 +88,9 @@ func (k *keeper) begin() {
 	bin := filepath.Join(neutral, "bin")
 	states := filepath.Join(neutral, "states")
 	must(t, errors.Join(os.Mkdir(bin, 0o755), os.Mkdir(states, 0o755))) //nolint:gosec // as above
-	out, err := exec.CommandContext(t.Context(), "sh", "../tools/build.sh", "tofu").Output()
-	must(t, err)
-	_, built, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
-	copyFile(t, built, filepath.Join(bin, "tofu"))
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", filepath.Join(bin, "planlatch-shim"), "../cmd/planlatch-shim")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the shim: %v\n%s", err, out)
-	}
+	copyFile(t, pinned.Path(t, "tofu"), filepath.Join(bin, "tofu"))
+	must(t, helper.Build(filepath.Join(bin, "planlatch-shim")))
+	var err error
 	k.host, err = fakehost.Start(fakehost.Options{Dir: neutral})
 	must(t, err)
 	t.Cleanup(func() { must(t, k.host.Close()) })

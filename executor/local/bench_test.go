@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/planlatch/planlatch/testkit/pinned"
+
 	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/executor/executortest"
 	"github.com/planlatch/planlatch/executor/local"
@@ -67,7 +69,7 @@ func BenchmarkTrue(b *testing.B) {
 // They take turns, and the bare tool gives way as much as runs do, so that what else the machine does hits both. The aim is a ratio of 1.05 at
 // most.
 func BenchmarkPlan(b *testing.B) {
-	binary := tofu(b)
+	binary := pinned.Path(b, "tofu")
 	e := open(b, local.Options{})
 	e.Walls(b.Context()) // probes once, before the clock runs
 	s := executortest.Spec(b, "r-plan-0")

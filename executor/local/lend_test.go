@@ -21,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/planlatch/planlatch/testkit/pinned"
+
 	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/executor/executortest"
 	"github.com/planlatch/planlatch/executor/local"
@@ -302,7 +304,7 @@ output "authority" {
 
 func TestTofuFetchesPrivateModulesOfEveryKind(t *testing.T) {
 	t.Parallel()
-	binary := tofu(t)
+	binary := pinned.Path(t, "tofu")
 	host, err := os.Hostname()
 	if err != nil {
 		t.Fatal(err)
@@ -341,7 +343,7 @@ func TestTofuFetchesPrivateModulesOfEveryKind(t *testing.T) {
 
 func TestAnotherPlaceOfTheHostIsNotReadByTofu(t *testing.T) {
 	t.Parallel()
-	binary := tofu(t)
+	binary := pinned.Path(t, "tofu")
 	f := newForge(t, "127.0.0.1")
 	for name, source := range map[string]string{"Git": "git::" + f.URL + "/other/mod.git", "Archive": f.URL + "/other/mod.tar.gz?archive=tar.gz"} {
 		t.Run(name, func(t *testing.T) {

@@ -3,10 +3,11 @@ package local_test
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/planlatch/planlatch/testkit/helper"
 
 	"github.com/planlatch/planlatch/executor/local"
 )
@@ -50,22 +51,12 @@ var shimPath string
 func builtShim(t testing.TB) string {
 	t.Helper()
 	if err := buildShim(); err != nil {
-		t.Fatalf("build planlatch-shim: %v", err)
+		t.Fatal(err)
 	}
 	return shimPath
 }
 
-var buildShim = sync.OnceValue(func() error {
-	if exists(shimPath) {
-		return nil
-	}
-	cmd := exec.Command("go", "build", "-o", shimPath, "../../cmd/planlatch-shim")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped: static, and quicker to start
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %s", err, out)
-	}
-	return nil
-})
+var buildShim = sync.OnceValue(func() error { return helper.Build(shimPath) })
 
 func exists(path string) bool {
 	_, err := os.Stat(path)

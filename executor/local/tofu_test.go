@@ -6,28 +6,15 @@ import (
 	"encoding/json"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/planlatch/planlatch/testkit/pinned"
+
 	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/executor/executortest"
 )
-
-// tofu finds the pinned tofu, building it when this machine never did.
-func tofu(t testing.TB) string {
-	t.Helper()
-	out, err := exec.Command("sh", "../../tools/build.sh", "tofu").Output()
-	if err != nil {
-		t.Fatalf("build tofu: %v", err)
-	}
-	_, path, found := strings.Cut(strings.TrimSpace(string(out)), " ")
-	if !found {
-		t.Fatalf("build tofu: unexpected answer %q", out)
-	}
-	return path
-}
 
 const configuration = `
 variable "secret" {
@@ -69,7 +56,7 @@ func fileDigest(t testing.TB, path string) string {
 
 func TestTofuPlansAndAppliesThePlanInASecondExecution(t *testing.T) {
 	t.Parallel()
-	binary := tofu(t)
+	binary := pinned.Path(t, "tofu")
 	for name, o := range walled() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

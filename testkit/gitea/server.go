@@ -8,7 +8,6 @@
 package gitea
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,15 +20,15 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/planlatch/planlatch/testkit/pinned"
 
 	sdk "code.gitea.io/sdk/gitea"
 )
 
 const (
-	buildWithin = 25 * time.Minute // a cold build of Gitea on a slow machine
 	readyWithin = 60 * time.Second // normally one second
 	callWithin  = 30 * time.Second
 )
@@ -96,7 +95,7 @@ rm -rf "$dir" || { sleep 1; rm -rf "$dir"; }`
 
 // launch builds, configures and starts a server, and makes its administrator.
 func launch(ctx context.Context) (*Server, error) {
-	binary, err := build(ctx)
+	binary, err := pinned.Find("gitea")
 	if err != nil {
 		return nil, err
 	}
@@ -294,55 +293,6 @@ ENABLED = false
 // environment is all that the server sees of ours.
 func environment(dir string) []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "GITEA_WORK_DIR=" + dir, "TMPDIR=" + dir, "LANG=C.UTF-8"}
-}
-
-// build returns the path of the pinned Gitea and builds it first where no earlier test did.
-func build(ctx context.Context) (string, error) {
-	root, err := moduleRoot()
-	if err != nil {
-		return "", err
-	}
-	script := filepath.Join(root, "tools", "build.sh")
-	lock, err := os.Open(script)
-	if err != nil {
-		return "", fmt.Errorf("find the pinned gitea: %w", err)
-	}
-	defer lock.Close() //nolint:errcheck // opened for reading
-	// Test binaries run side by side, and two builds into one directory would spoil each other.
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return "", fmt.Errorf("lock %s: %w", script, err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, buildWithin)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "sh", script, "gitea")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("build gitea: %w\nrun it by hand to see more: sh tools/build.sh gitea (needs go and a C compiler)\n%s",
-			err, tail(stderr.String(), 20))
-	}
-	path, ok := strings.CutPrefix(strings.TrimSpace(string(out)), "gitea ")
-	if !ok {
-		return "", fmt.Errorf("build gitea: tools/build.sh printed %q, want \"gitea <path>\"", out)
-	}
-	return path, nil
-}
-
-// moduleRoot is the nearest directory above the test's own that holds tools/build.sh.
-func moduleRoot() (string, error) {
-	start, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for dir := start; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "tools", "build.sh")); err == nil {
-			return dir, nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", fmt.Errorf("no tools/build.sh in %s or above it: run the test from inside the repository", start)
-		}
-	}
 }
 
 func freePort() (int, error) {

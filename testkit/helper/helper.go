@@ -23,7 +23,7 @@ func With(variable string, test func() int) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // best effort, in a directory of the system's
 	shim := filepath.Join(dir, "planlatch-shim")
-	if err := build(shim); err != nil {
+	if err := Build(shim); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -38,7 +38,7 @@ func With(variable string, test func() int) int {
 func Beside(test func() int) int {
 	self, err := os.Executable()
 	if err == nil {
-		err = build(filepath.Join(filepath.Dir(self), "planlatch-shim"))
+		err = Build(filepath.Join(filepath.Dir(self), "planlatch-shim"))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -47,15 +47,16 @@ func Beside(test func() int) int {
 	return test()
 }
 
-// build makes the helper, unless it is there.
-func build(at string) error {
+// Build makes the program of cmd that the last part of a path names, there and as it is shipped, unless it is there.
+func Build(at string) error {
 	if _, err := os.Stat(at); err == nil {
 		return nil
 	}
-	cmd := exec.Command("go", "build", "-o", at, "github.com/planlatch/planlatch/cmd/planlatch-shim") //nolint:noctx // as long as it takes
+	program := "github.com/planlatch/planlatch/cmd/" + filepath.Base(at)
+	cmd := exec.Command("go", "build", "-trimpath", "-o", at, program) //nolint:noctx // as long as it takes
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build planlatch-shim: %w: %s", err, out)
+		return fmt.Errorf("build %s: %w: %s", program, err, out)
 	}
 	return nil
 }

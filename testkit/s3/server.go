@@ -25,10 +25,11 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/planlatch/planlatch/testkit/pinned"
 )
 
 const (
-	buildWithin = 25 * time.Minute // a cold build on a slow machine
 	readyWithin = 60 * time.Second // normally a third of a second
 	callWithin  = 30 * time.Second
 	region      = "us-east-1"
@@ -53,7 +54,7 @@ var shared = sync.OnceValues(func() (*gateway, error) { return launch(context.Ba
 var errPort = errors.New("port taken")
 
 func launch(ctx context.Context) (*gateway, error) {
-	binary, err := build(ctx)
+	binary, err := pinned.Find("versitygw")
 	if err != nil {
 		return nil, err
 	}
@@ -144,45 +145,6 @@ func (g *gateway) ready(ctx context.Context) error {
 		case <-ctx.Done():
 			return fmt.Errorf("versitygw is not ready after %s", readyWithin)
 		case <-tick.C:
-		}
-	}
-}
-
-// build returns the path of the pinned gateway and builds it first where no earlier test did.
-func build(ctx context.Context) (string, error) {
-	script, err := script()
-	if err != nil {
-		return "", err
-	}
-	ctx, cancel := context.WithTimeout(ctx, buildWithin)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "sh", script, "versitygw")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("build versitygw: %w\nrun it by hand to see more: sh tools/build.sh versitygw\n%s", err, stderr.String())
-	}
-	path, ok := strings.CutPrefix(strings.TrimSpace(string(out)), "versitygw ")
-	if !ok {
-		return "", fmt.Errorf("build versitygw: tools/build.sh printed %q, want \"versitygw <path>\"", out)
-	}
-	return path, nil
-}
-
-// script is tools/build.sh in the nearest directory above the test's own.
-func script() (string, error) {
-	begin, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for dir := begin; ; dir = filepath.Dir(dir) {
-		path := filepath.Join(dir, "tools", "build.sh")
-		if _, err := os.Stat(path); err == nil {
-			return path, nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", fmt.Errorf("no tools/build.sh in %s or above it: run the test from inside the repository", begin)
 		}
 	}
 }
