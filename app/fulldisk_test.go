@@ -48,6 +48,7 @@ func TestAFullDisk(t *testing.T) {
 	if dir := os.Getenv(onSmallDisk); dir != "" {
 		for name, story := range map[string]func(*testing.T, *smallDisk){
 			"AServerTellsSoRefusesAndGoesOn": aServerOnAFullDisk, "NothingIsKeptHalf": nothingIsKeptHalf, "AnApplyWaitsWithItsResult": anApplyOnAFullDisk,
+			"KeysRotateLosesNothing": keysRotateOnAFullDisk, "KeysRotateLosesNoRow": rowsOnAFullDisk, "KeysRotateGeneratesNoHalfKey": aKeyGeneratedOnAFullDisk,
 		} {
 			t.Run(name, func(t *testing.T) { story(t, mounted(t, filepath.Join(dir, name))) })
 		}
@@ -98,6 +99,18 @@ func (d *smallDisk) fill() {
 		}
 	}
 	if err := f.Close(); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// leave gives back some of the room.
+func (d *smallDisk) leave(room int64) {
+	d.t.Helper()
+	info, err := os.Stat(d.ballast())
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if err := os.Truncate(d.ballast(), info.Size()-room); err != nil {
 		d.t.Fatal(err)
 	}
 }

@@ -35,6 +35,9 @@ func wrappingOf(cfg *config.Config) (w wrapping, err error) {
 	return w, nil
 }
 
+// workDir is where the runner of this machine keeps what it needs while runs go on.
+func workDir(cfg *config.Config) string { return filepath.Join(cfg.Data, "work") }
+
 // keyFile is where the generated key lies.
 func keyFile(cfg *config.Config) string { return filepath.Join(cfg.Data, "key") }
 

@@ -4,12 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"os/user"
+	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/planlatch/planlatch/blob"
 	"github.com/planlatch/planlatch/config"
+	"github.com/planlatch/planlatch/disk"
 )
 
 type keysCmd struct {
@@ -95,6 +100,9 @@ func (c *keysRotateCmd) Run(ctx context.Context, t *terminal) (err error) {
 		return usage(err)
 	}
 	t.withhold(cfg)
+	if err := c.asServer(cfg); err != nil {
+		return err
+	}
 	if c.Generate {
 		release, err := c.generate(ctx, t, cfg)
 		if err != nil {
@@ -156,7 +164,7 @@ func (c *keysRotateCmd) rotate(ctx context.Context, t *terminal, v *vault) error
 		n, lost, err := v.rekey(ctx, all, t.progress())
 		done.values, done.objects = done.values+n.values, done.objects+n.objects
 		if err != nil {
-			return fmt.Errorf("%w; %s are done, say it again to go on", err, done)
+			return halfway(err, done)
 		}
 		if len(lost) > 0 {
 			return t.lost(lost)
@@ -173,6 +181,35 @@ func (c *keysRotateCmd) rotate(ctx context.Context, t *terminal, v *vault) error
 		all = false // those of this process need it not again
 	}
 	return &coded{exitNo, errors.New("a server that uses an old key writes meanwhile: restart every server with the new encryption_key, and say it again")}
+}
+
+// halfway says what to do about what ended the change of keys.
+func halfway(err error, done count) error {
+	then := "say it again to go on"
+	if disk.Full(err) {
+		then = "nothing is lost; make room, and say it again to go on"
+	}
+	return fmt.Errorf("%w; %s are done, %s", err, done, then)
+}
+
+// asServer refuses to write what the server could not read: files belong to whoever made them.
+func (c *keysRotateCmd) asServer(cfg *config.Config) error {
+	made, err := os.Stat(nodeFile(cfg.Data))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // no server has this data directory
+	} else if err != nil {
+		return err
+	}
+	owner, ok := made.Sys().(*syscall.Stat_t)
+	if !ok || int(owner.Uid) == os.Geteuid() {
+		return nil
+	}
+	name := "#" + strconv.Itoa(int(owner.Uid))
+	if u, err := user.LookupId(name[1:]); err == nil {
+		name = u.Username
+	}
+	return usage(fmt.Errorf("the server of %s runs as another user and could not read what is encrypted anew; "+
+		"say: sudo -u '%s' planlatch keys rotate --config %s", cfg.Data, name, c.Config))
 }
 
 // progress tells how far it is, at once and then every two seconds.

@@ -33,7 +33,10 @@ type sealed struct {
 	first, fresh string // files of keys
 	values       int
 	objects      int
+	padding      string // of every delivery
 }
+
+func (s *sealed) event(i int) string { return fmt.Sprintf("event %d", i) + s.padding }
 
 func newSealed(t *testing.T, database, blobs string) *sealed {
 	t.Helper()
@@ -138,7 +141,7 @@ func (s *sealed) fill(file string) {
 	rows, blobs := s.open(s.load(file))
 	var faults []error
 	for i := range s.values {
-		_, err := rows.Deliver(s.t.Context(), runs.Delivery{Host: "gitea", ID: fmt.Sprint(i), Event: fmt.Appendf(nil, "event %d", i)})
+		_, err := rows.Deliver(s.t.Context(), runs.Delivery{Host: "gitea", ID: fmt.Sprint(i), Event: []byte(s.event(i))})
 		faults = append(faults, err)
 	}
 	repo, err := rows.SaveRepo(s.t.Context(), runs.Repo{Host: "gitea", HostID: "1", Name: "acme/infra"})
@@ -167,8 +170,8 @@ func (s *sealed) whole(file string) {
 	}()
 	for i := range s.values {
 		d, err := rows.Delivery(s.t.Context(), "gitea", fmt.Sprint(i))
-		if err != nil || string(d.Event) != fmt.Sprintf("event %d", i) {
-			s.t.Fatalf("Delivery(%d) = %q, %v", i, d.Event, err)
+		if err != nil || string(d.Event) != s.event(i) {
+			s.t.Fatalf("Delivery(%d) = %.20q, %v", i, d.Event, err)
 		}
 	}
 	repo, err := rows.RepoByName(s.t.Context(), "gitea", "acme/infra")

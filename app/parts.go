@@ -167,7 +167,7 @@ func (s *Server) runnerOptions(node run.Node, keys keys, hosts map[string]vcs.Ho
 	credentials := newCredentials(cfg, env, s.log)
 	x := cfg.Execution
 	return runner.Options{
-		Node: node, Workers: workers(cfg), Dir: filepath.Join(cfg.Data, "work"),
+		Node: node, Workers: workers(cfg), Dir: workDir(cfg),
 		PlanTimeout: x.PlanTimeout, ApplyTimeout: x.ApplyTimeout, PlanGrace: x.CancelGrace.Plan, ApplyGrace: x.CancelGrace.Apply,
 		LockTimeout: x.LockTimeout, NodeTimeout: x.NodeTimeout,
 		Limits:  limits(cfg),

@@ -181,6 +181,9 @@ func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
 	if err != nil {
 		return usage(fmt.Errorf("executor: %w", err))
 	}
+	if err := resealed(ctx, workDir(cfg), s.sealer, exec, s.log); err != nil {
+		return err
+	}
 	s.tellWalls(ctx, exec)
 	if s.node, err = nodeID(cfg.Data); err != nil {
 		return err
@@ -333,13 +336,16 @@ func (s *Server) Close() error {
 	return errors.Join(faults...)
 }
 
+// nodeFile is in every data directory that a server has used.
+func nodeFile(data string) string { return filepath.Join(data, "node") }
+
 // nodeID returns the id of this node, kept in its data directory: it is the same node after a restart.
 func nodeID(data string) (run.Node, error) {
 	name, err := os.Hostname()
 	if err != nil {
 		name = "unknown"
 	}
-	file := filepath.Join(data, "node")
+	file := nodeFile(data)
 	old, err := os.ReadFile(file)
 	if id := strings.TrimSpace(string(old)); err == nil && id != "" {
 		return run.Node{ID: id, Name: name}, nil

@@ -4,22 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/planlatch/planlatch/blob"
 	"github.com/planlatch/planlatch/config"
+	"github.com/planlatch/planlatch/executor"
+	"github.com/planlatch/planlatch/runner"
 	"github.com/planlatch/planlatch/store"
 )
 
-// vault is everything that is encrypted at rest: values in rows and objects in the bucket. It may be open beside running servers.
+// vault is everything that is encrypted at rest: values in rows, objects in the bucket, and what this machine keeps of executions. It may be
+// open beside running servers.
 type vault struct {
+	work   string // of the machine's runner
 	values *store.Sealed
 	sealer *blob.Sealer
 	blobs  *blob.Store
 }
 
 func openVault(ctx context.Context, cfg *config.Config, key wrapping) (v *vault, err error) {
-	v = &vault{}
+	v = &vault{work: workDir(cfg)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, v.close())
@@ -55,7 +60,7 @@ func (v *vault) close() error {
 	return errors.Join(faults...)
 }
 
-// count is how much needs a key.
+// count is how much needs a key. What is kept of an execution counts as a value.
 type count struct{ values, objects int }
 
 // census says what needs which key.
@@ -100,15 +105,22 @@ func (v *vault) take(c *census, where string, id blob.KeyID, err error) (*count,
 // look takes the census. It ends early, without an error, when ctx ends.
 func (v *vault) look(ctx context.Context) (*census, error) {
 	c := &census{by: map[blob.KeyID]*count{}}
-	err := v.values.Each(ctx, func(page []store.SealedValue) error {
-		for _, value := range page {
-			id, err := v.sealer.Key(ctx, value.Body)
-			n, err := v.take(c, value.Where, id, err)
-			if err != nil {
+	value := func(where string, sealed []byte) error {
+		id, err := v.sealer.Key(ctx, sealed)
+		n, err := v.take(c, where, id, err)
+		if n != nil {
+			n.values++
+		}
+		return err
+	}
+	err := runner.Hidden(ctx, v.work, func(name executor.Name, sealed []byte) ([]byte, error) { return nil, value(ofExecution(name), sealed) })
+	if err != nil {
+		return c, err
+	}
+	err = v.values.Each(ctx, func(page []store.SealedValue) error {
+		for _, s := range page {
+			if err := value(s.Where, s.Body); err != nil {
 				return err
-			}
-			if n != nil {
-				n.values++
 			}
 		}
 		return nil
@@ -155,6 +167,13 @@ func (v *vault) rekey(ctx context.Context, all bool, told func(count)) (done cou
 	if err != nil {
 		return done, c.lost, err
 	}
+	err = runner.Hidden(ctx, v.work, func(name executor.Name, sealed []byte) ([]byte, error) {
+		return v.again(ctx, c, ofExecution(name), sealed, all)
+	})
+	done.values = c.of(current).values
+	if err != nil {
+		return done, c.lost, err
+	}
 	err = v.values.Each(ctx, func(page []store.SealedValue) error {
 		n, err := v.rekeyPage(ctx, c, page, all)
 		done.values += n
@@ -164,23 +183,36 @@ func (v *vault) rekey(ctx context.Context, all bool, told func(count)) (done cou
 	return done, c.lost, err
 }
 
+func ofExecution(name executor.Name) string {
+	return fmt.Sprintf("what execution %s must not show", name)
+}
+
+// again encrypts a sealed value anew. It returns nil for what needs it not, and for what cannot be opened, which the census says then.
+func (v *vault) again(ctx context.Context, c *census, where string, sealed []byte, all bool) (fresh []byte, err error) {
+	id, err := v.sealer.Key(ctx, sealed)
+	if err == nil && id == v.sealer.Current() && !all {
+		return nil, nil
+	}
+	if err == nil {
+		fresh, err = v.sealer.Rekey(ctx, sealed)
+	}
+	n, err := v.take(c, where, v.sealer.Current(), err)
+	if err != nil || n == nil {
+		return nil, err
+	}
+	n.values++
+	return fresh, nil
+}
+
 func (v *vault) rekeyPage(ctx context.Context, c *census, page []store.SealedValue, all bool) (int, error) {
 	var old []store.SealedValue
 	var fresh [][]byte
 	for _, value := range page {
-		id, err := v.sealer.Key(ctx, value.Body)
-		if err == nil && id == v.sealer.Current() && !all {
-			continue
-		}
-		var body []byte
-		if err == nil {
-			body, err = v.sealer.Rekey(ctx, value.Body)
-		}
-		n, err := v.take(c, value.Where, v.sealer.Current(), err)
+		body, err := v.again(ctx, c, value.Where, value.Body, all)
 		if err != nil {
 			return 0, err
 		}
-		if n != nil {
+		if body != nil {
 			old, fresh = append(old, value), append(fresh, body)
 		}
 	}
@@ -188,4 +220,33 @@ func (v *vault) rekeyPage(ctx context.Context, c *census, page []store.SealedVal
 		return 0, nil
 	}
 	return v.values.Replace(ctx, old, fresh)
+}
+
+// resealed puts what this machine keeps of running executions under the current key, before they are followed: they may run for longer than the
+// old key is configured. It refuses to go on without the key that one of them needs.
+func resealed(ctx context.Context, dir string, sealer *blob.Sealer, exec executor.Executor, log *slog.Logger) error {
+	there, err := exec.List(ctx)
+	if err != nil {
+		return fmt.Errorf("list executions: %w", err)
+	}
+	var missing error
+	err = runner.Hidden(ctx, dir, func(name executor.Name, sealed []byte) ([]byte, error) {
+		id, err := sealer.Key(ctx, sealed)
+		switch {
+		case err != nil || !slices.Contains(there, name):
+			return nil, nil //nolint:nilerr // whoever follows it tells; of one that is gone the list goes, too
+		case !slices.Contains(sealer.Keys(), id):
+			missing = usage(fmt.Errorf("encryption_key: run %s goes on, and the secrets that its log must not show are under key %s. Write that key under "+
+				"old_encryption_keys until planlatch keys status says that it is needed no more; without it, remove %s, and the log is not shown",
+				name, id, runner.HiddenFile(dir, name)))
+			return nil, nil
+		case id == sealer.Current():
+			return nil, nil
+		}
+		return sealer.Rekey(ctx, sealed)
+	})
+	if err != nil && missing == nil { // the key that opens it is here; keys status tells that it is needed
+		log.Warn("an old encryption key is still needed for running executions", "error", err)
+	}
+	return missing
 }

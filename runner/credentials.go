@@ -13,6 +13,7 @@ import (
 
 	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/facts"
+	"github.com/planlatch/planlatch/flock"
 	"github.com/planlatch/planlatch/redact"
 	"github.com/planlatch/planlatch/run"
 )
@@ -74,7 +75,18 @@ type hiding struct {
 
 // remember keeps what an execution must not show. What an earlier start of the same name had is kept as well, for it may be the one that
 // runs.
-func (r *Runner) remember(ctx context.Context, name executor.Name, secrets []string) error {
+func (r *Runner) remember(ctx context.Context, name executor.Name, secrets []string) (err error) {
+	if len(secrets) == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(r.o.Dir, 0o700); err != nil {
+		return err
+	}
+	lock, err := flock.Shared(ctx, lockOfHidden(r.o.Dir)) // each execution has one start at a time, so starts may be beside each other
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
 	before, err := r.recalled(ctx, name)
 	if errors.Is(err, ErrUnsealed) {
 		r.Log.Warn("what an execution must not show is kept anew", "execution", name, "error", err)
@@ -82,9 +94,6 @@ func (r *Runner) remember(ctx context.Context, name executor.Name, secrets []str
 		return err
 	}
 	all := slices.Concat(before, secrets)
-	if len(all) == 0 {
-		return nil
-	}
 	slices.Sort(all)
 	plain, err := json.Marshal(hiding{name, slices.Compact(all)})
 	if err != nil {
@@ -192,12 +201,15 @@ func (r *Runner) sweepHidden(ctx context.Context, start bool) error {
 	return nil
 }
 
+// half is the end of the name of a file that is not whole yet.
+const half = ".new"
+
 // writeWhole makes a private file that a crash leaves whole or not at all.
 func writeWhole(dir, name string, data []byte) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, name+".*.new")
+	f, err := os.CreateTemp(dir, name+".*"+half)
 	if err != nil {
 		return err
 	}

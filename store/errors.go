@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"modernc.org/sqlite"
@@ -69,4 +70,20 @@ func domain(doing string, err error) error {
 	case faultOther, faultRetry:
 	}
 	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// room makes the error of a database whose disk is full one that says so, also to programs. SQLite alone tells it by a number, and of a
+// file that it cannot even begin to use as if the disk were broken.
+func room(err error) error {
+	full := false
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		full = pg.Code == "53100" // disk full
+	}
+	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
+		full = lite.Code()&0xff == sqlite3.SQLITE_FULL || lite.Code() == sqlite3.SQLITE_IOERR_SHMSIZE
+	}
+	if full {
+		return fmt.Errorf("%w: %w", err, syscall.ENOSPC)
+	}
+	return err
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
@@ -55,7 +56,7 @@ func sealedColumns() []sealedColumn {
 	}
 }
 
-// OpenSealed opens the sealed values of a database that exists.
+// OpenSealed opens the sealed values of a database that exists. Where the disk is full, it, Each and Replace return an error that is ENOSPC.
 func OpenSealed(ctx context.Context, o Options) (*Sealed, error) {
 	s := &Sealed{}
 	if o.DSN != "" {
@@ -77,7 +78,10 @@ func OpenSealed(ctx context.Context, o Options) (*Sealed, error) {
 			return nil, err
 		}
 	}
-	if _, err := s.db.ExecContext(ctx, "SELECT name FROM marks WHERE name = ''"); err != nil {
+	_, err := s.db.ExecContext(ctx, "SELECT name FROM marks WHERE name = ''")
+	if err = room(err); errors.Is(err, syscall.ENOSPC) {
+		return nil, errors.Join(fmt.Errorf("open the database: %w", err), s.Close())
+	} else if err != nil {
 		return nil, errors.Join(fmt.Errorf("read the database: %w; if no server has started with it yet, there is nothing to do", err), s.Close())
 	}
 	return s, nil
@@ -102,7 +106,7 @@ func (s *Sealed) Each(ctx context.Context, f func([]SealedValue) error) error {
 		for {
 			page, err := s.page(ctx, n, c, after)
 			if err != nil {
-				return fmt.Errorf("read %s.%s: %w", c.table, c.name, err)
+				return fmt.Errorf("read %s.%s: %w", c.table, c.name, room(err))
 			}
 			if len(page) == 0 {
 				break
@@ -179,5 +183,8 @@ func (s *Sealed) Replace(ctx context.Context, values []SealedValue, bodies [][]b
 		}
 		return nil
 	})
-	return done, err
+	if err != nil {
+		return done, fmt.Errorf("write to the database: %w", room(err))
+	}
+	return done, nil
 }

@@ -62,7 +62,7 @@ func (s *Store) openSQLite(ctx context.Context, dir string) (err error) {
 	types := columnTypes{engine: "sqlite", id: "INTEGER PRIMARY KEY AUTOINCREMENT", bytes: "BLOB"}
 	d := localDriver[*sql.Tx]{Driver: riversqlite.New(e.writer.DB), listener: s.kicks.wake}
 	if err := migrate(ctx, e.writer.DB, goose.DialectSQLite3, types, d, s.kill); err != nil {
-		return fmt.Errorf("database %s: %w", file, err)
+		return fmt.Errorf("database %s: %w", file, room(err))
 	}
 	s.engine, s.read = e, e.reader
 	return newJobs(s, d)
