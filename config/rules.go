@@ -80,10 +80,14 @@ func (r *RepoRules) overlay(out *Rules) {
 	}
 }
 
-// Branch says whether pull requests into a branch of a repository count.
+// Branch says whether pull requests into a branch of a repository count. "default" is the default branch and no branch that somebody calls so:
+// whoever can make branches could have rules of their own judge them there.
 func (r Rules) Branch(branch, defaultBranch string) bool {
 	return slices.ContainsFunc(r.Branches, func(pattern string) bool {
-		return pattern == branch || (pattern == "default" && branch == defaultBranch) || doublestar.MatchUnvalidated(pattern, branch)
+		if pattern == "default" {
+			return branch == defaultBranch
+		}
+		return pattern == branch || doublestar.MatchUnvalidated(pattern, branch)
 	})
 }
 
