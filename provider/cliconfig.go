@@ -21,14 +21,15 @@ type sources struct {
 	dir      string   // a mirror on disk
 	mirrored []string // addresses that come from there
 	url      string   // a mirror of everything else; empty: the registries
+	only     []string // what may be had; nil: everything
 }
 
 // place is a filesystem mirror that has one provider.
 type place struct{ address, dir string }
 
 // sources finds out where everything is that is not stored.
-func (s *Store) sources(stored []project.Lock) (sources, error) {
-	from := sources{dir: s.mirrorDir()}
+func (s *Store) sources(stored []project.Lock, only []string) (sources, error) {
+	from := sources{dir: s.mirrorDir(), only: only}
 	for _, l := range stored {
 		from.stored = append(from.stored, place{l.Address(), s.mirrorOf(l)})
 	}
@@ -42,7 +43,7 @@ func (s *Store) sources(stored []project.Lock) (sources, error) {
 		return from, fmt.Errorf("tools.provider_mirror: %w", err)
 	}
 	from.mirrored = slices.DeleteFunc(all, func(a string) bool {
-		return slices.ContainsFunc(stored, func(l project.Lock) bool { return l.Address() == a })
+		return !within(only, a) || slices.ContainsFunc(stored, func(l project.Lock) bool { return l.Address() == a })
 	})
 	return from, nil
 }
@@ -101,9 +102,9 @@ func (f sources) text() string {
 		method("filesystem_mirror", "path = "+quoted(f.dir), list("include", f.mirrored))
 	}
 	if f.url != "" {
-		method("network_mirror", "url = "+quoted(strings.TrimSuffix(f.url, "/")+"/"), list("exclude", elsewhere))
+		method("network_mirror", "url = "+quoted(strings.TrimSuffix(f.url, "/")+"/"), list("include", f.only), list("exclude", elsewhere))
 	} else {
-		method("direct", list("exclude", elsewhere))
+		method("direct", list("include", f.only), list("exclude", elsewhere))
 	}
 	b.WriteString("}\ndisable_checkpoint = true\n")
 	return b.String()

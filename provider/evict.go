@@ -23,7 +23,7 @@ const lockEvict = "evict"
 
 // claim makes the View of packages that were found a moment ago, and keeps them from eviction for a while. whole is false when one of them
 // is not there any more.
-func (s *Store) claim(ctx context.Context, locks []project.Lock, sums []string) (v View, whole bool, err error) {
+func (s *Store) claim(ctx context.Context, locks []project.Lock, sums, only []string) (v View, whole bool, err error) {
 	turn, err := flock.Shared(ctx, filepath.Join(s.o.Dir, dirLocks, lockEvict))
 	if err != nil {
 		return View{}, false, err
@@ -41,7 +41,7 @@ func (s *Store) claim(ctx context.Context, locks []project.Lock, sums []string) 
 			return View{}, false, err
 		}
 	}
-	v, err = s.view(locks, sums)
+	v, err = s.view(locks, sums, only)
 	return v, true, err
 }
 

@@ -71,7 +71,7 @@ func (s *Store) spec(dir, binary string, l project.Lock) (executor.Spec, error) 
 	if err != nil {
 		return executor.Spec{}, err
 	}
-	from, err := s.sources(nil)
+	from, err := s.sources(nil, nil)
 	if err != nil {
 		return executor.Spec{}, err
 	}

@@ -42,7 +42,7 @@ func coldInits(t *testing.T, tool string, runs int) {
 	for range runs {
 		all.Go(func() {
 			<-begin
-			v, err := b.View(t.Context(), tool, kit.tools[tool], lock)
+			v, err := b.View(t.Context(), tool, kit.tools[tool], lock, nil)
 			if err != nil {
 				t.Errorf("View() = %v", err)
 				return

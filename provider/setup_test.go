@@ -221,7 +221,7 @@ resource "time_static" "now" {}
 // view asks for what a run gets.
 func (b *bench) view(t testing.TB, tool string, lock []byte) provider.View {
 	t.Helper()
-	v, err := b.View(t.Context(), tool, kit.tools[tool], lock)
+	v, err := b.View(t.Context(), tool, kit.tools[tool], lock, nil)
 	if err != nil {
 		t.Fatalf("View() = %v", err)
 	}

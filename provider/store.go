@@ -104,7 +104,7 @@ type View struct {
 
 // View fetches the locked providers that the store lacks, and says how a run that uses a tool (tofu or terraform, at binary) gets its
 // providers. lock is the project's lock file; nil if it has none. That a provider cannot be fetched is no error.
-func (s *Store) View(ctx context.Context, product, binary string, lock []byte) (View, error) {
+func (s *Store) View(ctx context.Context, product, binary string, lock []byte, only []string) (View, error) {
 	var locks []project.Lock
 	if len(lock) > 0 {
 		var err error
@@ -117,12 +117,12 @@ func (s *Store) View(ctx context.Context, product, binary string, lock []byte) (
 		if err != nil {
 			return View{}, err
 		}
-		v, whole, err := s.claim(ctx, locks, sums)
+		v, whole, err := s.claim(ctx, locks, sums, only)
 		if err != nil || whole {
 			return v, err
 		}
 	}
-	return s.view(locks, make([]string, len(locks))) // left to the run's own init
+	return s.view(locks, make([]string, len(locks)), only) // left to the run's own init
 }
 
 // have has the packages of locks in the store and returns their checksums; empty for those that cannot be had.
@@ -145,7 +145,7 @@ func (s *Store) have(ctx context.Context, product, binary string, locks []projec
 }
 
 // view makes a View of which sums[n] is the checksum of the stored package of locks[n], or empty.
-func (s *Store) view(locks []project.Lock, sums []string) (View, error) {
+func (s *Store) view(locks []project.Lock, sums, only []string) (View, error) {
 	var v View
 	var stored []project.Lock
 	added := false
@@ -163,7 +163,7 @@ func (s *Store) view(locks []project.Lock, sums []string) (View, error) {
 	if added {
 		v.Lock = project.WriteLocks(locks)
 	}
-	sources, err := s.sources(stored)
+	sources, err := s.sources(stored, only)
 	if err != nil {
 		return View{}, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/planlatch/planlatch/facts"
 	"github.com/planlatch/planlatch/inventory"
 	"github.com/planlatch/planlatch/policy"
+	"github.com/planlatch/planlatch/provider"
 	"github.com/planlatch/planlatch/redact"
 	"github.com/planlatch/planlatch/run"
 )
@@ -88,6 +89,27 @@ func (r *Runner) judgeSource(ctx context.Context, g ground) (policy.Judgement, e
 	j := r.Policy.JudgeSource(ctx, in)
 	j.Findings = r.veiled(j.Findings, redact.String(r.o.Secrets)) // no credential is asked for yet
 	return j, ctx.Err()
+}
+
+// allowedProviders is what init of a run may have, as its store of providers takes it; nil: everything. It is what policy allows, and what was
+// judged in the source, which may be more where an owner overrode it.
+func (r *Runner) allowedProviders(g ground) ([]string, error) {
+	patterns, bounded := r.Policy.Providers(g.judged())
+	if !bounded {
+		return nil, nil
+	}
+	text, err := readSource(g)
+	if err != nil {
+		return nil, err
+	}
+	var source struct{ Providers []inventory.Provider }
+	if err := json.Unmarshal(text, &source); err != nil {
+		return nil, fmt.Errorf("read the inventory: %w", err)
+	}
+	for _, p := range source.Providers {
+		patterns = append(slices.Clip(patterns), p.Address)
+	}
+	return provider.Only(patterns), nil
 }
 
 // readSource is the inventory of a run's source, as it lies on this machine.

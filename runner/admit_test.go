@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -46,7 +47,7 @@ func (*gate) Remove(context.Context, executor.Name) error             { return n
 func (*gate) List(context.Context) ([]executor.Name, error)           { return nil, nil }
 func (g *gate) Resolve(context.Context, tool.Want) (tool.Tool, error) { return tool.Tool{}, g.pass() }
 
-func (g *gate) View(context.Context, string, string, []byte) (provider.View, error) {
+func (g *gate) View(context.Context, string, string, []byte, []string) (provider.View, error) {
 	return provider.View{}, g.pass()
 }
 
@@ -348,6 +349,39 @@ func TestAPlanIsNotAppliedWhenItsSourceIsNotAllowedAnyMore(t *testing.T) {
 			got, err := d.Store.Run(ctx, res.Runs[0].ID)
 			if err != nil || got.State != c.want || c.want == run.Planned && !strings.Contains(got.Reason, "policy has changed since the plan was made and says no now") {
 				t.Errorf("run is %s (%s), %v; want %s", got.State, got.Reason, err, c.want)
+			}
+		})
+	}
+}
+
+// TestInitIsKeptToWhatPolicyAllows, and to what was judged in the source: a state may name any provider.
+func TestInitIsKeptToWhatPolicyAllows(t *testing.T) {
+	t.Parallel()
+	code := map[string]string{"a/main.tf": "provider \"odd\" {}\n"}
+	for name, tt := range map[string]struct {
+		level    run.Level
+		settings map[string]any
+		want     []string
+	}{
+		"Hard":     {run.Hard, map[string]any{"providers": []any{"corp.example/acme/aws"}}, []string{"corp.example/acme/aws", "registry.opentofu.org/hashicorp/odd"}},
+		"Soft":     {run.Soft, map[string]any{"providers": []string{}}, []string{"registry.opentofu.org/hashicorp/odd"}},
+		"Advisory": {run.Advisory, map[string]any{"providers": []string{}}, nil},
+		"NoList":   {run.Hard, map[string]any{"external": false}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d, _ := guard(t, guarded(t, tt.level, tt.settings))
+			g := ground{run: d.run, tree: t.TempDir()}
+			g.run.Dir = "a"
+			tree(t, g.tree, code)
+			got, err := d.allowedProviders(g)
+			if err != nil || (got == nil) != (tt.want == nil) {
+				t.Fatalf("allowedProviders() = %q, %v, want %q", got, err, tt.want)
+			}
+			for _, want := range tt.want {
+				if !slices.Contains(got, want) {
+					t.Errorf("allowedProviders() = %q, want %s among it", got, want)
+				}
 			}
 		})
 	}

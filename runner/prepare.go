@@ -90,8 +90,11 @@ func (r *Runner) equip(ctx context.Context, g ground) (ground, error) {
 // provide has the locked providers of a project where its execution finds them. lock is its lock file, which comes back with what the tool
 // found to be right besides; nil if there is none.
 func (r *Runner) provide(ctx context.Context, g *ground, lock []byte) ([]byte, error) {
-	var err error
-	if g.providers, err = r.Providers.View(ctx, g.tool.Name, g.tool.Path, lock); err != nil {
+	only, err := r.allowedProviders(*g)
+	if err != nil {
+		return nil, err
+	}
+	if g.providers, err = r.Providers.View(ctx, g.tool.Name, g.tool.Path, lock, only); err != nil {
 		return nil, fmt.Errorf("providers: %w", err)
 	}
 	if g.providers.Lock != nil {

@@ -48,7 +48,7 @@ type Tools interface {
 
 // Providers has the providers that a lock file selects, and says how a run gets them.
 type Providers interface {
-	View(ctx context.Context, product, binary string, lock []byte) (provider.View, error)
+	View(ctx context.Context, product, binary string, lock []byte, only []string) (provider.View, error)
 }
 
 // Options are the node's own rules.
