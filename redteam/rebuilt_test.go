@@ -23,6 +23,7 @@ const (
 	news              wall = "news of heads and bases"        // they stay where they were first seen
 	digests           wall = "digest of the plan"             // whatever is stored is what was reviewed
 	savedPlans        wall = "saved plans"                    // an apply plans by itself, and goes on
+	seals             wall = "sealed plans"                   // the plan and what is shown of it lie where programs of the run write
 	ownNames          wall = "keys of hosts and repositories" // what begins with a repository's name is that repository
 	patienceWithHosts wall = "patience with hosts"            // what fails is tried again at once
 	ownStates         wall = "owners of states"               // nobody remembers who applied to what
@@ -37,6 +38,7 @@ var rebuilt = map[wall]func(*runner.Parts){
 	}),
 	digests:    func(p *runner.Parts) { p.Store = trusting{p.Store, p.Blobs} },
 	savedPlans: func(p *runner.Parts) { p.Exec = changed{p.Exec, planning} },
+	seals:      func(p *runner.Parts) { p.Exec = changed{p.Exec, unsealed} },
 	ownNames: func(p *runner.Parts) {
 		all := maps.Clone(p.Facts.Hosts)
 		hosts(func(h vcs.Host) vcs.Host { return mixed{h, all} })(p)
@@ -68,6 +70,16 @@ func planning(s *executor.Spec) {
 			argv := slices.Clone(step.Argv)
 			argv[len(argv)-1] = "-auto-approve"
 			s.Steps[n].Argv = argv
+		}
+	}
+}
+
+// unsealed has the plan shown, and kept, from where the plan's programs write.
+func unsealed(s *executor.Spec) {
+	for n, step := range s.Steps {
+		if step.Stdout != "" {
+			s.Steps[n].Argv = []string{"/bin/sh", "-c", `"$0" show -json tfplan >` + step.Stdout, step.Argv[0]}
+			s.Steps[n].Seals, s.Steps[n].Stdout = "", ""
 		}
 	}
 }

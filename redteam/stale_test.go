@@ -74,6 +74,19 @@ func staleAttacks() []attack {
 			},
 		},
 		{
+			Row: 12, Name: "a program that the plan left running forges what is shown of it", Wall: "plans are sealed before they are shown", Without: seals, Own: true,
+			Try: func(w *world) []string {
+				files, keys := w.writes("hostile"), program(forger)
+				files["program.tf"], files["program.sh"] = keys["main.tf"], keys["program.sh"]
+				pull, head := w.propose(files)
+				w.planned(pull, head)
+				if summary := w.summary(pull); strings.Contains(summary, "hostile") || !strings.Contains(summary, "harmless") {
+					return nil // everybody sees what it would do
+				}
+				return w.applies(w.bob, pull, "harmless")
+			},
+		},
+		{
 			Row: 12, Name: "a stored plan file is altered", Wall: "digest of the reviewed plan", Without: digests, Own: true,
 			Try: func(w *world) []string {
 				pull, head := w.propose(w.writes("reviewed"))
@@ -86,6 +99,20 @@ func staleAttacks() []attack {
 		},
 	}
 }
+
+// forger waits for the plan and leaves other JSON of it where that of the tool is expected. Whoever opens the file for the tool is held up until that
+// is ready.
+const forger = `
+tool=$(readlink /proc/$PPID/exe)
+mkfifo plan.json
+setsid sh -c '
+	until "$0" show -json tfplan >true.json; do sleep 0.1; done
+	sed s/hostile/harmless/g true.json >forged.json
+	exec 3<plan.json
+	mv forged.json plan.json
+	cat <&3
+' "$tool" </dev/null >/dev/null 2>&1 &
+echo waiting`
 
 // writes is a configuration whose apply writes a word where we see it.
 func (w *world) writes(word string) map[string]string {

@@ -85,7 +85,7 @@ func (w wall) configure(c *settings) {
 		c.Extra += "commands: {flags: [-compact-warnings]}\n"
 	case permissions:
 		c.Extra += "permissions: [{commands: [plan, apply, approve, unlock, cancel], access: read}]\n"
-	case products, bound, news, digests, savedPlans, ownNames, patienceWithHosts, ownStates:
+	case products, bound, news, digests, savedPlans, seals, ownNames, patienceWithHosts, ownStates:
 	case owners:
 		c.Owners = []string{c.Stranger, c.Owner, c.Other}
 	case baseBranch:
@@ -124,7 +124,7 @@ func demolish(w wall, o *app.ServerOptions) {
 		o.Parts = linked(o)
 	case extraction:
 		o.Parts = archived(o)
-	case products, bound, news, digests, savedPlans, ownNames, patienceWithHosts, ownStates:
+	case products, bound, news, digests, savedPlans, seals, ownNames, patienceWithHosts, ownStates:
 		o.Parts = rebuilt[w]
 	case reviews:
 		o.Parts = believeEverybody
