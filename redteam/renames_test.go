@@ -37,22 +37,15 @@ func renameAttacks() []attack {
 		{
 			Row: 16, Name: "a new directory names the state of a guarded project", Wall: "a state belongs to one project", Without: ownStates, Own: true,
 			Try: func(w *world) []string {
-				w.onMain(map[string]string{"guarded/main.tf": w.backend()})
-				pull, head := w.proposeAs(w.bob, w.name+"-before", map[string]string{"guarded/main.tf": w.thing("")})
-				w.planned(pull, head)
-				w.tells(w.bob, pull, "planlatch apply")
-				w.ends(head, "planlatch/apply")
-				w.bob.Close(w, w.repo, pull)
-				until(w.T, "the lock to be freed", func() (string, bool) { return w.server.said(), !w.holds(pull) })
-				before := w.state()
-				pull, head = w.propose(map[string]string{"free/main.tf": w.backend()}) // which has nothing of what the state has
-				w.planned(pull, head)
-				w.told(pull, "its state belongs to")
-				w.goesAhead(pull, head)
-				if w.state() != before {
-					return []string{"the state of the guarded project is another one"}
-				}
-				return nil
+				return w.takesState(map[string]string{"free/main.tf": w.backend()})
+			},
+		},
+		{
+			Row: 16, Name: "and its program writes over where the state is said to be", Wall: "a plan file says where its state is", Without: ownStates, Own: true,
+			Try: func(w *world) []string {
+				keys := program(`setsid sh -c 'until [ -s tfplan ]; do sleep 0.05; done; sed -i "s/[.]tfstate/.elsewhere/" .terraform/terraform.tfstate' ` +
+					"</dev/null >/dev/null 2>&1 &")
+				return w.takesState(map[string]string{"free/main.tf": w.backend(), "free/program.tf": keys["main.tf"], "free/program.sh": keys["program.sh"]})
 			},
 		},
 		{
@@ -67,4 +60,25 @@ func renameAttacks() []attack {
 			},
 		},
 	}
+}
+
+// takesState applies files that name the state of a guarded project, which has something that they have not, and says whether it is another one then.
+func (w *world) takesState(files map[string]string) []string {
+	w.Helper()
+	w.onMain(map[string]string{"guarded/main.tf": w.backend()})
+	pull, head := w.proposeAs(w.bob, w.name+"-before", map[string]string{"guarded/main.tf": w.thing("")})
+	w.planned(pull, head)
+	w.tells(w.bob, pull, "planlatch apply")
+	w.ends(head, "planlatch/apply")
+	w.bob.Close(w, w.repo, pull)
+	until(w.T, "the lock to be freed", func() (string, bool) { return w.server.said(), !w.holds(pull) })
+	before := w.state()
+	pull, head = w.propose(files)
+	w.planned(pull, head)
+	w.told(pull, "its state belongs to")
+	w.goesAhead(pull, head)
+	if w.state() != before {
+		return []string{"the state of the guarded project is another one"}
+	}
+	return nil
 }

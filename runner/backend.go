@@ -16,10 +16,12 @@ import (
 	"github.com/planlatch/planlatch/run"
 )
 
-// backend is where a project keeps its state, as init resolved it and wrote it into .terraform/terraform.tfstate.
+// backend is where a project keeps its state, as init resolved it and wrote it into .terraform/terraform.tfstate, and plan into the plan file.
 type backend struct {
 	Type   string         `json:"type"`
 	Config map[string]any `json:"config"`
+
+	Workspace string `json:"-"` // of a plan file; empty: not known
 }
 
 // readBackend reads what init wrote; no file means no backend block.

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -305,13 +306,13 @@ func (r *Runner) assess(ctx context.Context, g ground, l left) (assessed, error)
 	a.planned.Tool, a.planned.Partial = g.tool.Name+" "+g.tool.Version, len(g.run.Settings.Flags) > 0
 	a.planned.EffectDigest, a.planned.Counts = a.kept.Effect.Digest, a.kept.Plan.Counts
 	a.planned.PlanDigest = digest(l.plan)
-	resolved, err := readBackend(l.backend)
+	resolved, err := stateOf(l)
 	if err != nil {
 		return a, refuse("%v", err)
 	}
 	a.planned.NoBackend = r.forgets(g, resolved)
 	if !a.planned.NoBackend {
-		a.planned.Identity = resolved.identity(g.run.Work)
+		a.planned.Identity = resolved.identity(cmp.Or(resolved.Workspace, g.run.Work))
 	}
 	judgement, err := r.judge(ctx, g, l.planJSON)
 	if err != nil {
