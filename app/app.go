@@ -149,6 +149,6 @@ func (t *terminal) exit(err error) int {
 	case errors.As(err, &faults):
 		code = exitUsage
 	}
-	fmt.Fprintf(t.err, "planlatch: %v\n", err)
+	fmt.Fprintf(t.err, "planlatch: %s\n", visibleLines(err.Error())) // servers and tools quote what pull requests brought
 	return code
 }

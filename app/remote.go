@@ -94,6 +94,20 @@ func visible(s string) string {
 	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
 }
 
+// visibleLines is visible for text of several lines.
+func visibleLines(s string) string {
+	lines := strings.SplitAfter(s, "\n")
+	for i, l := range lines {
+		text := strings.TrimSuffix(l, "\n")
+		cells := strings.Split(text, "\t")
+		for j := range cells {
+			cells[j] = visible(cells[j])
+		}
+		lines[i] = strings.Join(cells, "\t") + l[len(text):]
+	}
+	return strings.Join(lines, "")
+}
+
 func age(at *time.Time) string {
 	if at == nil || at.IsZero() {
 		return ""

@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -128,5 +129,20 @@ func TestAnUnusableServerIsToldFromAWrongToken(t *testing.T) {
 				t.Errorf("said the token: %q", said)
 			}
 		})
+	}
+}
+
+// TestWhatAServerSaysDoesNothingToATerminal: its errors quote tools, and so what pull requests made them say.
+func TestWhatAServerSaysDoesNothingToATerminal(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusConflict)
+		fmt.Fprint(w, `{"title": "Conflict", "status": 409, "detail": "not pushed:\n\tC:\\tmp \u001b]52;c;cm0gLXJmIH4=\u0007\u202e\u009b2J"}`)
+	}))
+	t.Cleanup(server.Close)
+	code, _, said := run(t, map[string]string{"PLANLATCH_TOKEN": token, "PLANLATCH_SERVER": server.URL}, "locks")
+	if code != 1 || strings.ContainsAny(said, "\x1b\a\u202e\u009b") || !strings.Contains(said, "not pushed:\n\t") {
+		t.Errorf("exit code = %d, said %q", code, said)
 	}
 }

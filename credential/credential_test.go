@@ -162,7 +162,7 @@ func TestWhateverIsNoAnswerGivesNoCredentials(t *testing.T) {
 func TestComplaintsReachTheLogWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	b := setup(credential.Options{Redact: func(s string) string { return strings.ReplaceAll(s, "server-secret", "(hidden)") }})
-	c := sh(`echo '{"env": {"A_KEY": "geheim-4711"}}'; head -c 100000 /dev/zero | tr '\0' x >&2; echo "denied for geheim-4711 with $VAULT_TOKEN at $VAULT_ADDR: server-secret" >&2; exit 1`)
+	c := sh(`echo '{"env": {"A_KEY": "geheim-4711"}}'; head -c 100000 /dev/zero | tr '\0' x >&2; echo >&2; echo "denied for geheim-4711 with $VAULT_TOKEN at $VAULT_ADDR: server-secret" >&2; exit 1`)
 	c.Environment = []string{"VAULT_TOKEN=s.f00ba7f00ba7", "VAULT_ADDR=https://vault.example.com"}
 	_, err := b.Ask(t.Context(), c, question, credential.Need{})
 	if log := b.log.String(); !strings.Contains(log, "denied for (redacted) with (redacted) at https://vault.example.com: (hidden)") || len(log) > 10_000 {
@@ -172,6 +172,23 @@ func TestComplaintsReachTheLogWithoutSecrets(t *testing.T) {
 		if strings.Contains(b.log.String(), secret) || strings.Contains(fmt.Sprintf("%v %+v", err, err), secret) {
 			t.Errorf("%s leaked", secret)
 		}
+	}
+}
+
+// TestOfALongComplaintNoHalfASecretIsKept: the end is kept, wherever that begins.
+func TestOfALongComplaintNoHalfASecretIsKept(t *testing.T) {
+	t.Parallel()
+	for name, after := range map[string]string{"Word": "' is wrong '", "Line": `'\n'`} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(credential.Options{})
+			c := sh(`printf %s%b%8160s "no: $VAULT_TOKEN" ` + after + ` the-end >&2; exit 1`)
+			c.Environment = []string{"VAULT_TOKEN=s.begins-like-this-and-ends-so"}
+			_, _ = b.Ask(t.Context(), c, question, credential.Need{})
+			if log := b.log.String(); strings.Contains(log, "ends-so") || !strings.Contains(log, "the-end") {
+				t.Errorf("log = %.200q", log)
+			}
+		})
 	}
 }
 

@@ -68,7 +68,7 @@ func (a *Asker) run(ctx context.Context, c Command, q Question) (Answer, error) 
 		}
 		what, err = "printed no valid answer", fault
 	}
-	return Answer{}, a.failed(c, q, what, err, a.complaint(stderr.kept.String(), stdout.kept.String(), environment))
+	return Answer{}, a.failed(c, q, what, err, a.complaint(stderr.text(), stdout.kept.String(), environment))
 }
 
 // complaint is what a program wrote to stderr, without what it wrote to stdout, what its environment holds, and the server's secrets.
@@ -104,12 +104,27 @@ func (h *head) Write(p []byte) (int, error) {
 type end struct {
 	kept bytes.Buffer
 	most int
+	cut  bool
 }
 
 func (e *end) Write(p []byte) (int, error) {
 	n, err := e.kept.Write(p)
 	if over := e.kept.Len() - e.most; over > 0 {
 		e.kept.Next(over)
+		e.cut = true
 	}
 	return n, err
+}
+
+// text is what was kept, from its first whole line or else word on: half of a secret would not be known for one.
+func (e *end) text() string {
+	text := e.kept.String()
+	if !e.cut {
+		return text
+	}
+	if _, rest, ok := strings.Cut(text, "\n"); ok {
+		return rest
+	}
+	_, rest, _ := strings.Cut(text, " ")
+	return rest
 }

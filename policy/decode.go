@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/planlatch/planlatch/run"
 )
@@ -207,16 +206,12 @@ func valueText(value any) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// cut shortens a text at a character.
+// cut shortens a text at a blank: secrets are taken out of it later, and half of one would not be known.
 func cut(text string) string {
 	if len(text) <= longestText {
 		return text
 	}
-	end := longestText
-	for !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end] + "…"
+	return text[:strings.LastIndexAny(text[:longestText+1], " \t\r\n")+1] + "…"
 }
 
 func kind(value any) string {

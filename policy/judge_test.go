@@ -260,6 +260,23 @@ finding contains {"rule": "long", "message": input.text, "value": input.text}`))
 	}
 }
 
+// TestALongTextIsCutBetweenTwoWords: secrets are taken out of it afterwards, and half of one would stay.
+func TestALongTextIsCutBetweenTwoWords(t *testing.T) {
+	t.Parallel()
+	engine := load(t, hard(t, `package a
+finding contains {"rule": "long", "message": input.text}`))
+	for text, want := range map[string]string{
+		strings.Repeat("x ", 1995) + "a-secret-of-the-plan and more": strings.Repeat("x ", 1995) + "…",
+		strings.Repeat("x ", 1990) + "a-secret-of-the-plan":          strings.Repeat("x ", 1990) + "a-secret-of-the-plan",
+		strings.Repeat("x", 5000):                                     "…",
+	} {
+		got := engine.Judge(t.Context(), policy.Input{Target: infra, Plan: marshal(t, map[string]any{"format_version": "1.2", "text": text})}).Findings
+		if len(got) != 1 || got[0].Message != want {
+			t.Errorf("the message of %d bytes became …%q, want …%q", len(text), got[0].Message[max(0, len(got[0].Message)-40):], want[max(0, len(want)-40):])
+		}
+	}
+}
+
 func TestJudgeWarnsWhereABuiltinCouldNotWork(t *testing.T) {
 	t.Parallel()
 	got := load(t, hard(t, `package a

@@ -150,10 +150,15 @@ func retryAfter(resp *http.Response) (wait time.Duration, named bool) {
 
 func clamp(d time.Duration) time.Duration { return min(max(d, 0), longestWait) }
 
-// OneLine makes a host's words fit for a message.
+// OneLine makes a host's words fit for a message. They are cut between two words: a secret in them is taken out later, and half of one would not be
+// known.
 func OneLine(s string) string {
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
-	return Cut(s, wordLimit)
+	short := Cut(s, wordLimit)
+	if short != s {
+		short = short[:strings.LastIndexByte(short, ' ')+1] + "…"
+	}
+	return short
 }
 
 // Cut keeps at most limit characters.

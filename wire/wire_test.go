@@ -94,3 +94,17 @@ func TestAnswersAreBoundedInSizeAndRedirects(t *testing.T) {
 		t.Errorf("read %d bytes of an answer without end, %v", n, err)
 	}
 }
+
+// TestAHostsWordsAreCutBetweenTwo: secrets are taken out of an error afterwards, and half of one would stay.
+func TestAHostsWordsAreCutBetweenTwo(t *testing.T) {
+	t.Parallel()
+	for words, want := range map[string]string{
+		strings.Repeat("no ", 65) + "token-of-the-server": strings.Repeat("no ", 65) + "…",
+		"not\n\x1b[31m found":                            "not [31m found",
+		strings.Repeat("x", 300):                          "…",
+	} {
+		if got := wire.OneLine(words); got != want {
+			t.Errorf("OneLine(%q) = %q, want %q", words, got, want)
+		}
+	}
+}
