@@ -180,6 +180,9 @@ func (v *vault) rekey(ctx context.Context, all bool, told func(count)) (done cou
 		told(done)
 		return err
 	})
+	if err == nil {
+		err = v.values.Forget(ctx)
+	}
 	return done, c.lost, err
 }
 

@@ -87,6 +87,16 @@ func OpenSealed(ctx context.Context, o Options) (*Sealed, error) {
 	return s, nil
 }
 
+// Forget empties SQLite's journal, where what was replaced would lie until it is written over. It does nothing while somebody reads for long: then
+// the server's next stop does it.
+func (s *Sealed) Forget(ctx context.Context) error {
+	if s.pool != nil {
+		return nil
+	}
+	_, err := s.db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)") // its answer, which says whether it was whole, changes nothing
+	return err
+}
+
 // Close closes what OpenSealed opened.
 func (s *Sealed) Close() error {
 	err := s.db.Close()

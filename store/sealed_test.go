@@ -2,8 +2,12 @@ package store_test
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -74,6 +78,59 @@ func TestSealedFindsEverySealedValue(t *testing.T) {
 				t.Errorf("Log() afterwards = %d bytes, %v, want %d", len(text), err, len(want))
 			}
 		})
+	}
+}
+
+// TestWhatWasReplacedIsGoneFromTheFiles: ciphertext of a key that leaked would else lie in the free pages of SQLite's file, in backups of it too,
+// until something else is written there.
+func TestWhatWasReplacedIsGoneFromTheFiles(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	o := store.Options{Dir: t.TempDir(), Sealer: newSealer()}
+	s := open(t, o)
+	id := fill(t, s)
+	random := make([]byte, 100_000)
+	_, _ = rand.Read(random)
+	if err := s.AppendLog(ctx, id, "apply", 100_000, random); err != nil {
+		t.Fatal(err)
+	}
+	all, err := store.OpenSealed(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before [][]byte
+	err = all.Each(ctx, func(page []store.SealedValue) error {
+		bodies := make([][]byte, len(page))
+		for i, v := range page {
+			bodies[i] = bytes.Repeat([]byte("new"), len(v.Body)/3+1)
+			for at := 0; at+32 <= len(v.Body); at += 1000 {
+				before = append(before, v.Body[at:at+32])
+			}
+		}
+		_, err := all.Replace(ctx, page, bodies)
+		return err
+	})
+	if err := errors.Join(err, all.Forget(ctx), all.Close()); err != nil { // the server goes on
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(o.Dir, "planlatch.db*"))
+	if err != nil || len(files) == 0 || len(before) < 100 {
+		t.Fatalf("files %q, %v, %d pieces to look for", files, err, len(before))
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := 0
+		for _, piece := range before {
+			if bytes.Contains(content, piece) {
+				left++
+			}
+		}
+		if left > 0 {
+			t.Errorf("%s still has %d of %d pieces", file, left, len(before))
+		}
 	}
 }
 

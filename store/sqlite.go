@@ -70,7 +70,8 @@ func (s *Store) openSQLite(ctx context.Context, dir string) (err error) {
 
 // openPool opens a pool whose every connection has the pragmas.
 func openPool(file string, size int, pragmas ...string) (*bun.DB, error) {
-	q := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{"busy_timeout(10000)"}, pragmas...)}
+	// What is removed or replaced is overwritten: ciphertext of a key that was changed stays nowhere in the file.
+	q := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{"busy_timeout(10000)", "secure_delete(ON)"}, pragmas...)}
 	dsn := url.URL{Scheme: "file", Path: file, RawQuery: q.Encode()}
 	db, err := sql.Open("sqlite", dsn.String())
 	if err != nil {
