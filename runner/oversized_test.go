@@ -9,6 +9,19 @@ import (
 	"github.com/planlatch/planlatch/executor/executortest"
 )
 
+// What is withheld is looked for in many forms, which take memory: a plan that marks megabytes would take all of the server's, and again at each start.
+func TestAPlanThatMarksMoreThanCanBeWithheldIsRefused(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]string{
+		"geheimes": "", strings.Repeat("x", 4<<20): "the plan marks 1 values of 4194304 bytes as sensitive, more than can be withheld",
+	} {
+		err := withholdable([]byte(`{"planned_values":{"outputs":{"o":{"sensitive":true,"value":"` + value + `"}}}}`))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("withholdable() = %v, want %q", err, want)
+		}
+	}
+}
+
 // TestAHugeFileThatAPlanLeftIsNeverRead: a file of nothing but a hole costs hostile code nothing, and the server its memory.
 func TestAHugeFileThatAPlanLeftIsNeverRead(t *testing.T) {
 	t.Parallel()

@@ -17,6 +17,7 @@ import (
 	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/facts"
 	"github.com/planlatch/planlatch/policy"
+	"github.com/planlatch/planlatch/redact"
 	"github.com/planlatch/planlatch/report"
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/selector"
@@ -183,7 +184,24 @@ func (r *Runner) leftovers(ctx context.Context, name executor.Name, result execu
 			return l, err
 		}
 	}
-	return l, nil
+	return l, withholdable(l.planJSON)
+}
+
+// withholdable is a refusal if a plan marks more as sensitive than can be looked for in what is said of it.
+func withholdable(planJSON []byte) error {
+	sensitive, err := redact.Sensitive(planJSON)
+	if err != nil {
+		return nil //nolint:nilerr // reading the plan says so, and refuses it
+	}
+	if !redact.Fits(sensitive) {
+		size := 0
+		for _, s := range sensitive {
+			size += len(s)
+		}
+		return refuse("the plan marks %d values of %d bytes as sensitive, more than can be withheld; keep large secrets out of the plan, or split the project",
+			len(sensitive), size)
+	}
+	return nil
 }
 
 // judged turns a successful plan into its outcome: effect, findings, and for a merge whether it may apply by itself.
