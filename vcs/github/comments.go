@@ -17,7 +17,9 @@ import (
 // Limits says how long a comment may be, with room to spare.
 func (h *Host) Limits() vcs.Limits { return vcs.Limits{Comment: commentLimit} }
 
-// CommentsSince asks for what changed since, because GitHub cannot filter by creation, and adds the bodies of reviews.
+// CommentsSince asks for what changed since, because GitHub cannot filter by creation, and adds the bodies of reviews. It leaves out comments that
+// were edited after they were written: everybody who may write can edit the words of others, and words that somebody else put into a person's
+// mouth must not be taken for a command.
 func (h *Host) CommentsSince(ctx context.Context, r vcs.Repo, number int, since time.Time) ([]vcs.Comment, error) {
 	out, err := h.commentsSince(ctx, r, number, since)
 	if err != nil {
@@ -48,7 +50,7 @@ func (h *Host) commentsSince(ctx context.Context, r vcs.Repo, number int, since 
 	since = since.Truncate(time.Second) // GitHub tells whole seconds
 	var out []vcs.Comment
 	for _, c := range got {
-		if at := c.GetCreatedAt().UTC(); c.GetID() != 0 && !at.Before(since) {
+		if at := c.GetCreatedAt().UTC(); c.GetID() != 0 && !at.Before(since) && !c.GetUpdatedAt().After(at) {
 			out = append(out, vcs.Comment{ID: strconv.FormatInt(c.GetID(), 10), Author: account(c.GetUser()), Body: c.GetBody(), Created: at})
 		}
 	}
