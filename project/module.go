@@ -177,7 +177,7 @@ func (m *module) readBody(body hcl.Body, src []byte, name string) {
 			delete(m.calls, block.Labels[0]) // an override replaces the source
 			if !ok {
 				m.unsure = true
-			} else if isLocal(source) {
+			} else if source = slashed(source); isLocal(source) {
 				m.calls[block.Labels[0]] = moduleCall{source: source, file: name, line: attr.Range.Start.Line}
 			}
 		case "variable":
@@ -187,6 +187,14 @@ func (m *module) readBody(body hcl.Body, src []byte, name string) {
 			m.variables[block.Labels[0]] = !given && (was || !seen)
 		}
 	}
+}
+
+// slashed is a module source as the tools read it, which on every system take a backslash in a path for a slash.
+func slashed(source string) string {
+	if strings.HasPrefix(source, `.\`) || strings.HasPrefix(source, `..\`) || isLocal(source) {
+		return strings.ReplaceAll(source, `\`, "/")
+	}
+	return source
 }
 
 // isLocal says whether a module source is a directory of the same repository.

@@ -169,6 +169,18 @@ func TestSelectReadsTofuFilesInPlaceOfTheSameTfFile(t *testing.T) {
 	}
 }
 
+// The tools take a backslash for a slash, so such a module is as much a part of the project as another.
+func TestSelectFollowsModulesThatAreWrittenWithBackslashes(t *testing.T) {
+	t.Parallel()
+	for _, source := range []string{`..\\modules\\a`, `../modules\\a`, `.\\..\\modules/a`} {
+		repo := files{"app/main.tf": s3 + `module "a" { source = "` + source + `" }`, "modules/a/a.tf": empty}
+		s := selectFiles(t, repo, repo.with(files{"modules/a/new.tf": empty}), serverRules)
+		if len(s.Projects) != 1 || s.Projects[0].Dir != "app" || !slices.Contains(s.Projects[0].Settings.Inputs, "modules/a") {
+			t.Errorf("Select() of a change in %s = %+v, want app, made from modules/a", source, s.Projects)
+		}
+	}
+}
+
 func TestSelectFollowsSymlinksInsideTheRepository(t *testing.T) {
 	t.Parallel()
 	base := files{
