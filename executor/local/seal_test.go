@@ -20,7 +20,7 @@ func TestWhatIsKeptOfAPlanIsWhatWasShownOfIt(t *testing.T) {
 			s := executortest.Spec(t, "r1-plan-1", `
 				here=$(pwd -P)
 				(while :; do
-					(echo forged >tfplan; echo forged >plan.json; echo forged >"$1"; echo forged >"${1%/*}/plan.json"; rm -f "$1") 2>/dev/null
+					(echo forged >new; mv new tfplan; echo forged >plan.json; echo forged >"$1"; echo forged >"${1%/*}/plan.json"; rm -f "$1") 2>/dev/null
 					for p in /proc/[0-9]*; do
 						[ "$(readlink "$p/cwd")" != "$here" ] || (echo forged >"$p/fd/1") 2>/dev/null
 					done

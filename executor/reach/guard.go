@@ -118,8 +118,8 @@ func inner(addr netip.Addr) netip.Addr {
 	}
 	b := addr.As16()
 	switch {
-	case netip.MustParsePrefix("64:ff9b::/96").Contains(addr), netip.MustParsePrefix("::/96").Contains(addr) && !addr.IsLoopback() && !addr.IsUnspecified():
-		return netip.AddrFrom4([4]byte(b[12:])) // NAT64, and the deprecated compatible form
+	case netip.MustParsePrefix("64:ff9b::/96").Contains(addr), netip.MustParsePrefix("64:ff9b:1::/48").Contains(addr), netip.MustParsePrefix("::/96").Contains(addr) && !addr.IsLoopback() && !addr.IsUnspecified():
+		return netip.AddrFrom4([4]byte(b[12:])) // NAT64, its prefix for one's own gateways, and the deprecated compatible form
 	case netip.MustParsePrefix("2002::/16").Contains(addr):
 		return netip.AddrFrom4([4]byte(b[2:6])) // 6to4
 	}

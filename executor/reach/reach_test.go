@@ -103,6 +103,7 @@ func TestANameNeverLeadsToAPlaceThatTrustsItsCallers(t *testing.T) {
 		{"a.example.com:443", "[fd00:ec2::254]:443", "metadata"},
 		{"a.example.com:443", "[::ffff:169.254.169.254]:443", "metadata"},
 		{"a.example.com:443", "[64:ff9b::a9fe:a9fe]:443", "metadata"},
+		{"a.example.com:443", "[64:ff9b:1::a9fe:a9fe]:443", "metadata"},
 		{"a.example.com:443", "[2002:7f00:1::]:443", "loopback"},
 		{"a.example.com:443", "[fe80::1%eth0]:443", "link-local"},
 		{"a.example.com:443", "192.0.2.9:443", "own machine"},
