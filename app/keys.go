@@ -92,23 +92,25 @@ func openKeys(ctx context.Context, s *store.Store, sealer *blob.Sealer) (keys, e
 
 const adminMark = "admin_token_sha256"
 
-// admin returns how the admin token is checked, and the token if it was generated just now. Only its hash is kept.
-func admin(ctx context.Context, cfg *config.Config, s *store.Store) (check func(string) bool, fresh string, err error) {
-	want := cfg.AdminToken.Reveal()
-	hash := sum(want)
-	if want == "" {
-		if hash, err = s.Marked(ctx, adminMark); err != nil {
-			return nil, "", err
-		}
-		if hash == "" {
-			fresh = randomText(40)
-			hash = sum(fresh)
-			if err := s.Mark(ctx, adminMark, hash); err != nil {
-				return nil, "", err
-			}
-		}
+// admin returns the hash of the admin token, and the token if it was generated just now. Only its hash is kept.
+func admin(ctx context.Context, cfg *config.Config, s *store.Store) (hash adminHash, fresh string, err error) {
+	if want := cfg.AdminToken.Reveal(); want != "" {
+		return adminHash(sum(want)), "", nil
 	}
-	return func(token string) bool { return subtle.ConstantTimeCompare([]byte(sum(token)), []byte(hash)) == 1 }, fresh, nil
+	kept, err := s.Marked(ctx, adminMark)
+	if err != nil || kept != "" {
+		return adminHash(kept), "", err
+	}
+	fresh = randomText(40)
+	return adminHash(sum(fresh)), fresh, s.Mark(ctx, adminMark, sum(fresh))
+}
+
+// adminHash is that of the admin token.
+type adminHash string
+
+// is checks a token.
+func (h adminHash) is(token string) bool {
+	return h != "" && subtle.ConstantTimeCompare([]byte(sum(token)), []byte(h)) == 1
 }
 
 func sum(text string) string {

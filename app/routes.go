@@ -41,7 +41,7 @@ func (s *Server) routes(o ServerOptions, hosts map[string]vcs.Host, viewer *view
 	}
 	door := webhook.New(taking)
 	pages, err := web.New(web.Options{
-		Store: s.store, Views: viewer, Facts: viewer.Facts, AdminToken: s.admin, Key: k.web, URL: cfg.URL, Version: Version, Log: s.log, Now: time.Now,
+		Store: s.store, Views: viewer, Facts: viewer.Facts, AdminToken: s.admin.is, Login: string(s.admin), Key: k.web, URL: cfg.URL, Version: Version, Log: s.log, Now: time.Now,
 		LinksLogin: func(host, repo string) bool { return cfg.Rules(host, repo).Links == "login" },
 		Hosts:      slices.Sorted(maps.Keys(hosts)),
 		PushState:  s.runner.PushState,

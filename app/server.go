@@ -61,7 +61,7 @@ type Server struct {
 	store    *store.Store
 	blobs    *blob.Store
 	sealer   *blob.Sealer
-	admin    func(token string) bool
+	admin    adminHash
 	runner   *runner.Runner
 	notifier *notify.Notifier
 	handler  http.Handler

@@ -75,7 +75,7 @@ func (c *statePullCmd) Run(ctx context.Context, t *terminal) error {
 // erroredState answers with the state that a run's apply could not save. A state holds secrets: only the admin token opens it.
 func (s *Server) erroredState(w http.ResponseWriter, r *http.Request) {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok || !s.admin(token) {
+	if !ok || !s.admin.is(token) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		web.Problem(w, r, http.StatusUnauthorized, "this needs the admin token")
 		return

@@ -242,6 +242,49 @@ func TestLogin(t *testing.T) {
 			t.Errorf("POST /login = %d with cookie %q", a.status, a.header.Get("Set-Cookie"))
 		}
 	})
+	t.Run("EndsWithAnotherAdminToken", func(t *testing.T) {
+		t.Parallel()
+		s := setup(t, func(o *web.Options) { o.Login = "a hash" })
+		c := s.member()
+		if a := s.get(c, "/api/v1/runs"); a.status != http.StatusOK {
+			t.Fatalf("GET /api = %d, want 200", a.status)
+		}
+		for login, want := range map[string]int{"a hash": http.StatusOK, "another hash": http.StatusUnauthorized} {
+			next, err := web.New(web.Options{Store: s.store, Views: s.viewer, AdminToken: func(string) bool { return false }, Login: login, Key: key(), URL: s.server.URL})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(next.Close)
+			req := httptest.NewRequest(http.MethodGet, "/api/v1/runs", nil)
+			u, err := url.Parse(s.server.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, cookie := range c.Jar.Cookies(u) {
+				req.AddCookie(cookie)
+			}
+			w := httptest.NewRecorder()
+			next.ServeHTTP(w, req)
+			if w.Code != want {
+				t.Errorf("after a restart with %s GET /api = %d, want %d", login, w.Code, want)
+			}
+		}
+	})
+	t.Run("IsOpenForALongTokenWhoeverGuesses", func(t *testing.T) { // behind a proxy guesses come from the address that all have
+		t.Parallel()
+		long := strings.Repeat("0123456789abcdef", 2)
+		s := setup(t, func(o *web.Options) { o.AdminToken = func(token string) bool { return token == long } })
+		c := s.browser()
+		for range 12 {
+			s.do(c, "GET", "/api/v1/runs", nil, http.Header{"Authorization": {"Bearer " + strings.Repeat("guess", 8)}})
+		}
+		if a := s.do(c, "GET", "/api/v1/runs", nil, http.Header{"Authorization": {"Bearer guess"}}); a.status != http.StatusTooManyRequests {
+			t.Errorf("GET /api after twelve guesses = %d, want 429", a.status)
+		}
+		if a := s.do(c, "GET", "/api/v1/runs", nil, http.Header{"Authorization": {"Bearer " + long}}); a.status != http.StatusOK {
+			t.Errorf("GET /api with the token after twelve guesses = %d, want 200", a.status)
+		}
+	})
 	t.Run("IsSlowForThoseWhoGuess", func(t *testing.T) {
 		t.Parallel()
 		s := setup(t)

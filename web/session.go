@@ -18,14 +18,14 @@ const sessionFor = 12 * time.Hour
 const cookieName = "planlatch"
 
 // sessions are logins, kept in signed cookies: "<end in seconds since 1970>.<signature>". Nothing is stored here, so the way to log out
-// everybody is another key.
+// everybody is another admin token or key.
 type sessions struct {
 	key    []byte
 	secure bool
 }
 
-func newSessions(key []byte, secure bool) sessions {
-	return sessions{key: purpose(key, "session"), secure: secure}
+func newSessions(key []byte, login string, secure bool) sessions {
+	return sessions{key: purpose(purpose(key, "session"), login), secure: secure}
 }
 
 func (s sessions) cookie(value, path string, age time.Duration) *http.Cookie {

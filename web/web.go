@@ -34,6 +34,7 @@ type Options struct {
 	Views      Viewer
 	Facts      *facts.Gatherer              // on which the gates of an apply through the API are judged; nil: there are none
 	AdminToken func(token string) bool      // in constant time
+	Login      string                       // stands for the admin token: logins end when it is another one
 	Key        []byte                       // 32 bytes, for cookies and links
 	URL        string                       // how people reach the server; a path in it is taken off by the proxy before us
 	LinksLogin func(host, repo string) bool // true: runs of the repository need a login, whatever links say; nil: none do
@@ -111,7 +112,7 @@ func New(o Options) (*Handler, error) {
 		o.WritePatience = 10 * time.Second
 	}
 	h := &Handler{
-		Options: o, base: strings.TrimRight(u.Path, "/"), grants: newGrants(o.Key), sessions: newSessions(o.Key, u.Scheme == "https"),
+		Options: o, base: strings.TrimRight(u.Path, "/"), grants: newGrants(o.Key), sessions: newSessions(o.Key, o.Login, u.Scheme == "https"),
 		attempts: newLimiter(), streams: newStreams(), done: make(chan struct{}),
 	}
 	h.known = newKnown(o, h.done)
