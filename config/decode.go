@@ -13,9 +13,10 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
 
+	"github.com/planlatch/planlatch/meant"
 	"github.com/planlatch/planlatch/run"
+	"github.com/planlatch/planlatch/yamlnode"
 )
 
 // deepest bounds nesting, so that an alias to its own parent ends with a message.
@@ -27,12 +28,10 @@ const deepest = 32
 type decoder struct {
 	refs     references
 	file     string
-	at       map[string]position // of each key that was written, by its path
+	at       map[string]yamlnode.Place // of each key that was written, by its path
 	anchors  map[string]ast.Node
 	problems []run.Problem
 }
-
-type position struct{ line, column int }
 
 // parse reads text into v, a pointer to a struct.
 func (d *decoder) parse(text []byte, v any) {
@@ -70,8 +69,8 @@ func (d *decoder) syntax(err error) {
 }
 
 func (d *decoder) report(path string, n ast.Node, message, fix string) {
-	p := place(n)
-	d.problems = append(d.problems, run.Problem{File: d.file, Line: p.line, Column: p.column, Key: path, Message: message, Fix: fix})
+	p := yamlnode.PlaceOf(n)
+	d.problems = append(d.problems, run.Problem{File: d.file, Line: p.Line, Column: p.Column, Key: path, Message: message, Fix: fix})
 }
 
 // value lays one node over v, whose field has the given tag.
@@ -82,7 +81,7 @@ func (d *decoder) value(path string, v reflect.Value, n ast.Node, tag reflect.St
 		}
 		return
 	}
-	d.at[path] = place(n)
+	d.at[path] = yamlnode.PlaceOf(n)
 	if _, ok := n.(*ast.NullNode); ok {
 		return
 	}
@@ -152,7 +151,7 @@ func (d *decoder) structure(path string, v reflect.Value, n ast.Node, depth int)
 	for _, e := range entries {
 		f, tag, ok := find(e.key)
 		if !ok {
-			d.report(join(path, e.key), e.keyNode, "is not a setting", instead(e.key, keys(v.Type())))
+			d.report(join(path, e.key), e.keyNode, "is not a setting", meant.Instead(e.key, keys(v.Type())))
 			continue
 		}
 		d.value(join(path, e.key), f, e.value, tag, depth)
@@ -167,17 +166,17 @@ func (d *decoder) structure(path string, v reflect.Value, n ast.Node, depth int)
 
 // lacking reports a key that must be there: at its own place if it was left empty, else at the mapping that should have it.
 func (d *decoder) lacking(path string, n ast.Node) {
-	p, message := place(n), "is missing"
+	p, message := yamlnode.PlaceOf(n), "is missing"
 	if at, ok := d.at[path]; ok {
 		p, message = at, "is empty"
 	}
-	d.problems = append(d.problems, run.Problem{File: d.file, Line: p.line, Column: p.column, Key: path, Message: message})
+	d.problems = append(d.problems, run.Problem{File: d.file, Line: p.Line, Column: p.Column, Key: path, Message: message})
 }
 
 func (d *decoder) list(path string, v reflect.Value, n ast.Node, tag reflect.StructTag, depth int) {
 	seq, ok := n.(*ast.SequenceNode)
 	if !ok {
-		d.report(path, n, "is "+kind(n)+", not a list", "write it in brackets: [ … ]")
+		d.report(path, n, "is "+yamlnode.Kind(n)+", not a list", "write it in brackets: [ … ]")
 		return
 	}
 	if len(seq.Values) == 0 && tag.Get("filled")+tag.Get("need") != "" {
@@ -221,7 +220,7 @@ func (d *decoder) entries(path string, n ast.Node) ([]entry, bool) {
 	}
 	m, ok := n.(ast.MapNode)
 	if !ok {
-		d.report(path, n, "is "+kind(n)+", not a mapping of keys to values", "write key: value lines below it")
+		d.report(path, n, "is "+yamlnode.Kind(n)+", not a mapping of keys to values", "write key: value lines below it")
 		return nil, false
 	}
 	var out, merged []entry
@@ -239,7 +238,7 @@ func (d *decoder) entries(path string, n ast.Node) ([]entry, bool) {
 			d.report(join(path, name), key, fmt.Sprintf("is written twice, first in line %d", first), "keep one of them")
 			continue
 		}
-		lines[name] = place(key).line
+		lines[name] = yamlnode.PlaceOf(key).Line
 		out = append(out, entry{name, key, it.Value()})
 	}
 	for _, e := range merged {
@@ -281,7 +280,7 @@ func (d *decoder) resolve(path string, n ast.Node) ast.Node {
 func (d *decoder) scalar(path string, v reflect.Value, n ast.Node, tag reflect.StructTag) {
 	raw, ok := raw(n)
 	if !ok {
-		d.report(path, n, "is "+kind(n)+", not "+want(v), "")
+		d.report(path, n, "is "+yamlnode.Kind(n)+", not "+want(v), "")
 		return
 	}
 	text, faults := d.refs.expand(raw)
@@ -327,7 +326,11 @@ func (d *decoder) scalar(path string, v reflect.Value, n ast.Node, tag reflect.S
 // bounds holds v to the tags oneof and least.
 func (d *decoder) bounds(path string, v reflect.Value, n ast.Node, tag reflect.StructTag) {
 	if words := strings.Fields(tag.Get("oneof")); len(words) > 0 && !slices.Contains(words, v.String()) {
-		d.report(path, n, fmt.Sprintf("is %q, not %s", v.String(), alternatives(words)), nearest(v.String(), words))
+		fix := ""
+		if near := meant.Near(v.String(), words); near != "" {
+			fix = fmt.Sprintf("did you mean %q?", near)
+		}
+		d.report(path, n, fmt.Sprintf("is %q, not %s", v.String(), meant.OneOf(words)), fix)
 	}
 	if least, err := strconv.ParseInt(tag.Get("least"), 10, 64); err == nil && v.CanInt() && v.Int() < least {
 		fix := "write 0 or more"
@@ -338,16 +341,9 @@ func (d *decoder) bounds(path string, v reflect.Value, n ast.Node, tag reflect.S
 	}
 }
 
-func nearest(word string, words []string) string {
-	if s := instead(word, words); strings.HasPrefix(s, "did") {
-		return s
-	}
-	return ""
-}
-
 // set puts text into a plain Go value; the answer is what is wrong.
 func set(v reflect.Value, n ast.Node, text string, quoted bool) string {
-	wrong := fmt.Sprintf("is %s, not %s", kind(n), want(v))
+	wrong := fmt.Sprintf("is %s, not %s", yamlnode.Kind(n), want(v))
 	switch v.Kind() {
 	case reflect.String:
 		if _, ok := n.(*ast.BoolNode); ok {
@@ -393,23 +389,6 @@ func raw(n ast.Node) (string, bool) {
 	return "", false
 }
 
-// kind names what a node is, for people.
-func kind(n ast.Node) string {
-	switch n.(type) {
-	case *ast.SequenceNode:
-		return "a list"
-	case ast.MapNode:
-		return "a mapping"
-	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
-		return "a number"
-	case *ast.BoolNode:
-		return "true or false"
-	case *ast.NullNode:
-		return "empty"
-	}
-	return "text"
-}
-
 // want names what a field takes, for people.
 func want(v reflect.Value) string {
 	switch v.Interface().(type) {
@@ -426,27 +405,6 @@ func want(v reflect.Value) string {
 	default:
 		return "text"
 	}
-}
-
-// place is where a node begins.
-func place(n ast.Node) position {
-	var tk *token.Token
-	switch t := n.(type) {
-	case *ast.MappingNode:
-		if tk = t.Start; len(t.Values) > 0 && !t.IsFlowStyle {
-			tk = t.Values[0].Key.GetToken()
-		}
-	case *ast.MappingValueNode:
-		tk = t.Key.GetToken()
-	case *ast.LiteralNode:
-		tk = t.Start
-	default:
-		tk = n.GetToken()
-	}
-	if tk == nil || tk.Position == nil {
-		return position{}
-	}
-	return position{tk.Position.Line, tk.Position.Column}
 }
 
 func join(path, key string) string {

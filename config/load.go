@@ -15,6 +15,7 @@ import (
 
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/selector"
+	"github.com/planlatch/planlatch/yamlnode"
 )
 
 // Options say where a configuration comes from.
@@ -67,7 +68,7 @@ func Parse(text []byte, o Options) (*Config, error) {
 	d := &decoder{
 		refs:    references{lookup: o.Lookup, dir: o.Dir},
 		file:    o.File,
-		at:      map[string]position{},
+		at:      map[string]yamlnode.Place{},
 		anchors: map[string]ast.Node{},
 	}
 	c := Default("/var/lib/planlatch")
@@ -110,7 +111,7 @@ func (d *decoder) locate(p run.Problem) run.Problem {
 	p.File = d.file
 	for path := p.Key; path != ""; path = path[:max(strings.LastIndexAny(path, ".["), 0)] {
 		if at, ok := d.at[path]; ok {
-			p.Line, p.Column = at.line, at.column
+			p.Line, p.Column = at.Line, at.Column
 			break
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/bmatcuk/doublestar/v4"
 
+	"github.com/planlatch/planlatch/meant"
 	"github.com/planlatch/planlatch/selector"
 	"github.com/planlatch/planlatch/vcs"
 )
@@ -186,7 +187,7 @@ func (p Permission) decide(command string, t selector.Target, who Subject) Decis
 	if p.Access != "" {
 		may = append(may, "anyone with "+p.Access+" permission")
 	}
-	d := Decision{Reason: fmt.Sprintf("%s of %s is for %s", command, t.Dir, alternatives(may)), Err: failed}
+	d := Decision{Reason: fmt.Sprintf("%s of %s is for %s", command, t.Dir, meant.OneOf(may)), Err: failed}
 	if failed != nil {
 		d.Reason += "; a team could not be looked up, which counts as no"
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-version"
 
 	"github.com/planlatch/planlatch/executor/reach"
+	"github.com/planlatch/planlatch/meant"
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/selector"
 )
@@ -514,7 +515,7 @@ func (j *judge) scheme(key, s string, schemes ...string) bool {
 	if got, _, ok := strings.Cut(s, "://"); ok && slices.Contains(schemes, got) {
 		return true
 	}
-	j.add(key, "is not a URL of a known kind", "it begins with "+alternatives(schemes)+", then ://")
+	j.add(key, "is not a URL of a known kind", "it begins with "+meant.OneOf(schemes)+", then ://")
 	return false
 }
 

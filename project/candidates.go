@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/planlatch/planlatch/meant"
 	"github.com/planlatch/planlatch/run"
 )
 
@@ -204,7 +205,7 @@ func (t *tree) projectDir(e *Entry, judging *Config, rules Rules) (dir, skipped 
 	message, fix := quote(e.Dir)+" has no .tf or .tofu files", "add them, or remove the entry"
 	if _, ok := t.exists(dir); !ok {
 		message, fix = quote(e.Dir)+" does not exist", "correct the path, or remove the entry if the directory was deleted"
-		if near := nearest(e.Dir, t.configDirs()); near != "" {
+		if near := meant.Near(e.Dir, t.configDirs()); near != "" {
 			fix = "did you mean " + quote(near) + "?"
 		}
 	}
@@ -270,7 +271,7 @@ func dependencies(list []candidate) ([][]int, []run.Problem) {
 			if !ok && !reported[c.entry] {
 				reported[c.entry] = true
 				fix := "name another project of this file"
-				if near := nearest(name, sortedKeys(named)); near != "" {
+				if near := meant.Near(name, sortedKeys(named)); near != "" {
 					fix = "did you mean " + quote(near) + "?"
 				}
 				problems = append(problems, c.entry.problem("depends_on", "there is no project "+quote(name), fix))

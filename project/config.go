@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-version"
 
 	"github.com/planlatch/planlatch/run"
+	"github.com/planlatch/planlatch/yamlnode"
 )
 
 // Config is planlatch.yaml, read.
@@ -41,11 +42,8 @@ type Entry struct {
 
 	Requirements []string // added to the server's
 
-	at map[string]place // of the keys that were written; "" is the entry
+	at map[string]yamlnode.Place // of the keys that were written; "" is the entry
 }
-
-// place is a line and column.
-type place struct{ line, column int }
 
 // problem makes a message about a key of the entry.
 func (e *Entry) problem(key, message, fix string) run.Problem {
@@ -53,7 +51,7 @@ func (e *Entry) problem(key, message, fix string) run.Problem {
 	if !ok {
 		at = e.at[""]
 	}
-	return run.Problem{File: ConfigFile, Line: at.line, Column: at.column, Key: key, Message: message, Fix: fix}
+	return run.Problem{File: ConfigFile, Line: at.Line, Column: at.Column, Key: key, Message: message, Fix: fix}
 }
 
 // Bounds of planlatch.yaml.
@@ -109,7 +107,7 @@ func ParseConfig(name string, data []byte) (Config, []run.Problem) {
 
 // entry reads one project. ok is false when too little is right to judge the rest by it.
 func (r *reader) entry(key string, n ast.Node) (Entry, bool) {
-	e := Entry{at: map[string]place{"": placeOf(n)}}
+	e := Entry{at: map[string]yamlnode.Place{"": yamlnode.PlaceOf(n)}}
 	text := func(into *string, check func(key string, n ast.Node, text string)) func(string, ast.Node) {
 		return func(key string, n ast.Node) {
 			if *into = r.text(key, n); *into != "" && check != nil {
@@ -146,7 +144,7 @@ func (r *reader) entry(key string, n ast.Node) (Entry, bool) {
 	}
 	for k, read := range fields {
 		fields[k] = func(key string, n ast.Node) {
-			e.at[k] = placeOf(n)
+			e.at[k] = yamlnode.PlaceOf(n)
 			read(key, n)
 		}
 	}
@@ -231,18 +229,18 @@ func shallowest(glob string) string {
 // isPair tells key=value from the name of a file.
 func isPair(s string) bool { return strings.Contains(s, "=") }
 
-func (e *Entry) where(key string, n ast.Node) place {
+func (e *Entry) where(key string, n ast.Node) yamlnode.Place {
 	if at, ok := e.at[key]; ok {
 		return at
 	}
-	return placeOf(n)
+	return yamlnode.PlaceOf(n)
 }
 
 // located reports at one place.
 type located struct {
 	r   *reader
 	key string
-	at  place
+	at  yamlnode.Place
 }
 
 func (l *located) report(message, fix string) { l.r.reportAt(l.key, l.at, message, fix) }
@@ -284,19 +282,19 @@ func (r *reader) steps(key string, n ast.Node) (s run.Steps) {
 
 // duplicates reports names and directory-workspace pairs that stand twice. Those that a glob reaches are looked at by Select.
 func (r *reader) duplicates(entries []Entry) {
-	names, pairs := map[string]place{}, map[string]place{}
+	names, pairs := map[string]yamlnode.Place{}, map[string]yamlnode.Place{}
 	for i := range entries {
 		e := &entries[i]
 		key := fmt.Sprintf("projects[%d]", i)
 		if first, ok := names[e.Name]; ok && e.Name != "" {
-			r.reportAt(key+".name", e.at["name"], fmt.Sprintf("name %q is taken by the project in line %d", e.Name, first.line), "give each project its own name")
+			r.reportAt(key+".name", e.at["name"], fmt.Sprintf("name %q is taken by the project in line %d", e.Name, first.Line), "give each project its own name")
 		} else {
 			names[e.Name] = e.at["name"]
 		}
 		for _, w := range e.Workspaces {
 			pair := e.Dir + "\x00" + w
 			if first, ok := pairs[pair]; ok {
-				r.reportAt(key+".dir", e.at["dir"], fmt.Sprintf("%q in workspace %q is listed before, in line %d", e.Dir, w, first.line), "list each directory and workspace once")
+				r.reportAt(key+".dir", e.at["dir"], fmt.Sprintf("%q in workspace %q is listed before, in line %d", e.Dir, w, first.Line), "list each directory and workspace once")
 			} else {
 				pairs[pair] = e.at["dir"]
 			}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/planlatch/planlatch/meant"
 	"github.com/planlatch/planlatch/run"
 )
 
@@ -45,7 +46,7 @@ func Pick(all []run.Selected, names, dirs []string, workspace string) ([]run.Sel
 	}
 	for _, name := range names {
 		if known, taken := pick(func(p run.Selected) bool { return p.Label == name }); !known {
-			return nil, &PickError{What: "project", Name: name, Near: nearest(name, labels(all))}
+			return nil, &PickError{What: "project", Name: name, Near: meant.Near(name, labels(all))}
 		} else if !taken {
 			return nil, &PickError{What: "project", Name: name + " in workspace " + workspace}
 		}
@@ -53,14 +54,14 @@ func Pick(all []run.Selected, names, dirs []string, workspace string) ([]run.Sel
 	for _, dir := range dirs {
 		want := path.Clean(strings.TrimPrefix(dir, "/"))
 		if known, taken := pick(func(p run.Selected) bool { return p.Dir == want }); !known {
-			return nil, &PickError{What: "project in directory", Name: dir, Near: nearest(want, directories(all))}
+			return nil, &PickError{What: "project in directory", Name: dir, Near: meant.Near(want, directories(all))}
 		} else if !taken {
-			return nil, &PickError{What: "workspace", Name: workspace, Near: nearest(workspace, workspaces(all, want))}
+			return nil, &PickError{What: "workspace", Name: workspace, Near: meant.Near(workspace, workspaces(all, want))}
 		}
 	}
 	if len(names)+len(dirs) == 0 {
 		if _, taken := pick(func(run.Selected) bool { return true }); !taken && workspace != "" {
-			return nil, &PickError{What: "workspace", Name: workspace, Near: nearest(workspace, workspaces(all, ""))}
+			return nil, &PickError{What: "workspace", Name: workspace, Near: meant.Near(workspace, workspaces(all, ""))}
 		}
 	}
 	var out []run.Selected

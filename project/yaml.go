@@ -9,14 +9,14 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/agnivade/levenshtein"
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
 
+	"github.com/planlatch/planlatch/meant"
 	"github.com/planlatch/planlatch/run"
+	"github.com/planlatch/planlatch/yamlnode"
 )
 
 // reader walks a YAML document that somebody we do not trust wrote, and collects every fault. It works on the syntax tree because a decoder
@@ -26,33 +26,33 @@ type reader struct {
 	problems []run.Problem
 }
 
-func (r *reader) reportAt(key string, at place, message, fix string) {
+func (r *reader) reportAt(key string, at yamlnode.Place, message, fix string) {
 	if len(r.problems) < 100 {
-		r.problems = append(r.problems, run.Problem{File: r.file, Line: at.line, Column: at.column, Key: key, Message: message, Fix: fix})
+		r.problems = append(r.problems, run.Problem{File: r.file, Line: at.Line, Column: at.Column, Key: key, Message: message, Fix: fix})
 	}
 }
 
 func (r *reader) report(key string, n ast.Node, message, fix string) {
-	r.reportAt(key, placeOf(n), message, fix)
+	r.reportAt(key, yamlnode.PlaceOf(n), message, fix)
 }
 
 // parse returns the one document of a file, or nil when there is nothing to read.
 func (r *reader) parse(data []byte) (body ast.Node) {
 	switch {
 	case len(data) > maxConfig:
-		r.reportAt("", place{}, fmt.Sprintf("has %d bytes, more than %d", len(data), maxConfig), "list directories by globs")
+		r.reportAt("", yamlnode.Place{}, fmt.Sprintf("has %d bytes, more than %d", len(data), maxConfig), "list directories by globs")
 		return nil
 	case !utf8.Valid(data) || bytes.ContainsRune(data, 0):
-		r.reportAt("", place{}, "is not text in UTF-8", "save it as UTF-8")
+		r.reportAt("", yamlnode.Place{}, "is not text in UTF-8", "save it as UTF-8")
 		return nil
 	case tooMuch(data):
-		r.reportAt("", place{}, "is nested too deeply, or has too many keys in one place", "keep to the documented keys")
+		r.reportAt("", yamlnode.Place{}, "is nested too deeply, or has too many keys in one place", "keep to the documented keys")
 		return nil
 	}
 	defer func() {
 		// The parser is fuzzed, but not ours; what it does with odd input must not end the server.
 		if p := recover(); p != nil {
-			r.reportAt("", place{}, "is not valid YAML", "check it with a YAML linter")
+			r.reportAt("", yamlnode.Place{}, "is not valid YAML", "check it with a YAML linter")
 			body = nil
 		}
 	}()
@@ -140,11 +140,11 @@ func (b *brackets) tooMuch(c byte) bool {
 }
 
 func (r *reader) syntax(err error) {
-	at, message := place{}, "is not valid YAML"
+	at, message := yamlnode.Place{}, "is not valid YAML"
 	if e := yaml.Error(nil); errors.As(err, &e) {
 		message += ": " + e.GetMessage()
 		if tk := e.GetToken(); tk != nil && tk.Position != nil {
-			at = place{tk.Position.Line, tk.Position.Column}
+			at = yamlnode.Place{Line: tk.Position.Line, Column: tk.Position.Column}
 		}
 	}
 	r.reportAt("", at, message, "check indentation and quotes in this line")
@@ -154,7 +154,7 @@ func (r *reader) syntax(err error) {
 func (r *reader) mapping(key string, n ast.Node, fields map[string]func(key string, n ast.Node)) bool {
 	m, ok := n.(ast.MapNode)
 	if !ok {
-		r.report(key, n, "is "+kindOf(n)+", not a mapping of keys to values", "write key: value lines below it")
+		r.report(key, n, "is "+yamlnode.Kind(n)+", not a mapping of keys to values", "write key: value lines below it")
 		return false
 	}
 	var known []string
@@ -177,11 +177,11 @@ func (r *reader) mapping(key string, n ast.Node, fields map[string]func(key stri
 		case twice:
 			r.report(full, k, fmt.Sprintf("is written twice, first in line %d", first), "keep one of them")
 		case fields[name] == nil:
-			r.report(full, k, fmt.Sprintf("%q is not a key here", clip(name)), instead(name, known))
+			r.report(full, k, fmt.Sprintf("%q is not a key here", clip(name)), meant.Instead(name, known))
 		default:
 			fields[name](full, it.Value())
 		}
-		lines[name] = placeOf(k).line
+		lines[name] = yamlnode.PlaceOf(k).Line
 	}
 	return true
 }
@@ -191,7 +191,7 @@ func (r *reader) list(key string, n ast.Node, most int, item func(key string, n 
 	s, ok := n.(*ast.SequenceNode)
 	if !ok {
 		if n.Type() != ast.NullType {
-			r.report(key, n, "is "+kindOf(n)+", not a list", "write one item per line, each after a dash")
+			r.report(key, n, "is "+yamlnode.Kind(n)+", not a list", "write one item per line, each after a dash")
 		}
 		return
 	}
@@ -215,7 +215,7 @@ func (r *reader) text(key string, n ast.Node) string {
 	case *ast.IntegerNode, *ast.FloatNode:
 		s = t.GetToken().Value
 	default:
-		r.report(key, n, "is "+kindOf(n)+", not text", "write a text, in quotes if need be")
+		r.report(key, n, "is "+yamlnode.Kind(n)+", not text", "write a text, in quotes if need be")
 		return ""
 	}
 	switch {
@@ -273,7 +273,7 @@ func (r *reader) oneOf(key string, n ast.Node, text string, words ...string) boo
 	if slices.Contains(words, text) {
 		return true
 	}
-	r.report(key, n, fmt.Sprintf("%q is not one of its values", text), instead(text, words))
+	r.report(key, n, fmt.Sprintf("%q is not one of its values", text), meant.Instead(text, words))
 	return false
 }
 
@@ -289,75 +289,6 @@ func (r *reader) isWorkspace(key string, n ast.Node, text string) {
 		r.report(key, n, fmt.Sprintf("%q is not a valid workspace", text),
 			"use up to 90 letters, digits, dots, dashes and underscores, beginning with a letter or digit")
 	}
-}
-
-// kindOf names what a node is, for people.
-func kindOf(n ast.Node) string {
-	switch n.(type) {
-	case *ast.SequenceNode:
-		return "a list"
-	case ast.MapNode:
-		return "a mapping"
-	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
-		return "a number"
-	case *ast.BoolNode:
-		return "true or false"
-	case *ast.NullNode:
-		return "empty"
-	case *ast.AnchorNode, *ast.AliasNode:
-		return "an anchor or alias, which are not read here"
-	case *ast.TagNode:
-		return "a tag, which are not read here"
-	}
-	return "text"
-}
-
-func placeOf(n ast.Node) place {
-	var tk *token.Token
-	switch t := n.(type) {
-	case *ast.MappingNode:
-		if tk = t.Start; len(t.Values) > 0 && !t.IsFlowStyle {
-			tk = t.Values[0].Key.GetToken()
-		}
-	case *ast.MappingValueNode:
-		tk = t.Key.GetToken()
-	case *ast.LiteralNode:
-		tk = t.Start
-	default:
-		tk = n.GetToken()
-	}
-	if tk == nil || tk.Position == nil {
-		return place{}
-	}
-	return place{tk.Position.Line, tk.Position.Column}
-}
-
-// instead suggests what was probably meant: the nearest of the known words, else all of them.
-func instead(word string, known []string) string {
-	if near := nearest(word, known); near != "" {
-		return fmt.Sprintf("did you mean %q?", near)
-	}
-	if len(known) > 1 {
-		return "write " + strings.Join(known[:len(known)-1], ", ") + " or " + known[len(known)-1]
-	}
-	return "write " + strings.Join(known, "")
-}
-
-// nearest is the known word that a typing error could have led away from, or "".
-func nearest(word string, known []string) string {
-	if len(word) > 200 {
-		return ""
-	}
-	best, distance := "", max(1, min(len(word)/3, 4))+1
-	for _, k := range known {
-		if len(k) > len(word)+distance || len(word) > len(k)+distance {
-			continue
-		}
-		if d := levenshtein.ComputeDistance(strings.ToLower(word), strings.ToLower(k)); d < distance {
-			best, distance = k, d
-		}
-	}
-	return best
 }
 
 // clip keeps a text from somebody else short enough for a message.
