@@ -91,6 +91,7 @@ type File struct {
 	Name   string
 	Path   string
 	SHA256 string // hex; refused when it differs
+	Sealed bool   `json:",omitempty"` // it lies at Sealed(Name) instead, where no step can change it
 }
 
 // Step is one command.
@@ -105,10 +106,10 @@ type Step struct {
 	Env     []string // NAME=value, instead of what Spec.Env and Secrets say of these names
 }
 
-// SealedAt is the directory in which steps read what was sealed. No step can write there.
+// SealedAt is the directory in which steps read what was sealed, inputs and outputs. No step can write there.
 const SealedAt = "/run/planlatch-sealed"
 
-// Sealed is where a step that seals an output reads it. Everything in the work directory may be changed at any time by what an earlier step left
+// Sealed is where steps read an input, or an output, that is sealed. Everything in the work directory may be changed at any time by what an earlier step left
 // running; what lies here is what is kept. Names have no slash.
 func Sealed(output string) string { return SealedAt + "/" + output }
 

@@ -591,7 +591,7 @@ func (r *Runner) lay(ctx context.Context, files map[string][]byte) (inputs []exe
 		}
 	}
 	for name, data := range files {
-		file := executor.File{Name: name, Path: filepath.Join(dir, name), SHA256: digest(data)}
+		file := executor.File{Name: name, Path: filepath.Join(dir, name), SHA256: digest(data), Sealed: name == filePlan}
 		if err := os.WriteFile(file.Path, data, 0o600); err != nil {
 			done()
 			return nil, nil, err

@@ -16,9 +16,13 @@ const sourceAt = "/src"
 // stepFacts are what the steps of a phase are told.
 func stepFacts(g ground, phase string) run.StepFacts {
 	dir := path.Join(sourceAt, g.run.Dir)
-	return run.StepFacts{
-		Dir: dir, Project: g.run.Dir, Work: g.run.Work, Phase: phase, Tool: g.tool.Path, Head: g.rev.Head, Planfile: path.Join(dir, filePlan),
+	f := run.StepFacts{
+		Dir: dir, Project: g.run.Dir, Work: g.run.Work, Phase: phase, Tool: g.tool.Path, Head: g.rev.Head, Planfile: executor.Sealed(filePlan),
 	}
+	if phase == "plan" { // which makes it
+		f.Planfile = path.Join(dir, filePlan)
+	}
+	return f
 }
 
 // wraps says whether something stands in the place of the tool's own commands.
@@ -27,20 +31,20 @@ func wraps(s run.Steps) bool { return len(s.Init)+len(s.Plan)+len(s.Show)+len(s.
 // sequence is what a phase executes: the tool's own commands, with the steps of the project around them or in their place.
 //
 // The plan file is looked at after after_plan, by show: whatever steps did to it, what is judged is what would be applied. It is sealed before,
-// since what init and plan ran of the repository may still be at work.
+// since what init and plan ran of the repository may still be at work; and while an apply runs, since init of the apply runs such programs too.
 func (r *Runner) sequence(g ground, phase string) []executor.Step {
 	list := assembly{facts: stepFacts(g, phase), steps: g.run.Settings.Steps}
-	planfile := filePlan
-	if wraps(list.steps) { // a wrapper may run the tool elsewhere
-		planfile = list.facts.Planfile
-	}
 	list.around("before_init")
 	list.own(initStep(g))
 	if phase == "apply" {
 		list.around("before_apply")
-		list.own(executor.Step{Label: "apply", Argv: []string{g.tool.Path, "apply", "-input=false", "-no-color", r.lockTimeout(), planfile}})
+		list.own(executor.Step{Label: "apply", Argv: []string{g.tool.Path, "apply", "-input=false", "-no-color", r.lockTimeout(), list.facts.Planfile}})
 		list.around("after_apply")
 		return list.out
+	}
+	planfile := filePlan
+	if wraps(list.steps) { // a wrapper may run the tool elsewhere
+		planfile = list.facts.Planfile
 	}
 	if id := g.run.Settings.Unlock; id != "" { // if it is gone already so much the better, and if it cannot be freed the plan will say so
 		list.out = append(list.out, executor.Step{Label: "unlock", Argv: []string{g.tool.Path, "force-unlock", "-force", id}, OK: []int{0, 1}})

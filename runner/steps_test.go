@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/planlatch/planlatch/policy"
 	"github.com/planlatch/planlatch/testkit/pinned"
 
 	"github.com/google/go-cmp/cmp"
@@ -40,7 +41,7 @@ func TestStepsStandAroundTheToolsCommandsOrInTheirPlace(t *testing.T) {
 				"init: /tofu init -input=false -no-color", "plan: /tofu plan -input=false -no-color -detailed-exitcode -lock-timeout=1m0s -out=tfplan -var-file=a -target=x",
 				"show: /tofu show -json /run/planlatch-sealed/tfplan > plan.json",
 			},
-			apply: []string{"init: /tofu init -input=false -no-color", "apply: /tofu apply -input=false -no-color -lock-timeout=1m0s tfplan"},
+			apply: []string{"init: /tofu init -input=false -no-color", "apply: /tofu apply -input=false -no-color -lock-timeout=1m0s /run/planlatch-sealed/tfplan"},
 		},
 		"around": {
 			steps: run.Steps{
@@ -54,7 +55,7 @@ func TestStepsStandAroundTheToolsCommandsOrInTheirPlace(t *testing.T) {
 			},
 			apply: []string{
 				"before_init 1 (./gen.sh): /src/net/a/gen.sh net/a/prod", "before_init 2 (../fetch): /src/net/fetch a$HOME", "init: /tofu init -input=false -no-color",
-				"before_apply (check): check c0ffee", "apply: /tofu apply -input=false -no-color -lock-timeout=1m0s tfplan", "after_apply (tell): tell",
+				"before_apply (check): check c0ffee", "apply: /tofu apply -input=false -no-color -lock-timeout=1m0s /run/planlatch-sealed/tfplan", "after_apply (tell): tell",
 			},
 		},
 		"in the place": {
@@ -67,7 +68,7 @@ func TestStepsStandAroundTheToolsCommandsOrInTheirPlace(t *testing.T) {
 				"plan: wrap plan -input=false -no-color -detailed-exitcode -lock-timeout=1m0s -out=/src/net/a/tfplan -var-file=a -target=x",
 				"show: wrap show -json /run/planlatch-sealed/tfplan > plan.json",
 			},
-			apply: []string{"init: wrap --tool /tofu init", "apply: wrap apply -input=false -no-color -lock-timeout=1m0s /src/net/a/tfplan"},
+			apply: []string{"init: wrap --tool /tofu init", "apply: wrap apply -input=false -no-color -lock-timeout=1m0s /run/planlatch-sealed/tfplan"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -137,7 +138,11 @@ func newShop(t *testing.T, o local.Options, files map[string]string, steps run.S
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := New(Parts{Providers: providers}, Options{
+	none, err := policy.Load(t.Context(), nil, policy.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := New(Parts{Providers: providers, Policy: none}, Options{
 		Dir: t.TempDir(), LockTimeout: time.Second, Network: executor.Network{Mode: executor.NetworkNone}, PlanTimeout: time.Minute, ApplyTimeout: time.Minute,
 		Binds: func(selector.Target, string) []executor.Bind { return []executor.Bind{{Path: states, Write: true}} },
 	})

@@ -130,6 +130,24 @@ func inputs(t *testing.T, e executor.Executor) {
 	}
 }
 
+func sealedInputs(t *testing.T, e executor.Executor) {
+	dir := t.TempDir()
+	Write(t, filepath.Join(dir, "plan"), "reviewed")
+	at := executor.Sealed("tfplan")
+	s := Spec(t, "r1-apply", "test ! -e tfplan", "cat "+at)
+	s.Inputs = []executor.File{{Name: "tfplan", Path: filepath.Join(dir, "plan"), SHA256: digest("reviewed"), Sealed: true}}
+	for i := range s.Steps {
+		s.Steps[i].Argv = []string{"/bin/sh", "-c", strings.ReplaceAll(s.Steps[i].Argv[2], at, `"$0"`), at}
+	}
+	if r, log := Finish(t, e, s); !r.OK(2) || log != "reviewed" {
+		t.Errorf("result %+v, log %q", r, log)
+	}
+	s.Outputs = []string{"tfplan"}
+	if err := e.Start(t.Context(), s, executor.Secrets{}); err == nil || !strings.Contains(err.Error(), "tfplan") {
+		t.Errorf("Start() with an output in the place of a sealed input = %v, want a refusal that names it", err)
+	}
+}
+
 func digest(content string) string {
 	sum := sha256.Sum256([]byte(content))
 	return hex.EncodeToString(sum[:])

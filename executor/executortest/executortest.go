@@ -37,6 +37,7 @@ func Run(t *testing.T, setup func(t *testing.T) executor.Executor) {
 		{"Source/WorkIsCurrentAndWritable", sourceLayout},
 		{"Source/OriginalIsNeverChanged", sourceUntouched},
 		{"Inputs/AreLaidAndChecked", inputs},
+		{"Inputs/AreSealed", sealedInputs},
 		{"Outputs/AreKeptUntilRemoved", outputs},
 		{"Outputs/SymbolicLinksLeadNowhere", outputLink},
 		{"Outputs/AreFoundBelow", outputBelow},

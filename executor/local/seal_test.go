@@ -1,7 +1,10 @@
 package local_test
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -39,6 +42,28 @@ func TestWhatIsKeptOfAPlanIsWhatWasShownOfIt(t *testing.T) {
 			plan, shown := output(t, e, s.Name, "tfplan"), output(t, e, s.Name, "plan.json")
 			if plan == "" || shown != strings.Repeat(plan, 10) {
 				t.Errorf("kept %q and showed %q", plan, shown)
+			}
+		})
+	}
+}
+
+// What init of an apply runs may try to put another plan in the place of the reviewed one.
+func TestAReviewedPlanCannotBeExchangedWhileItIsApplied(t *testing.T) {
+	t.Parallel()
+	for name, o := range walled() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := open(t, o)
+			plan := filepath.Join(t.TempDir(), "plan")
+			executortest.Write(t, plan, "reviewed")
+			s := executortest.Spec(t, "r1-apply", `(echo forged >"$0"; rm -f "$0"; echo forged >forged; mv -f forged "$0"; chmod 777 "${0%/*}"; mv "${0%/*}" gone) 2>/dev/null; true`,
+				`cat "$0"`)
+			s.Inputs = []executor.File{{Name: "tfplan", Path: plan, SHA256: fmt.Sprintf("%x", sha256.Sum256([]byte("reviewed"))), Sealed: true}}
+			for i := range s.Steps {
+				s.Steps[i].Argv = append(s.Steps[i].Argv, executor.Sealed("tfplan"))
+			}
+			if r, log := executortest.Finish(t, e, s); !r.OK(2) || log != "reviewed" {
+				t.Errorf("result %+v, log %q", r, log)
 			}
 		})
 	}

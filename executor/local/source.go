@@ -36,7 +36,11 @@ func layOut(l shim.Launch, dir string) error {
 		return fmt.Errorf("copy source: %w", err)
 	}
 	for _, f := range l.Spec.Inputs {
-		if err := layInput(work, f); err != nil {
+		into := work
+		if f.Sealed {
+			into = filepath.Join(dir, shim.DirSealed)
+		}
+		if err := layInput(into, f); err != nil {
 			return fmt.Errorf("input %s: %w", f.Name, err)
 		}
 	}

@@ -291,26 +291,7 @@ func (e *Executor) check(s executor.Spec, secrets executor.Secrets) error {
 		}
 	}
 	faults = append(faults, checkFiles(secrets.Files), checkLends(s.Lends, secrets.Lent))
-	for _, step := range s.Steps {
-		if len(step.Argv) == 0 || step.Argv[0] == "" || strings.Contains(step.Argv[0], "/") && !filepath.IsAbs(step.Argv[0]) {
-			fault("step %q: argv[0] must be an absolute path or a name without a slash", step.Label)
-		}
-		for _, name := range []string{step.Seals, step.Stdout} {
-			if name != "" && (filepath.Base(name) != name || !slices.Contains(s.Outputs, name)) {
-				fault("step %q: %q is no output without a slash", step.Label, name)
-			}
-		}
-	}
-	for _, f := range s.Inputs {
-		if !filepath.IsLocal(f.Name) || f.Name == "." {
-			fault("input %q lies outside the work directory", f.Name)
-		}
-	}
-	for _, name := range s.Outputs {
-		if !filepath.IsLocal(name) || name == "." {
-			fault("output %q lies outside the work directory", name)
-		}
-	}
+	faults = append(faults, checkSteps(s), checkPaths(s))
 	for _, b := range s.Binds {
 		if err := e.checkBind(b); err != nil {
 			faults = append(faults, err)
@@ -318,6 +299,40 @@ func (e *Executor) check(s executor.Spec, secrets executor.Secrets) error {
 	}
 	if m := s.Network.Mode; m != executor.NetworkOpen && m != executor.NetworkAllowList && m != executor.NetworkNone {
 		fault("network mode %q is unknown: use open, allow_list or none", m)
+	}
+	return errors.Join(faults...)
+}
+
+func checkSteps(s executor.Spec) error {
+	var faults []error
+	for _, step := range s.Steps {
+		if len(step.Argv) == 0 || step.Argv[0] == "" || strings.Contains(step.Argv[0], "/") && !filepath.IsAbs(step.Argv[0]) {
+			faults = append(faults, fmt.Errorf("step %q: argv[0] must be an absolute path or a name without a slash", step.Label))
+		}
+		for _, name := range []string{step.Seals, step.Stdout} {
+			if name != "" && (filepath.Base(name) != name || !slices.Contains(s.Outputs, name)) {
+				faults = append(faults, fmt.Errorf("step %q: %q is no output without a slash", step.Label, name))
+			}
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// checkPaths refuses inputs and outputs that lie elsewhere, or in each other's place.
+func checkPaths(s executor.Spec) error {
+	var faults []error
+	for _, f := range s.Inputs {
+		if !filepath.IsLocal(f.Name) || f.Name == "." {
+			faults = append(faults, fmt.Errorf("input %q lies outside the work directory", f.Name))
+		}
+		if f.Sealed && (filepath.Base(f.Name) != f.Name || slices.Contains(s.Outputs, f.Name)) {
+			faults = append(faults, fmt.Errorf("input %q cannot be sealed: it has a slash in its name, or is an output as well", f.Name))
+		}
+	}
+	for _, name := range s.Outputs {
+		if !filepath.IsLocal(name) || name == "." {
+			faults = append(faults, fmt.Errorf("output %q lies outside the work directory", name))
+		}
 	}
 	return errors.Join(faults...)
 }

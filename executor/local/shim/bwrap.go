@@ -69,10 +69,8 @@ func bwrapArgs(l Launch, dir string) []string {
 		"--perms", "1777", "--size", strconv.Itoa(64<<20), "--tmpfs", "/dev/shm",
 		"--perms", "1777", "--size", tmpSize, "--tmpfs", insideTmp,
 		"--perms", "0700", "--size", strconv.Itoa(2*executor.MaxSecretFiles), "--tmpfs", insideFiles,
-		bind, l.Spec.Source.Dir, insideSource, "--bind", filepath.Join(dir, DirWork), filepath.Join(insideSource, l.Spec.Source.Work))
-	if len(sealedOutputs(l.Spec)) > 0 {
-		args = append(args, "--ro-bind", filepath.Join(dir, DirSealed), insideSealed)
-	}
+		bind, l.Spec.Source.Dir, insideSource, "--bind", filepath.Join(dir, DirWork), filepath.Join(insideSource, l.Spec.Source.Work),
+		"--ro-bind", filepath.Join(dir, DirSealed), insideSealed)
 	if len(l.Doors) > 0 {
 		args = append(args, "--ro-bind", filepath.Join(dir, DirEtc, fileAuthority), insideAuthority)
 	}

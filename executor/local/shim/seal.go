@@ -15,9 +15,9 @@ import (
 
 // This file keeps what is judged from those it is about. Programs that a plan started may still live while the plan is shown, and everything in
 // the work directory is theirs: what a step is to print or to read unchanged lies in a directory of its own, into which the inner alone writes,
-// through descriptors that it opened before its walls stood.
+// through descriptors that it opened before its walls stood. Sealed inputs lie there from the start.
 
-// DirSealed in an execution's directory has the sealed outputs, each by its name.
+// DirSealed in an execution's directory has the sealed inputs and outputs, each by its name.
 const DirSealed = "sealed"
 
 // sealedOutputs lists the outputs of a Spec that no step can change.
