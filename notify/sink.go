@@ -63,10 +63,14 @@ type Checker interface {
 // nobody configured it. Errors of it go through Hide.
 func Client(limit time.Duration) *http.Client {
 	return &http.Client{
+		Transport:     pool,
 		Timeout:       limit,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
+
+// pool is not that of the standard library, which everybody in the process may close.
+var pool = http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // documented
 
 // Hide returns err without the address that net/http puts in front of it, which may be a secret as a whole.
 func Hide(err error) error {

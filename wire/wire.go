@@ -25,11 +25,17 @@ const (
 	longestWait = 65 * time.Minute // that a host may ask of us
 )
 
+// Pool has the connections of all clients that bring no transport of their own. It is not that of the standard library, which everybody in the
+// process may close.
+func Pool() http.RoundTripper { return pool }
+
+var pool = http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // documented
+
 // Client copies the transport and the time-out of from, which may be nil, into a client that speaks to base as authorization says.
 // Reads follow redirects; what is renamed is moved with 301, which would make a read of a write, so writes do not.
 func Client(from *http.Client, base *url.URL, authorization string) *http.Client {
 	c := http.Client{Timeout: callTimeout}
-	inner := http.DefaultTransport
+	inner := Pool()
 	if from != nil {
 		if from.Transport != nil {
 			inner = from.Transport

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	gh "github.com/google/go-github/v60/github"
+
+	"github.com/planlatch/planlatch/wire"
 )
 
 // credential is what opens the API and git. Token is called for each use, so that short-lived ones can be renewed in between.
@@ -26,7 +28,7 @@ func (t staticToken) Token(context.Context) (string, error) { return string(t), 
 // newClient builds go-github's client on our transport. The caller's client is copied, not changed.
 func newClient(base *http.Client, api *url.URL, cred credential, b Budget) *gh.Client {
 	t := &transport{
-		base: http.DefaultTransport, timeout: callTimeout, scheme: api.Scheme, host: api.Host, cred: cred, meter: newMeter(b),
+		base: wire.Pool(), timeout: callTimeout, scheme: api.Scheme, host: api.Host, cred: cred, meter: newMeter(b),
 	}
 	c := http.Client{Transport: t}
 	if base != nil {
