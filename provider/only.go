@@ -22,11 +22,11 @@ func Only(patterns []string) []string {
 		if deep {
 			parts[last] = "*"
 		}
-		if strings.ContainsAny(p, `{}\[]`) || strings.Contains(strings.Join(parts, "/"), "**") || deep && last == 0 {
+		if deep && last == 0 || slices.ContainsFunc(parts, acrossParts) {
 			return nil
 		}
 		for n, part := range parts {
-			if strings.ContainsAny(part, "*?!") {
+			if strings.ContainsAny(part, "*?!{[") {
 				parts[n] = "*"
 			}
 		}
@@ -44,6 +44,43 @@ func Only(patterns []string) []string {
 	}
 	slices.Sort(only)
 	return slices.DeleteFunc(slices.Compact(only), func(a string) bool { return !plainAddress(strings.ReplaceAll(a, "*", "")) })
+}
+
+// acrossParts says whether a part of a pattern is only a piece of something that holds slashes.
+func acrossParts(part string) bool {
+	return strings.Contains(part, "**") || strings.Contains(part, `\`) || strings.Count(part, "{") != strings.Count(part, "}") ||
+		strings.Count(part, "[") != strings.Count(part, "]")
+}
+
+// Both is what is allowed by two lists, each as Only returns them.
+func Both(a, b []string) []string {
+	if a == nil || b == nil {
+		return slices.Concat(a, b)
+	}
+	only := []string{nobody}
+	for _, one := range a {
+		for _, other := range b {
+			if parts, ok := common(strings.Split(one, "/"), strings.Split(other, "/")); ok {
+				only = append(only, strings.Join(parts, "/"))
+			}
+		}
+	}
+	slices.Sort(only)
+	return slices.Compact(only)
+}
+
+func common(a, b []string) (parts []string, ok bool) {
+	for n := range min(len(a), len(b)) {
+		switch {
+		case a[n] == "*":
+			parts = append(parts, b[n])
+		case b[n] == "*" || a[n] == b[n]:
+			parts = append(parts, a[n])
+		default:
+			return nil, false
+		}
+	}
+	return parts, true
 }
 
 // address widens what the tools do not take: a part after a star is one, too.

@@ -31,8 +31,10 @@ func TestAnAllowListIsNeverMadeNarrower(t *testing.T) {
 		"AHost":          {[]string{"corp.example:8443/acme/*"}, []string{"corp.example:8443/acme/*", nobody}},
 		"AHostDeep":      {[]string{"corp.example/**"}, append([]string{"corp.example/*/*"}, both("corp.example/*")...)},
 		"Anything":       {[]string{"hashicorp/aws", "**"}, nil},
-		"Alternatives":   {[]string{"{hashicorp/aws,evil/*}"}, nil},
-		"Classes":        {[]string{"hashicorp/[a-z]*"}, nil},
+		"Alternatives":   {[]string{"hashicorp/{aws,google}"}, both("hashicorp/*")},
+		"OfWholeNames":   {[]string{"{hashicorp/aws,evil/*}"}, nil},
+		"Classes":        {[]string{"hashicorp/[a-z]*"}, both("hashicorp/*")},
+		"OfASlash":       {[]string{"hashicorp[/]aws"}, nil},
 		"NoProviderEver": {[]string{"aws", "a/b/c/d", ""}, []string{nobody}},
 		"NotAnAddress":   {[]string{"hashi\"corp/aws"}, []string{nobody}},
 	} {
@@ -40,6 +42,28 @@ func TestAnAllowListIsNeverMadeNarrower(t *testing.T) {
 			t.Parallel()
 			if diff := cmp.Diff(tt.want, provider.Only(tt.patterns)); diff != "" {
 				t.Errorf("Only(%q) (-want +got):\n%s", tt.patterns, diff)
+			}
+		})
+	}
+}
+
+func TestTwoAllowListsAllowWhatBothDo(t *testing.T) {
+	t.Parallel()
+	const nobody = "nobody.invalid/none/none"
+	for name, tt := range map[string]struct{ a, b, want []string }{
+		"None":           {nil, nil, nil},
+		"OnlyOne":        {nil, []string{nobody, "h/a/x"}, []string{nobody, "h/a/x"}},
+		"OneIsNarrower":  {[]string{nobody, "h/a/*"}, []string{nobody, "h/a/x", "h/b/x"}, []string{"h/a/x", nobody}},
+		"EachIsNarrower": {[]string{"h/*/*", "g/a/x"}, []string{"*/*/*"}, []string{"g/a/x", "h/*/*", nobody}},
+		"NothingInBoth":  {[]string{nobody, "h/a/x"}, []string{nobody, "h/a/y"}, []string{nobody}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(tt.want, provider.Both(tt.a, tt.b)); diff != "" {
+				t.Errorf("Both(%q, %q) (-want +got):\n%s", tt.a, tt.b, diff)
+			}
+			if diff := cmp.Diff(provider.Both(tt.a, tt.b), provider.Both(tt.b, tt.a)); diff != "" {
+				t.Errorf("the order matters:\n%s", diff)
 			}
 		})
 	}

@@ -94,8 +94,11 @@ func (r *Runner) judgeSource(ctx context.Context, g ground) (policy.Judgement, e
 // allowedProviders is what init of a run may have, as its store of providers takes it; nil: everything. It is what policy allows, and what was
 // judged in the source, which may be more where an owner overrode it.
 func (r *Runner) allowedProviders(g ground) ([]string, error) {
-	patterns, bounded := r.Policy.Providers(g.judged())
-	if !bounded {
+	var only []string
+	for _, patterns := range r.Policy.Providers(g.judged()) {
+		only = provider.Both(only, provider.Only(patterns))
+	}
+	if only == nil {
 		return nil, nil
 	}
 	text, err := readSource(g)
@@ -106,10 +109,11 @@ func (r *Runner) allowedProviders(g ground) ([]string, error) {
 	if err := json.Unmarshal(text, &source); err != nil {
 		return nil, fmt.Errorf("read the inventory: %w", err)
 	}
+	var judged []string
 	for _, p := range source.Providers {
-		patterns = append(slices.Clip(patterns), p.Address)
+		judged = append(judged, p.Address)
 	}
-	return provider.Only(patterns), nil
+	return slices.Concat(only, provider.Only(judged)), nil
 }
 
 // readSource is the inventory of a run's source, as it lies on this machine.
