@@ -92,3 +92,14 @@ func output(t *testing.T, e executor.Executor, n executor.Name, name string) str
 	}
 	return string(text)
 }
+
+// What a step left running may write to its stdout for ever; half of an output is none.
+func TestAnOutputThatGoesOnBehindItsStepIsNotKept(t *testing.T) {
+	t.Parallel()
+	e := open(t, local.Options{})
+	s := executortest.Spec(t, "r1-plan-1", `setsid sh -c 'while :; do head -c 65536 /dev/zero; done' & sleep 0.2`)
+	s.Steps[0].Stdout, s.Outputs = "plan.json", []string{"plan.json"}
+	if r, log := executortest.Finish(t, e, s); r.OK(1) || !strings.Contains(log, "plan.json is not whole") {
+		t.Errorf("result %+v, log %q, want a step that failed and why", r, log)
+	}
+}

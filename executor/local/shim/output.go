@@ -38,8 +38,11 @@ func carry(read, write *os.File, to io.Writer) *output {
 	go func() {
 		defer close(o.copied)
 		_, o.err = io.Copy(to, onlyReader{read}) // ends with the last writer, or when finish says so
-		if errors.Is(o.err, os.ErrDeadlineExceeded) {
+		switch {
+		case errors.Is(o.err, os.ErrDeadlineExceeded):
 			o.err = nil
+		case o.err != nil:
+			_ = read.Close() // the step must not wait for somebody who reads
 		}
 	}()
 	return o
@@ -63,6 +66,25 @@ func (o *output) finish(to io.Writer) error {
 	_ = o.read.Close() // read only
 	return o.err
 }
+
+// whole waits until nobody holds the step's end any more, for a moment after the step has ended, and returns why not all of what was written to it
+// is there. What goes on is no whole output.
+func (o *output) whole() error {
+	defer func() { _ = o.read.Close() }() // read only
+	select {
+	case <-o.copied:
+		return o.err
+	case <-time.After(wholeTime):
+		_ = o.read.SetReadDeadline(time.Unix(1, 0)) // wakes the copy
+		<-o.copied
+		return errors.Join(o.err, errGoesOn)
+	}
+}
+
+// wholeTime is how long the end of an output may follow that of its step.
+const wholeTime = 2 * time.Second
+
+var errGoesOn = errors.New("a program that the step left behind still has its stdout")
 
 func (o *output) drain(to io.Writer) error {
 	raw, err := o.read.SyscallConn()

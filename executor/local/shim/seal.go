@@ -121,10 +121,10 @@ func (s streams) handed() {
 func (s streams) finish(in *inner) error {
 	var err error
 	if s.kept != nil {
-		if err = s.kept.finish(in.sealed[s.name]); err != nil {
-			_, _ = fmt.Fprintf(in.log, "planlatch: %s could not be written: %v\n", s.name, err) // a full disk shows elsewhere
+		if err = s.kept.whole(); err != nil {
+			_, _ = fmt.Fprintf(in.log, "planlatch: %s is not whole: %v\n", s.name, err) // a full disk shows elsewhere
 		}
 	}
-	_ = s.log.finish(lossy{in.log}) // never fails
+	_ = s.log.finish(lossy{in.log}) // what goes on in a log behind its step may be cut
 	return err
 }
