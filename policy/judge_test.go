@@ -268,7 +268,7 @@ finding contains {"rule": "long", "message": input.text}`))
 	for text, want := range map[string]string{
 		strings.Repeat("x ", 1995) + "a-secret-of-the-plan and more": strings.Repeat("x ", 1995) + "…",
 		strings.Repeat("x ", 1990) + "a-secret-of-the-plan":          strings.Repeat("x ", 1990) + "a-secret-of-the-plan",
-		strings.Repeat("x", 5000):                                     "…",
+		strings.Repeat("x", 5000):                                    "…",
 	} {
 		got := engine.Judge(t.Context(), policy.Input{Target: infra, Plan: marshal(t, map[string]any{"format_version": "1.2", "text": text})}).Findings
 		if len(got) != 1 || got[0].Message != want {

@@ -100,7 +100,7 @@ func TestAHostsWordsAreCutBetweenTwo(t *testing.T) {
 	t.Parallel()
 	for words, want := range map[string]string{
 		strings.Repeat("no ", 65) + "token-of-the-server": strings.Repeat("no ", 65) + "…",
-		"not\n\x1b[31m found":                            "not [31m found",
+		"not\n\x1b[31m found":                             "not [31m found",
 		strings.Repeat("x", 300):                          "…",
 	} {
 		if got := wire.OneLine(words); got != want {
