@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -61,10 +62,20 @@ func (h *host) write(f func()) error {
 
 func (h *host) Comment(_ context.Context, _ vcs.Repo, _ int, known, _, body string) (string, error) {
 	id := known
-	if id == "" {
-		id = "c" + string(rune('1'+len(h.comments)))
-	}
-	return id, h.write(func() { h.comments[id] = body })
+	err := h.write(func() {
+		if id == "" {
+			id = "c" + string(rune('1'+len(h.comments)))
+		}
+		h.comments[id] = body
+	})
+	return id, err
+}
+
+// told is what was said so far.
+func (h *host) told() (comments map[string]string, statuses map[string]vcs.Status) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.comments), maps.Clone(h.statuses)
 }
 
 func (h *host) SetStatus(_ context.Context, _ vcs.Repo, sha string, s vcs.Status) error {
@@ -191,7 +202,8 @@ func (d *desk) until(what string, ok func(h *host) bool) {
 		select {
 		case <-d.host.said:
 		case <-deadline:
-			d.t.Fatalf("the host was never told %s: comments %q, statuses %v", what, d.host.comments, d.host.statuses)
+			comments, statuses := d.host.told()
+			d.t.Fatalf("the host was never told %s: comments %q, statuses %v", what, comments, statuses)
 		}
 	}
 }
@@ -203,8 +215,8 @@ func TestTheSummaryIsOneCommentThatStaysCurrent(t *testing.T) {
 	d.until("that the run is queued", func(h *host) bool { return strings.Contains(h.comments["c1"], "queued") })
 	d.fails(runs[0].ID)
 	d.until("that the plan failed", func(h *host) bool { return strings.Contains(h.comments["c1"], "**failed**") })
-	if n := len(d.host.comments); n != 1 {
-		t.Errorf("%d comments, want the one that is edited: %q", n, d.host.comments)
+	if comments, _ := d.host.told(); len(comments) != 1 {
+		t.Errorf("%d comments, want the one that is edited: %q", len(comments), comments)
 	}
 }
 
@@ -216,10 +228,8 @@ func TestAFlushReturnsWhenAllThatWasDueHasLeft(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	d.notifier.Flush(ctx)
-	d.host.mu.Lock()
-	defer d.host.mu.Unlock()
-	if len(d.host.comments) != 1 || !strings.Contains(d.host.comments["c1"], "plan failed") || ctx.Err() != nil {
-		t.Errorf("comments %q after %v, want the one that tells the failure", d.host.comments, ctx.Err())
+	if comments, _ := d.host.told(); len(comments) != 1 || !strings.Contains(comments["c1"], "plan failed") || ctx.Err() != nil {
+		t.Errorf("comments %q after %v, want the one that tells the failure", comments, ctx.Err())
 	}
 }
 
@@ -247,8 +257,8 @@ func TestAPullRequestWithoutProjectsGetsStatusesAndNoComment(t *testing.T) {
 		}
 		return true
 	})
-	if len(d.host.comments) > 0 {
-		t.Errorf("comments %q, want none", d.host.comments)
+	if comments, _ := d.host.told(); len(comments) > 0 {
+		t.Errorf("comments %q, want none", comments)
 	}
 }
 
@@ -278,7 +288,7 @@ func TestAnAnswerIsSaidOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.until("the other answer", func(h *host) bool { return strings.HasPrefix(h.comments["c2"], "Another.") })
-	if n := len(d.host.comments); n != 2 {
-		t.Errorf("%d comments, want one per answer: %q", n, d.host.comments)
+	if comments, _ := d.host.told(); len(comments) != 2 {
+		t.Errorf("%d comments, want one per answer: %q", len(comments), comments)
 	}
 }
