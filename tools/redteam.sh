@@ -28,10 +28,12 @@ play() { # name command…
 	mkdir -p "$stage/$name/tmp"
 	[ "$name" = "$(id -un)" ] || chown -R "$name" "$stage/$name"
 	echo "=== the red-team suite as $name" >&2
+	: >"$stage/$name.log" # tail must find it, however late the suite starts
 	(cd "$stage/redteam" && "$@" env -i PATH="$PATH" LANG=C.UTF-8 HOME="$stage/$name" TMPDIR="$stage/$name/tmp" USER="$name" \
 		PLANLATCH_TOOLS="$stage/cache" PLANLATCH_REDTEAM=whole PLANLATCH_REDTEAM_SHIM="$stage/planlatch-shim" \
 		./redteam.test -test.v -test.timeout 90m $words 2>&1; echo "exit $?") >"$stage/$name.log" &
 	tail -n +1 -f --pid=$! "$stage/$name.log" | grep --line-buffered -v '^=== ' || true
+	wait $!
 	grep -q '^exit 0$' "$stage/$name.log"
 }
 
