@@ -30,10 +30,11 @@ func staleAttacks() []attack {
 					return w.server.said(), len(runs) > 0 && runs[0].State != "queued"
 				})
 				after := w.mallory.Commit(w, w.repo, vcstest.Change{Branch: w.name, Files: w.with(w.writes("new")), Message: "Push meanwhile"})
-				until(w.T, "a plan", func() (string, bool) {
-					now := w.host.Statuses(w, w.repo, before)["planlatch/plan"].State == vcs.StatusSuccess && w.breached()
-					return "", now || w.host.Statuses(w, w.repo, after)["planlatch/plan"].State == vcs.StatusSuccess
-				})
+				if w.breached() {
+					w.planned(pull, before)
+				} else {
+					w.planned(pull, after)
+				}
 				return w.applies(w.bob, pull, "new")
 			},
 		},

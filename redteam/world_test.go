@@ -66,13 +66,14 @@ func (w *world) ends(head, context string) vcs.Status {
 	return last
 }
 
-// planned waits until a pull request was planned and its summary says so.
+// planned waits until a pull request was planned and its summary says so: a command sees the report that stands there.
 func (w *world) planned(pull int, head string) {
 	w.Helper()
 	status := w.ends(head, "planlatch/plan")
 	until(w.T, "the summary", func() (string, bool) {
 		summary := w.summary(pull)
-		return summary, strings.Contains(summary, head[:7]) || status.State != vcs.StatusSuccess && strings.Contains(summary, "failed")
+		told := strings.Contains(summary, head[:7]) || status.State != vcs.StatusSuccess && strings.Contains(summary, "failed")
+		return summary, told && !strings.Contains(summary, "⏳")
 	})
 }
 
