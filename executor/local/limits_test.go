@@ -30,7 +30,7 @@ func bombs(t *testing.T) []bomb {
 	sh := func(script string) []string { return []string{"/bin/sh", "-c", "trap '' INT; " + script} }
 	return []bomb{
 		{"Memory", []string{self, "__program", "eat", "1000000000"}, executor.Limits{Memory: 96 << 20}, executor.EndMemory, "the memory limit of 96 MiB was reached"},
-		{"Processes", sh("while :; do sleep 9 & done"), executor.Limits{Processes: 40}, executor.EndProcesses, "the limit of 40 processes was reached"},
+		{"Processes", sh("for i in $(seq 200); do sleep 60 & done; wait"), executor.Limits{Processes: 40}, executor.EndProcesses, "the limit of 40 processes was reached"},
 		{"Files", []string{self, "__program", "open"}, executor.Limits{Files: 200}, executor.EndFiles, "the limit of 200 open files was reached"},
 		{"Disk", sh("cat /dev/zero >file"), executor.Limits{Disk: 8 << 20}, executor.EndDisk, "the disk limit of 8 MiB was reached"},
 		{"DiskOfSmallSteps", sh("while :; do cat /dev/zero | head -c 100000 >>file; done"), executor.Limits{Disk: 4 << 20}, executor.EndDisk, "the disk limit of 4 MiB was reached"},
