@@ -51,20 +51,16 @@ func carry(read, write *os.File, to io.Writer) *output {
 // handed closes our copy of the step's end.
 func (o *output) handed() { _ = o.write.Close() } // nothing was written through it
 
-// finish takes what is left in the pipe once the step has ended, without waiting for what it left behind. It returns why not all of it was
-// written.
-func (o *output) finish(to io.Writer) error {
+// finish takes what is left in the pipe once the step has ended, without waiting for what it left behind: that may be cut.
+func (o *output) finish(to io.Writer) {
 	select {
 	case <-o.copied: // nobody else holds it
 	default:
 		_ = o.read.SetReadDeadline(time.Unix(1, 0)) // wakes the copy
 		<-o.copied
-		if o.err == nil {
-			o.err = o.drain(to)
-		}
+		o.drain(to)
 	}
 	_ = o.read.Close() // read only
-	return o.err
 }
 
 // whole waits until nobody holds the step's end any more, for a moment after the step has ended, and returns why not all of what was written to it
@@ -86,23 +82,22 @@ const wholeTime = 2 * time.Second
 
 var errGoesOn = errors.New("a program that the step left behind still has its stdout")
 
-func (o *output) drain(to io.Writer) error {
+func (o *output) drain(to io.Writer) {
 	raw, err := o.read.SyscallConn()
 	if err != nil {
-		return err
+		return // closed
 	}
 	buffer := make([]byte, 64<<10)
 	for left := drainLimit; left > 0; {
 		var n int
 		if err := raw.Control(func(fd uintptr) { n, err = unix.Read(int(fd), buffer) }); err != nil || n <= 0 {
-			return nil //nolint:nilerr // empty
+			return // empty
 		}
 		if _, err := to.Write(buffer[:n]); err != nil {
-			return err
+			return
 		}
 		left -= n
 	}
-	return nil
 }
 
 // lossy writes what it can. A full disk must not block the step on its own output: an apply has a state to save.

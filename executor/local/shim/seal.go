@@ -125,6 +125,6 @@ func (s streams) finish(in *inner) error {
 			_, _ = fmt.Fprintf(in.log, "planlatch: %s is not whole: %v\n", s.name, err) // a full disk shows elsewhere
 		}
 	}
-	_ = s.log.finish(lossy{in.log}) // what goes on in a log behind its step may be cut
+	s.log.finish(lossy{in.log})
 	return err
 }
