@@ -8,13 +8,10 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/planlatch/planlatch/vcs/fakehost"
 )
-
-func killPID(pid int) error { return syscall.Kill(pid, syscall.SIGKILL) }
 
 // change is one pull request and how it shall end.
 type change struct {

@@ -64,7 +64,7 @@ func (w *world) ledger() ledger {
 func (w *world) invariants(ctx context.Context, c *crowd) []*invariant {
 	o := store.Options{DSN: w.dsn}
 	if w.dsn == "" {
-		o.Dir = filepath.Join(w.servers[0].dir, "data")
+		o.Dir = filepath.Join(w.servers[0].Dir, "data")
 	}
 	s, err := store.Open(ctx, o)
 	w.check(err)
@@ -278,19 +278,19 @@ func (c *crowd) locksFree(ctx context.Context, s *store.Store) *invariant {
 func (w *world) nothingLeft() *invariant {
 	i := &invariant{name: "no process and no directory is left"}
 	for _, s := range w.servers {
-		for _, pid := range workersOf(s.dir) {
+		for _, pid := range s.workers() {
 			line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 			i.wrong("%s: process %d: %s", s.name, pid, strings.ReplaceAll(string(line), "\x00", " "))
 		}
 		for _, dir := range []string{"executions/runs", "executions/trash"} {
-			entries, err := os.ReadDir(filepath.Join(s.dir, "data", dir))
+			entries, err := os.ReadDir(filepath.Join(s.Dir, "data", dir))
 			w.check(err)
 			i.looked++
 			for _, e := range entries {
 				i.wrong("%s: %s/%s", s.name, dir, e.Name())
 			}
 		}
-		inputs, err := os.ReadDir(filepath.Join(s.dir, "data", "work", "inputs"))
+		inputs, err := os.ReadDir(filepath.Join(s.Dir, "data", "work", "inputs"))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			w.t.Fatal(err)
 		}
@@ -349,8 +349,9 @@ func (w *world) everythingPosted(ctx context.Context, s *store.Store) *invariant
 func (w *world) quicklyBack() *invariant {
 	i := &invariant{name: "a server that was killed is back within 30 s"}
 	for _, s := range w.servers {
-		i.looked += len(s.back)
-		for _, took := range s.back {
+		back := s.Back()
+		i.looked += len(back)
+		for _, took := range back {
 			if took > 30*time.Second {
 				i.wrong("%s took %s", s.name, took)
 			}

@@ -62,7 +62,7 @@ func (d *door) post(id string, header http.Header, body []byte) bool {
 	for n := range d.servers {
 		to := d.servers[(turn+n)%len(d.servers)]
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.url+"/webhooks/github", bytes.NewReader(body))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.URL+"/webhooks/github", bytes.NewReader(body))
 		if err != nil {
 			cancel()
 			return false

@@ -22,7 +22,7 @@ func (m *monkey) exits(s *server) {
 	}
 	events := os.NewFile(uintptr(fd), "inotify")
 	defer events.Close()
-	runs := filepath.Join(s.dir, "data", "executions", "runs")
+	runs := filepath.Join(s.Dir, "data", "executions", "runs")
 	root := -1
 	dirs := map[int]string{}
 	buffer := make([]byte, 64<<10)

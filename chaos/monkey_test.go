@@ -76,9 +76,8 @@ func (m *monkey) dies(name, point string) bool {
 func (m *monkey) settled(name string) bool {
 	for _, s := range m.servers {
 		if s.name == name {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			return !s.ready.IsZero() && time.Since(s.ready) > 500*time.Millisecond
+			ready := s.Ready()
+			return !ready.IsZero() && time.Since(ready) > 500*time.Millisecond
 		}
 	}
 	return false
@@ -129,7 +128,7 @@ func (m *monkey) roam() {
 				m.note("server, at any moment", s.name)
 			}
 		case n < 9 || !m.machines:
-			if pids := workersOf(s.dir); len(pids) > 0 && syscall.Kill(pids[rand.IntN(len(pids))], syscall.SIGKILL) == nil {
+			if pids := s.workers(); len(pids) > 0 && syscall.Kill(pids[rand.IntN(len(pids))], syscall.SIGKILL) == nil {
 				m.note("worker, at any moment", "")
 			}
 		default:
@@ -152,7 +151,7 @@ func (m *monkey) note(kind, name string) {
 func (m *monkey) tells() string {
 	var back []time.Duration
 	for _, s := range m.servers {
-		back = append(back, s.back...)
+		back = append(back, s.Back()...)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -50,8 +50,8 @@ func TestEveryReplicaShowsAnApplyWhichOutlivesARollingRestart(t *testing.T) {
 		w.sees(s, strings.Replace(link, "/log?", "/log/live?phase=apply&", 1), "tick")
 	}
 	for _, s := range w.servers {
-		s.stop(t)
-		s.start(t)
+		w.stop(s)
+		s.Start(t)
 	}
 	select {
 	case err := <-done:
@@ -61,7 +61,7 @@ func TestEveryReplicaShowsAnApplyWhichOutlivesARollingRestart(t *testing.T) {
 	w.check(os.WriteFile(filepath.Join(w.dir, "states", "enough"), nil, 0o600))
 	w.check(<-done)
 	for _, s := range w.servers {
-		log, err := get(s.url + link)
+		log, err := get(s.URL + link)
 		w.check(err)
 		lines := 0
 		for strings.Contains(log, fmt.Sprintf(": tick %d\n", lines+1)) {
@@ -86,7 +86,7 @@ func (w *world) sees(s *server, path, what string) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+path, nil)
 	w.check(err)
 	res, err := http.DefaultClient.Do(req)
 	w.check(err)

@@ -29,14 +29,14 @@ func (w *world) settle(c *crowd) {
 	}
 	// The next life sweeps what a kill left between the end of a run and the removal of what it used.
 	for _, s := range w.servers {
-		s.stop(w.t)
-		s.start(w.t)
+		w.stop(s)
+		s.Start(w.t)
 	}
 	for deadline := time.Now().Add(patience); w.left() != "" && time.Now().Before(deadline); { // the invariants tell what stays
 		time.Sleep(100 * time.Millisecond) //nolint:forbidigo // polling other processes
 	}
 	for _, s := range w.servers {
-		s.stop(w.t)
+		w.stop(s)
 	}
 }
 
@@ -44,7 +44,7 @@ func (w *world) settle(c *crowd) {
 func (w *world) left() string {
 	for _, s := range w.servers {
 		for _, dir := range []string{"executions/runs", "work/inputs"} {
-			entries, _ := os.ReadDir(filepath.Join(s.dir, "data", dir)) // not there: nothing is left
+			entries, _ := os.ReadDir(filepath.Join(s.Dir, "data", dir)) // not there: nothing is left
 			if len(entries) > 0 {
 				return s.name + ": " + dir + "/" + entries[0].Name()
 			}
@@ -56,7 +56,7 @@ func (w *world) left() string {
 // busy says what a server has to do; empty when all are idle.
 func (w *world) busy() string {
 	for _, s := range w.servers {
-		metrics, err := get(s.url + "/metrics")
+		metrics, err := get(s.URL + "/metrics")
 		if err != nil {
 			return s.name + ": " + err.Error()
 		}

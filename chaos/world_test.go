@@ -2,7 +2,6 @@ package chaos_test
 
 import (
 	"fmt"
-	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -11,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/planlatch/planlatch/testkit/pinned"
-
+	"github.com/planlatch/planlatch/testkit/child"
 	"github.com/planlatch/planlatch/testkit/github"
+	"github.com/planlatch/planlatch/testkit/pinned"
 	"github.com/planlatch/planlatch/testkit/postgres"
 	"github.com/planlatch/planlatch/testkit/s3"
 	"github.com/planlatch/planlatch/vcs/fakehost"
@@ -94,9 +93,9 @@ func begin(t *testing.T, s scenario) *world {
 		_, err := w.host.AddWebhook(door.URL, gh.Account().WebhookSecret, r.name)
 		w.check(err)
 	}
-	t.Cleanup(w.clean)
+	t.Cleanup(w.tells)
 	for _, server := range w.servers {
-		server.start(t)
+		server.Start(t)
 	}
 	w.known()
 	return w
@@ -108,7 +107,7 @@ func (w *world) known() {
 	for deadline := time.Now().Add(patience); ; {
 		seen := 0
 		for _, s := range w.servers {
-			seen += strings.Count(s.text(), "first look at a repository")
+			seen += strings.Count(s.Log(), "first look at a repository")
 		}
 		if seen >= len(w.repos) {
 			return
@@ -146,20 +145,19 @@ func (w *world) check(err error) {
 	}
 }
 
-// clean kills what is left, so that a failed test leaves nothing behind.
-func (w *world) clean() {
+// stop ends a server as an operator does.
+func (w *world) stop(s *server) {
+	w.t.Helper()
+	if err := s.Stop(); err != nil {
+		w.t.Errorf("%s ended with %v:\n%s", s.name, err, s.Tail())
+	}
+}
+
+// tells what the servers logged, if the test failed.
+func (w *world) tells() {
 	for _, s := range w.servers {
-		s.mu.Lock()
-		s.over = true
-		if s.process != nil {
-			_ = s.process.Kill()
-		}
-		s.mu.Unlock()
-		for _, pid := range workersOf(s.dir) {
-			_ = killPID(pid)
-		}
 		if w.t.Failed() {
-			w.t.Logf("%s, %d lives:\n%s", s.name, s.lives, s.text())
+			w.t.Logf("%s, %d lives:\n%s", s.name, s.Lives(), s.Tail())
 		}
 	}
 }
@@ -218,11 +216,9 @@ exec %[1]s "$@"
 }
 
 func (w *world) server(name, hand string) *server {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
-	w.check(err)
-	address := l.Addr().String()
-	w.check(l.Close())
-	s := &server{name: name, dir: w.make(name), url: "http://" + address, pause: 200 * time.Millisecond}
+	address := child.Address(w.t)
+	s := &server{name: name}
+	s.Server = child.Server{URL: "http://" + address, Dir: w.make(name), Reborn: true, Pause: 200 * time.Millisecond, Before: s.afresh}
 	tofu, err := pinned.Find("tofu")
 	w.check(err)
 	yaml := fmt.Sprintf(`listen: %s
@@ -242,12 +238,12 @@ execution:
   cancel_grace: {plan: 3s, apply: 10s}
 defaults: {requirements: {apply: [mergeable, up_to_date]}}
 repos:
-`, address, s.url, filepath.Join(s.dir, "data"), w.dsn, key, w.blobs, w.host.URL, w.bot.Token, filepath.Dir(w.journal), tofu)
+`, address, s.URL, filepath.Join(s.Dir, "data"), w.dsn, key, w.blobs, w.host.URL, w.bot.Token, filepath.Dir(w.journal), tofu)
 	for _, r := range w.repos {
 		yaml += fmt.Sprintf("  - {match: github/%s, apply: %s}\n", r.name, r.mode)
 	}
-	file := filepath.Join(s.dir, "server.yaml")
+	file := filepath.Join(s.Dir, "server.yaml")
 	w.check(os.WriteFile(file, []byte(yaml), 0o600))
-	s.env = append(os.Environ(), asServer+"="+file, asPoints+"="+hand+"/"+name, asBroken+"="+w.s.broken, "PLANLATCH_TOFU="+w.tool(tofu))
+	s.Env = append(os.Environ(), asServer+"="+file, asPoints+"="+hand+"/"+name, asBroken+"="+w.s.broken, "PLANLATCH_TOFU="+w.tool(tofu))
 	return s
 }

@@ -48,7 +48,7 @@ func TestAChannelSeesOnePullRequestAsOneMessage(t *testing.T) {
 	if !strings.Contains(below[0].Blocks, "1 added") || below[0].Broadcast {
 		t.Errorf("reply = %+v, want what was done, quietly", below[0])
 	}
-	if strings.Contains(w.log.String(), notifytest.Secret) {
+	if strings.Contains(w.server.Log(), notifytest.Secret) {
 		t.Error("the token is in the log")
 	}
 }

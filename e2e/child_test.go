@@ -1,15 +1,11 @@
 package e2e_test
 
 import (
-	"bytes"
 	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
@@ -75,14 +71,10 @@ func ownProc() error {
 	return nil
 }
 
-// process is how a server's process is made. It leads a group, as one that a shell starts; and it dies with the thread that started it, and
-// so with a test that was killed.
-func (w *world) process() *syscall.SysProcAttr {
-	a := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if w.alone {
-		a.Cloneflags = syscall.CLONE_NEWPID | syscall.CLONE_NEWNS
-	}
-	if w.alone && os.Getuid() != 0 { // root in there, who may mount
+// first makes a process that is process 1 of a PID namespace of its own, as in a container.
+func first() (a syscall.SysProcAttr) {
+	a.Cloneflags = syscall.CLONE_NEWPID | syscall.CLONE_NEWNS
+	if os.Getuid() != 0 { // root in there, who may mount
 		a.Cloneflags |= syscall.CLONE_NEWUSER
 		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
 		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
@@ -129,95 +121,24 @@ func killer(file string) func(point string) {
 	}
 }
 
-// start starts the server as a child process and waits until it answers. A child that a kill point kills is started again, for ever.
-func (w *world) start() {
-	w.ended = make(chan error, 1)
-	ready := make(chan struct{})
-	go w.keep(ready)
-	select {
-	case <-ready:
-	case <-time.After(patience):
-		w.t.Fatalf("the server was not ready:\n%s", w.log)
-	}
-}
-
-func (w *world) keep(ready chan struct{}) {
-	runtime.LockOSThread() // see process
-	for {
-		cmd := exec.Command(os.Args[0]) //nolint:noctx // ended by stop
-		cmd.Env, cmd.Stderr, cmd.Stdout = w.env, w.log, w.log
-		cmd.SysProcAttr = w.process()
-		if err := cmd.Start(); err != nil {
-			w.ended <- err
-			return
-		}
-		w.log.setProcess(cmd.Process)
-		done := make(chan error, 1)
-		go func() { done <- cmd.Wait() }()
-		alive := make(chan struct{})
-		go func() {
-			for {
-				if answers(w.url + "/readyz") {
-					close(alive)
-					return
-				}
-				select {
-				case <-w.log.stopped():
-					return
-				case <-time.After(20 * time.Millisecond):
-				}
-			}
-		}()
-		var err error
-		select {
-		case <-alive:
-			if ready != nil {
-				close(ready)
-				ready = nil
-			}
-			err = <-done
-		case err = <-done:
-		}
-		var exit *exec.ExitError
-		killed := errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL
-		if !killed || w.log.isStopped() {
-			w.ended <- err
-			return
-		}
-	}
-}
-
-func answers(url string) bool {
-	client := http.Client{Timeout: time.Second}
-	res, err := client.Get(url) //nolint:noctx // bounded by the client
-	if err != nil {
-		return false
-	}
-	defer res.Body.Close()
-	return res.StatusCode == http.StatusOK
-}
-
-// stop ends the server as an operator does.
+// stop ends the server as an operator does. How it ended is not what these tests are about, but for that it did.
 func (w *world) stop() {
-	w.log.stop()
-	select {
-	case <-w.ended: //nolint:errcheck // how it ended is not what these tests are about
-	case <-time.After(30 * time.Second):
-		w.t.Error("the server did not stop within 30 s of SIGTERM")
-		w.log.kill()
+	w.t.Helper()
+	if err := w.server.Stop(); errors.Is(err, child.ErrLate) {
+		w.t.Error(err)
 	}
+}
+
+// restart starts a stopped server again.
+func (w *world) restart() {
+	w.t.Helper()
+	w.server.Start(w.t)
 }
 
 // signal sends a signal to the server; group: to all of its process group, as a terminal does.
 func (w *world) signal(s syscall.Signal, group bool) {
 	w.t.Helper()
-	w.log.mu.Lock()
-	pid := w.log.process.Pid
-	w.log.mu.Unlock()
-	if group {
-		pid = -pid
-	}
-	if err := syscall.Kill(pid, s); err != nil {
+	if err := w.server.Signal(s, group); err != nil {
 		w.t.Fatalf("signal the server: %v", err)
 	}
 }
@@ -225,100 +146,9 @@ func (w *world) signal(s syscall.Signal, group bool) {
 // exits waits until the server has ended by itself, and returns how.
 func (w *world) exits(within time.Duration) error {
 	w.t.Helper()
-	select {
-	case err := <-w.ended:
-		w.ended <- err // for stop
-		return err
-	case <-time.After(within):
-		w.t.Fatalf("the server did not end within %s:\n%s", within, w.log)
-		return nil
+	err := w.server.Wait(within)
+	if errors.Is(err, child.ErrLate) {
+		w.t.Fatal(err)
 	}
-}
-
-// restart starts a stopped server again.
-func (w *world) restart() {
-	w.t.Helper()
-	w.log = &logBuffer{}
-	w.start()
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// logBuffer collects what the children log and knows the current one.
-type logBuffer struct {
-	mu      sync.Mutex
-	text    bytes.Buffer
-	process *os.Process
-	end     chan struct{}
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	text := l.text.String()
-	if len(text) > 60000 {
-		text = text[len(text)-60000:]
-	}
-	return text
-}
-
-func (l *logBuffer) setProcess(p *os.Process) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.process = p
-}
-
-func (l *logBuffer) stopped() chan struct{} {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.end == nil {
-		l.end = make(chan struct{})
-	}
-	return l.end
-}
-
-func (l *logBuffer) isStopped() bool {
-	select {
-	case <-l.stopped():
-		return true
-	default:
-		return false
-	}
-}
-
-func (l *logBuffer) stop() {
-	end := l.stopped()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	select {
-	case <-end:
-		return
-	default:
-		close(end)
-	}
-	if l.process != nil {
-		_ = l.process.Signal(syscall.SIGTERM)
-	}
-}
-
-func (l *logBuffer) kill() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.process != nil {
-		_ = l.process.Kill()
-	}
+	return err
 }

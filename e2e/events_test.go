@@ -58,11 +58,11 @@ func TestAChangedBaseVoidsPlansAndPlansAgain(t *testing.T) {
 		// Nothing plans on this branch: what was planned is void, and commands are not ours.
 		w.alice.SetBase(t, w.repo, pull, "wild")
 		w.eventually("the plan to be void", func() (string, bool) {
-			return w.log.String(), strings.Contains(w.log.String(), "base branch wild does not plan")
+			return w.server.Tail(), strings.Contains(w.server.Log(), "base branch wild does not plan")
 		})
 		w.tells(w.bob, pull, "planlatch apply")
 		w.eventually("the command to be ignored", func() (string, bool) {
-			return w.log.String(), strings.Count(w.log.String(), "base branch wild does not plan") > 1
+			return w.server.Tail(), strings.Count(w.server.Log(), "base branch wild does not plan") > 1
 		})
 		if s := w.state("network") + w.said(pull); s != "" {
 			t.Fatalf("a pull request into a branch that does not plan was answered or applied: %s", s)

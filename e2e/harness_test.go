@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/planlatch/planlatch/testkit/pinned"
-
 	"github.com/planlatch/planlatch/git"
+	"github.com/planlatch/planlatch/testkit/child"
+	"github.com/planlatch/planlatch/testkit/pinned"
 	"github.com/planlatch/planlatch/vcs"
 	"github.com/planlatch/planlatch/vcs/vcstest"
 )
@@ -26,11 +26,7 @@ type world struct {
 	dir    string // data, server.yaml, states
 	states string
 	url    string
-
-	env   []string
-	alone bool // the server is process 1 of a PID namespace of its own, as in a container
-	log   *logBuffer
-	ended chan error
+	server child.Server
 }
 
 // rules are what a story changes of the server's configuration.
@@ -64,14 +60,14 @@ func begin(t *testing.T, files map[string]string, r rules) *world {
 	}
 	w.configure(r, dsn)
 	w.host.Hook(t, w.repo, w.url+"/webhooks/"+w.host.Account().Kind)
-	w.start()
+	w.server.Start(t)
 	t.Cleanup(func() {
 		w.stop()
 		if err := git.RemoveExport(filepath.Join(w.dir, "data", "work")); err != nil { // an ordinary user cannot remove what is read-only
 			t.Error(err)
 		}
 		if t.Failed() {
-			t.Logf("server log:\n%s", w.log)
+			t.Logf("server log:\n%s", w.server.Tail())
 			if killed, err := os.ReadFile(filepath.Join(w.dir, "killed")); err == nil {
 				t.Logf("kill points, in order:\n%s", killed)
 			}
@@ -114,7 +110,7 @@ func (w *world) configure(r rules, dsn string) {
 	if r.requires == "" {
 		r.requires = "[approved, mergeable, up_to_date]"
 	}
-	w.url = "http://" + freePort(t)
+	w.url = "http://" + child.Address(t)
 	server := fmt.Sprintf(`listen: %s
 url: %s
 data: %s
@@ -140,14 +136,14 @@ defaults:
 	if err := os.WriteFile(filepath.Join(w.dir, "server.yaml"), []byte(server), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.env = append(os.Environ(), asServer+"="+filepath.Join(w.dir, "server.yaml"), "PLANLATCH_TOFU="+pinned.Path(t, "tofu"), "CANARY=a canary in the server's environment")
-	if w.alone = r.alone; w.alone {
-		w.env = append(w.env, asFirst+"=yes")
+	w.server = child.Server{URL: w.url, Dir: filepath.Join(w.dir, "data"), Reborn: true}
+	w.server.Env = append(os.Environ(), asServer+"="+filepath.Join(w.dir, "server.yaml"), "PLANLATCH_TOFU="+pinned.Path(t, "tofu"), "CANARY=a canary in the server's environment")
+	if r.alone {
+		w.server.Env, w.server.Attr = append(w.server.Env, asFirst+"=yes"), first()
 	}
 	if r.kill {
-		w.env = append(w.env, killFile+"="+filepath.Join(w.dir, "killed"))
+		w.server.Env = append(w.server.Env, killFile+"="+filepath.Join(w.dir, "killed"))
 	}
-	w.log = &logBuffer{}
 }
 
 func (w *world) mkdir(name string) string {

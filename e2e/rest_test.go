@@ -178,8 +178,7 @@ provider_configs:
 
 	w.waysOut(pull, slack, hidden)
 	w.stop()
-	w.ended <- nil // for the stop at the end
-	lacksCanaries(t, "the server's log", w.log.String(), hidden)
+	lacksCanaries(t, "the server's log", w.server.Log(), hidden)
 	secrets = hidden
 	maps.Copy(secrets, map[string]string{ // people may see these, but not at rest
 		"a value of the plan": "canary-in-plain-11aa", "the log": "canary-in-the-log-22bb", "a comment's text": "canary-in-a-comment-33cc",

@@ -56,7 +56,7 @@ func (w *world) begun(mark string) {
 	w.t.Helper()
 	w.eventually("a run to begin", func() (string, bool) {
 		got, err := os.ReadFile(filepath.Join(w.states, mark))
-		return w.log.String(), err == nil && string(got) == "\n"
+		return w.server.Tail(), err == nil && string(got) == "\n"
 	})
 }
 
@@ -194,7 +194,7 @@ func TestAnApplyThatAStopCannotWaitForIsInterruptedAndSavesItsState(t *testing.T
 			pull, head := w.applySlowly(10000)
 			w.signal(syscall.SIGTERM, false)
 			if c.again {
-				w.eventually("the server to wait", func() (string, bool) { return w.log.String(), strings.Contains(w.log.String(), "waiting for applies") })
+				w.eventually("the server to wait", func() (string, bool) { return w.server.Tail(), strings.Contains(w.server.Log(), "waiting for applies") })
 				w.signal(syscall.SIGTERM, false)
 			}
 			if err := w.exits(time.Minute); err != nil {

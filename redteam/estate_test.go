@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/planlatch/planlatch/git"
+	"github.com/planlatch/planlatch/testkit/child"
 	"github.com/planlatch/planlatch/testkit/gitea"
 	"github.com/planlatch/planlatch/testkit/github"
 	"github.com/planlatch/planlatch/vcs"
@@ -128,7 +129,7 @@ func (e *estate) repo(private bool) vcs.Repo {
 }
 
 func (e *estate) settings(s *server, vault vcs.Repo) settings {
-	address := freePort(e.t)
+	address := child.Address(e.t)
 	chat := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body) // what did not come whole says enough
 		s.mu.Lock()

@@ -4,28 +4,25 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"text/template"
 	"time"
 
-	"github.com/planlatch/planlatch/testkit/pinned"
-
+	"github.com/planlatch/planlatch/testkit/child"
 	"github.com/planlatch/planlatch/testkit/github"
+	"github.com/planlatch/planlatch/testkit/pinned"
 	"github.com/planlatch/planlatch/vcs"
 )
 
@@ -118,25 +115,13 @@ type server struct {
 	beside *github.World // the second host; nil: none
 	odd    *oddities     // what it answers at times
 
+	child child.Server
 	mu    sync.Mutex
-	log   bytes.Buffer
 	chat  bytes.Buffer
-	child *os.Process
-	ended chan error
-}
-
-func (s *server) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.Write(p)
 }
 
 // said is everything that the server has logged.
-func (s *server) said() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.String()
-}
+func (s *server) said() string { return s.child.Log() }
 
 func (s *server) chatted() string {
 	s.mu.Lock()
@@ -182,28 +167,9 @@ func (s *server) start(t *testing.T) {
 	if err := os.WriteFile(file, text.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(os.Args[0]) //nolint:noctx // ended by stop
-	cmd.Env = append(os.Environ(), asServer+"="+file, asWithout+"="+string(s.without), "PLANLATCH_TOFU="+pinned.Path(t, "tofu"), canaryEnv+"="+s.env.Value, s.withLFS(t))
-	cmd.Stdout, cmd.Stderr = s, s
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	s.ended = make(chan error, 1)
-	began := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // the child dies with the thread that started it, and so with a test that was killed
-		err := cmd.Start()
-		began <- err
-		if err == nil {
-			s.ended <- cmd.Wait()
-		}
-	}()
-	if err := <-began; err != nil {
-		t.Fatal(err)
-	}
-	s.child = cmd.Process
-	until(t, "the server to answer", func() (string, bool) {
-		code, _ := s.get(t.Context(), "/readyz")
-		return s.said(), code == http.StatusOK
-	})
+	s.child = child.Server{URL: s.URL, Dir: s.dir}
+	s.child.Env = append(os.Environ(), asServer+"="+file, asWithout+"="+string(s.without), "PLANLATCH_TOFU="+pinned.Path(t, "tofu"), canaryEnv+"="+s.env.Value, s.withLFS(t))
+	s.child.Start(t)
 	s.logIn(t)
 }
 
@@ -224,12 +190,8 @@ func (s *server) stop(t *testing.T) {
 		busy, _ := filepath.Glob(filepath.Join(s.Data, "executions", "runs", "*"))
 		return fmt.Sprint(busy), len(busy) == 0
 	})
-	_ = s.child.Signal(syscall.SIGTERM) // it may have ended by itself, which the next lines tell
-	select {
-	case <-s.ended: //nolint:errcheck // how it ended is not what these tests are about
-	case <-time.After(patience):
-		t.Errorf("the server without %q does not stop", s.without)
-		_ = s.child.Kill()
+	if err := s.child.Stop(); errors.Is(err, child.ErrLate) { // how else it ended is not what these tests are about
+		t.Errorf("without %q: %v", s.without, err)
 	}
 }
 
@@ -354,16 +316,6 @@ func until(t *testing.T, what string, ok func() (seen string, done bool)) {
 		}
 		time.Sleep(300 * time.Millisecond) //nolint:forbidigo // polling other processes
 	}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // withLFS is the variable by which a machine's git has git-lfs, as after "git lfs install --system".

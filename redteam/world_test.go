@@ -50,7 +50,7 @@ func (w *world) with(files map[string]string) map[string]string {
 	all := map[string]string{}
 	for name, text := range files {
 		all[path.Join(w.dir, name)] = strings.NewReplacer("STATES", w.states, "DATA", w.server.Data, "SERVER_YAML", filepath.Join(w.server.dir, "server.yaml"),
-			"SERVER_PID", fmt.Sprint(w.server.child.Pid), "VICTIM", w.server.Vault).Replace(text)
+			"SERVER_PID", fmt.Sprint(w.server.child.Pid()), "VICTIM", w.server.Vault).Replace(text)
 	}
 	return all
 }
