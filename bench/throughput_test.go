@@ -212,7 +212,7 @@ func fill(b *testing.B, rows run.Store, projects, runs int) {
 		next += projects
 		told, err := rows.Postings(ctx, run.PostingFilter{Kind: run.PostSummary, Repo: 1, Key: fmt.Sprint(int64(pull.ID))})
 		must(b, err)
-		must(b, rows.Posted(ctx, told[0])) // nobody can be told
+		must(b, rows.Posted(ctx, told[0], run.Shows{})) // nobody can be told
 	}
 }
 

@@ -267,11 +267,13 @@ func (o order) seen(r run.Run, head string, past []run.Run) bool {
 	if o.cmd.At != "" {
 		return head != "" && strings.EqualFold(head, o.cmd.At)
 	}
-	before := func(at time.Time) bool {
-		return !at.IsZero() && at.Truncate(time.Second).Before(o.comment.Created.Truncate(time.Second))
-	}
-	return before(r.Posted) || slices.ContainsFunc(past, func(p run.Run) bool {
+	return o.after(r.Posted) || slices.ContainsFunc(past, func(p run.Run) bool {
 		return p.Project == r.Project && p.EffectDigest == r.EffectDigest && p.PolicyDigest == r.PolicyDigest &&
-			slices.Equal(p.Settings.Flags, r.Settings.Flags) && before(p.Posted)
+			slices.Equal(p.Settings.Flags, r.Settings.Flags) && o.after(p.Posted)
 	})
+}
+
+// after says whether the command was given in a later second than this moment. A moment that never was is none.
+func (o order) after(at time.Time) bool {
+	return !at.IsZero() && at.Truncate(time.Second).Before(o.comment.Created.Truncate(time.Second))
 }

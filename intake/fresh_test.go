@@ -173,7 +173,7 @@ func TestAnApplyOfAStalePlanPlansItAgain(t *testing.T) {
 	id := o.runs(head)[0].ID
 	o.claims(id)
 	o.settles(id, run.PlanOutcome{})
-	check(t, o.store.Posted(t.Context(), run.Posting{ID: o.summary(number).ID, Wanted: 1}, id))
+	o.shows(number, id)
 	o.main("two")
 	o.works()
 	contains(t, o.says("alice", number, "planlatch apply"), "Not applied", "main has changed what this plan was made from")
@@ -181,6 +181,14 @@ func TestAnApplyOfAStalePlanPlansItAgain(t *testing.T) {
 	if runs := o.runs(head); runs[1].State != run.Superseded || runs[0].State != run.Queued {
 		t.Errorf("runs are %s and %s, want a new one in the place of the first", runs[0].State, runs[1].State)
 	}
+}
+
+// shows is the report of a pull request as it is now having been posted: people can see its newest revision, and these plans.
+func (o *office) shows(number int, plans ...run.ID) {
+	o.t.Helper()
+	rev, err := o.store.LatestRevision(o.t.Context(), o.pull(number).ID, run.KindChange)
+	check(o.t, err)
+	check(o.t, o.store.Posted(o.t.Context(), run.Posting{ID: o.summary(number).ID, Wanted: 1}, run.Shows{Revision: rev.ID, Plans: plans}))
 }
 
 func (o *office) summary(number int) run.Posting {
@@ -290,7 +298,7 @@ func TestAllLocksAreTakenOrNone(t *testing.T) {
 	for _, r := range runs {
 		o.claims(r.ID)
 		o.settles(r.ID, run.PlanOutcome{})
-		check(t, o.store.Posted(t.Context(), run.Posting{ID: o.summary(number).ID, Wanted: 1}, r.ID))
+		o.shows(number, r.ID)
 	}
 	held := runs[0]
 	_, err := o.store.Advance(t.Context(), run.Scope{Pull: o.pull(1).ID}, func(run.Snapshot) (run.Change, error) {

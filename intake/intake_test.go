@@ -171,6 +171,7 @@ func TestEveryNewHeadOfAStrangerNeedsAnotherWord(t *testing.T) {
 	if runs := o.runs(head); len(runs) > 0 {
 		t.Fatalf("a stranger started runs: %v", runs)
 	}
+	o.shows(number)
 	o.says("bob", number, "planlatch plan")
 	if runs := o.runs(head); len(runs) != 1 {
 		t.Fatalf("%d runs after a maintainer's word, want 1", len(runs))

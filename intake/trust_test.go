@@ -35,6 +35,7 @@ func (o *office) fork(draft bool) *stranger {
 	s.number, err = o.host.OpenPull(repository, "mallory", fakehost.NewPull{Title: "Hello", Head: "mallory:evil", Draft: draft})
 	check(o.t, err)
 	s.event()
+	s.shows(s.number)
 	return s
 }
 
@@ -50,6 +51,7 @@ func (o *office) demoted() *stranger {
 	check(o.t, err)
 	check(o.t, o.host.SetPermission(repository, "alice", fakehost.Read))
 	s.event()
+	s.shows(s.number)
 	return s
 }
 
@@ -108,6 +110,18 @@ func TestAStrangersCodeWaitsOnEveryPath(t *testing.T) {
 			head := s.push()
 			s.says("bob", s.number, "planlatch plan")
 			return head
+		},
+		"PushedBeforeItsReport": func(s *stranger) string { // planlatch knows it, but who says the word has seen the other
+			head := s.push()
+			s.event()
+			s.says("bob", s.number, "planlatch plan")
+			return head
+		},
+		"AskedInTheSecondOfTheReport": func(s *stranger) string { // hosts tell no finer time
+			rev, err := s.store.LatestRevision(s.t.Context(), s.pull(s.number).ID, run.KindChange)
+			check(s.t, err)
+			s.said("bob", s.number, "planlatch plan", rev.Posted.Truncate(time.Second).Add(time.Second-1))
+			return s.head
 		},
 		"PushedUnderTheWordWithItsCommit": func(s *stranger) string {
 			head := s.push()
@@ -253,20 +267,6 @@ func (o *office) stoppedRun(level run.Level) (number int, head string) {
 	return number, head
 }
 
-// seen is the report of a run having been posted.
-func (o *office) posted(head string) {
-	o.t.Helper()
-	due, err := o.store.Due(o.t.Context(), 100)
-	check(o.t, err)
-	for _, p := range due {
-		if p.Kind == run.PostSummary {
-			check(o.t, o.store.Posted(o.t.Context(), p, o.runs(head)[0].ID))
-			return
-		}
-	}
-	o.t.Fatal("no summary is wanted")
-}
-
 func TestAnOwnerLetsRunWhatPolicyStopped(t *testing.T) {
 	t.Parallel()
 	o := open(t)
@@ -275,7 +275,7 @@ func TestAnOwnerLetsRunWhatPolicyStopped(t *testing.T) {
 	if runs := o.runs(head); len(runs) != 1 {
 		t.Fatalf("%d runs, want the one there was", len(runs))
 	}
-	o.posted(head)
+	o.shows(number, o.runs(head)[0].ID)
 	for who, told := range map[string]string{"alice": "Who wrote the change cannot override", "mallory": "you may not `approve`", "bob": "approve needs a reason"} {
 		reason := ` --reason "reviewed"`
 		if who == "bob" {
@@ -300,7 +300,7 @@ func TestNobodyLetsRunWhatAHardSetStopped(t *testing.T) {
 	t.Parallel()
 	o := open(t)
 	number, head := o.stoppedRun(run.Hard)
-	o.posted(head)
+	o.shows(number, o.runs(head)[0].ID)
 	contains(t, o.says("bob", number, `planlatch approve --reason "reviewed"`), "Rule external-program is hard: it cannot be overridden, only fixed")
 	o.says("bob", number, "planlatch apply")
 	if runs := o.runs(head); len(runs) != 1 {

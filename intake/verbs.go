@@ -136,7 +136,7 @@ func (i *Intake) flagsFit(flags []string, runs []run.Run) string {
 	return ""
 }
 
-// sawHead binds the word of a maintainer on an untrusted pull request to the head they saw.
+// sawHead binds the word of a maintainer on an untrusted pull request to the head whose report they saw.
 func (i *Intake) sawHead(ctx context.Context, o order) (answer, bool, error) {
 	r := o.refused(report.NotSeen)
 	r.SHA = o.snap.Head.SHA
@@ -147,7 +147,7 @@ func (i *Intake) sawHead(ctx context.Context, o order) (answer, bool, error) {
 	if err != nil && !errors.Is(err, run.ErrNotFound) {
 		return answer{}, false, err
 	}
-	if rev.Head != o.snap.Head.SHA || !rev.Created.Before(o.comment.Created) {
+	if rev.Head != o.snap.Head.SHA || !o.after(rev.Posted) {
 		return no(r), false, nil
 	}
 	return answer{}, true, nil

@@ -218,12 +218,12 @@ func (n *Notifier) let(id int64) {
 
 // post sends one posting and records how that went.
 func (n *Notifier) post(ctx context.Context, p run.Posting) {
-	sent, stamp, err := n.send(ctx, p)
+	sent, shows, err := n.send(ctx, p)
 	if err == nil {
 		// What is out there is written down even if we are told to stop now: else the next start would say it again.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writing)
 		defer cancel()
-		if err = n.Store.Posted(ctx, sent, stamp...); err != nil {
+		if err = n.Store.Posted(ctx, sent, shows); err != nil {
 			n.Log.Error("record a posting", "kind", p.Kind, "key", p.Key, "error", err)
 		}
 		return
@@ -263,25 +263,25 @@ func delay(attempts int, err error) time.Duration {
 	return wait
 }
 
-// send renders a posting as things stand and sends what differs from what was posted. It returns the posting as posted, and the runs whose
-// plans people can see from now on.
-func (n *Notifier) send(ctx context.Context, p run.Posting) (run.Posting, []run.ID, error) {
+// send renders a posting as things stand and sends what differs from what was posted. It returns the posting as posted, and what people can
+// see from now on.
+func (n *Notifier) send(ctx context.Context, p run.Posting) (run.Posting, run.Shows, error) {
 	if chatKind(p.Kind) {
 		sent, err := n.chat(ctx, p)
-		return sent, nil, err
+		return sent, run.Shows{}, err
 	}
 	repo, err := n.Store.Repo(ctx, p.Repo)
 	if err != nil {
-		return p, nil, err
+		return p, run.Shows{}, err
 	}
 	host, ok := n.Hosts[repo.Host]
 	if !ok {
-		return p, nil, fmt.Errorf("host %q is not configured any more: %w", repo.Host, vcs.ErrNotFound)
+		return p, run.Shows{}, fmt.Errorf("host %q is not configured any more: %w", repo.Host, vcs.ErrNotFound)
 	}
 	to := address{host: host, repo: facts.VCS(repo)}
 	if p.Pull != 0 {
 		if to.pull, err = n.Store.Pull(ctx, p.Pull); err != nil {
-			return p, nil, err
+			return p, run.Shows{}, err
 		}
 	}
 	switch p.Kind {
@@ -291,7 +291,7 @@ func (n *Notifier) send(ctx context.Context, p run.Posting) (run.Posting, []run.
 		return n.statuses(ctx, p, to)
 	case run.PostReply:
 		sent, err := n.say(ctx, p, to, p.Body)
-		return sent, nil, err
+		return sent, run.Shows{}, err
 	default:
 		return n.notice(ctx, p, to)
 	}
@@ -305,40 +305,40 @@ type address struct {
 }
 
 // summary edits the one comment of a pull request. A pull request that touches no project has none.
-func (n *Notifier) summary(ctx context.Context, p run.Posting, to address) (run.Posting, []run.ID, error) {
+func (n *Notifier) summary(ctx context.Context, p run.Posting, to address) (run.Posting, run.Shows, error) {
 	view, snap, err := n.Views.Pull(ctx, p.Pull)
 	if errors.Is(err, views.ErrNothing) {
-		return p, nil, nil
+		return p, run.Shows{}, nil
 	}
 	if err != nil {
-		return p, nil, err
+		return p, run.Shows{}, err
 	}
 	n.seen(p.Pull, view, snap != nil)
 	if err := n.tell(ctx, subject{repo: p.Repo, pull: p.Pull}, run.PostSummary, planScope(view), view, snap != nil); err != nil {
-		return p, nil, err
+		return p, run.Shows{}, err
 	}
-	var stamp []run.ID
+	shows := run.Shows{Revision: view.Revision}
 	for _, project := range view.Projects {
 		if project.Run.Posted.IsZero() && (project.Run.EffectDigest != "" || run.Stopped(project.Run, project.Findings)) {
-			stamp = append(stamp, project.Run.ID)
+			shows.Plans = append(shows.Plans, project.Run.ID)
 		}
 	}
 	if view.Style == report.StyleOff {
-		return p, nil, nil // nobody sees a plan: commands name the commit they mean
+		return p, run.Shows{}, nil // nobody sees a plan: commands name the commit they mean
 	}
 	if silent(view) && p.External == "" {
-		return p, stamp, nil
+		return p, shows, nil
 	}
 	body := report.Summary(view, to.host.Limits().Comment)
 	if digest(body) == p.Digest {
-		return p, stamp, nil
+		return p, shows, nil
 	}
 	id, err := to.host.Comment(ctx, to.repo, to.pull.Number, p.External, report.SummaryMarker, body)
 	if err != nil {
-		return p, nil, fmt.Errorf("post the summary: %w", err)
+		return p, run.Shows{}, fmt.Errorf("post the summary: %w", err)
 	}
 	p.External, p.Digest = id, digest(body)
-	return p, stamp, nil
+	return p, shows, nil
 }
 
 // silent says whether a view has nothing that is worth a comment.
@@ -347,33 +347,33 @@ func silent(v report.View) bool {
 }
 
 // notice posts what must notify, always as a new comment: an apply's result, a merge that waits, an interruption.
-func (n *Notifier) notice(ctx context.Context, p run.Posting, to address) (run.Posting, []run.ID, error) {
+func (n *Notifier) notice(ctx context.Context, p run.Posting, to address) (run.Posting, run.Shows, error) {
 	r, err := n.Store.Run(ctx, p.Run)
 	if err != nil {
-		return p, nil, err
+		return p, run.Shows{}, err
 	}
 	runs, whole, err := n.concerned(ctx, r, p.Kind)
 	switch {
 	case err != nil:
-		return p, nil, err
+		return p, run.Shows{}, err
 	case !whole:
-		return p, nil, errSoon
+		return p, run.Shows{}, errSoon
 	case len(runs) == 0:
-		return p, nil, nil
+		return p, run.Shows{}, nil
 	}
 	view, err := n.Views.Runs(ctx, runs)
 	if err != nil {
-		return p, nil, err
+		return p, run.Shows{}, err
 	}
 	about := subject{repo: r.Repo, pull: r.Pull, head: view.Head, run: r.ID}
 	if err := n.tell(ctx, about, p.Kind, p.Key, view, true); err != nil {
-		return p, nil, err
+		return p, run.Shows{}, err
 	}
 	if to.pull.ID == 0 {
-		return p, nil, nil // nobody to tell here; the statuses and the channels do
+		return p, run.Shows{}, nil // nobody to tell here; the statuses and the channels do
 	}
 	if view.Style == report.StyleOff && p.Kind == run.PostResult {
-		return p, nil, nil // the statuses tell
+		return p, run.Shows{}, nil // the statuses tell
 	}
 	if to.pull.MergedBy != "" {
 		view.Mention = "@" + to.pull.MergedBy
@@ -389,7 +389,7 @@ func (n *Notifier) notice(ctx context.Context, p run.Posting, to address) (run.P
 		body = report.Interrupted(view, limit)
 	}
 	sent, err := n.say(ctx, p, to, body)
-	return sent, nil, err
+	return sent, run.Shows{}, err
 }
 
 // concerned lists the runs that a notice about r tells of, and whether all that belongs to it has come to its end.

@@ -14,37 +14,37 @@ import (
 )
 
 // statuses sets what differs of a commit's statuses. A commit that is no longer looked at keeps none pending.
-func (n *Notifier) statuses(ctx context.Context, p run.Posting, to address) (run.Posting, []run.ID, error) {
+func (n *Notifier) statuses(ctx context.Context, p run.Posting, to address) (run.Posting, run.Shows, error) {
 	if p.Pull == 0 {
 		if err := n.tellPush(ctx, p); err != nil {
-			return p, nil, err
+			return p, run.Shows{}, err
 		}
 	}
 	set := map[string]vcs.Status{} // what the host shows, by context
 	if p.External != "" {
 		if err := json.Unmarshal([]byte(p.External), &set); err != nil {
-			return p, nil, fmt.Errorf("read the posted statuses: %w", err)
+			return p, run.Shows{}, fmt.Errorf("read the posted statuses: %w", err)
 		}
 	}
 	wanted, err := n.wanted(ctx, p, to, set)
 	if err != nil {
-		return p, nil, err
+		return p, run.Shows{}, err
 	}
 	for _, s := range wanted {
 		if set[s.Context] == s {
 			continue
 		}
 		if err := to.host.SetStatus(ctx, to.repo, p.Key, s); err != nil {
-			return p, nil, fmt.Errorf("set status %s: %w", s.Context, err)
+			return p, run.Shows{}, fmt.Errorf("set status %s: %w", s.Context, err)
 		}
 		set[s.Context] = s
 	}
 	posted, err := json.Marshal(set)
 	if err != nil {
-		return p, nil, err
+		return p, run.Shows{}, err
 	}
 	p.External = string(posted)
-	return p, nil, nil
+	return p, run.Shows{}, nil
 }
 
 // wanted lists the statuses that a commit should have now: the worst of every pull request that it is the head of (semantics 42).

@@ -65,7 +65,7 @@ func (s *shop) sent() []string {
 	var kinds []string
 	for _, p := range due {
 		kinds = append(kinds, string(p.Kind)+" "+p.Key)
-		check(s.t, s.Posted(s.t.Context(), p))
+		check(s.t, s.Posted(s.t.Context(), p, run.Shows{}))
 	}
 	slices.Sort(kinds)
 	return kinds

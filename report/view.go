@@ -18,6 +18,7 @@ const (
 type View struct {
 	Pull       run.Pull // zero for a push without a pull request
 	Repo       run.Repo
+	Revision   run.RevisionID
 	Kind       run.Kind // of the revision: change before the merge, merge after it
 	Head       string   // commit that was looked at
 	Base       string   // commit it was merged with

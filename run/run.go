@@ -80,6 +80,7 @@ type Revision struct {
 	Known     int        // projects of the repository at this revision, touched or not
 	Notes     []string   // told to people, blocking nothing: "planlatch.yaml changes apply; the base's rules judge this PR"
 	Created   time.Time
+	Posted    time.Time // when its report stood on the host; zero until then, and again when a push goes back to it
 }
 
 // MovedFrom is the directory that a project is moved from by this revision; empty if it is not. Whoever guards a place guards what leaves it.

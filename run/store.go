@@ -233,6 +233,12 @@ type Queue interface {
 	Log(ctx context.Context, id ID, phase string, cursor int64) (text []byte, next int64, err error)
 }
 
+// Shows is what people can see once a posting stands on the host; zero: nothing that a command could be about.
+type Shows struct {
+	Revision RevisionID
+	Plans    []ID // of runs
+}
+
 // Outbox is what leaves.
 type Outbox interface {
 	// Want asks for postings outside Advance: a review changed the checklist, a command was refused. Same rules as Change.Postings.
@@ -244,8 +250,8 @@ type Outbox interface {
 	// Due lists postings with Wanted > Posted that are not dead and whose NextAt has come, oldest first.
 	Due(ctx context.Context, limit int) ([]Posting, error)
 	// Posted records success for the Wanted that p carries: Digest, External; Attempts and Error are cleared. A Wanted that grew
-	// meanwhile stays due. When stamp is given, those runs' Posted time is set if it was zero.
-	Posted(ctx context.Context, p Posting, stamp ...ID) error
+	// meanwhile stays due. What it shows gets its Posted time, if that was zero.
+	Posted(ctx context.Context, p Posting, shows Shows) error
 	// Unposted records a failed attempt: Attempts, NextAt (on this machine's clock), Dead, Error of p.
 	Unposted(ctx context.Context, p Posting) error
 	// Postings lists postings, whether they are due or not, newest first.

@@ -162,7 +162,7 @@ func (s *Store) Postings(ctx context.Context, f run.PostingFilter) ([]run.Postin
 }
 
 // Posted records success for the Wanted that p carries.
-func (s *Store) Posted(ctx context.Context, p run.Posting, stamp ...run.ID) error {
+func (s *Store) Posted(ctx context.Context, p run.Posting, shows run.Shows) error {
 	return s.write(ctx, "record posting", "posted", func(ctx context.Context, t *tx) error {
 		now, err := t.stamp(ctx)
 		if err != nil {
@@ -179,10 +179,12 @@ func (s *Store) Posted(ctx context.Context, p run.Posting, stamp ...run.ID) erro
 				return err
 			}
 		}
-		if len(stamp) == 0 {
-			return nil
+		if shows.Revision != 0 {
+			_, err = t.NewUpdate().Model((*revisionRow)(nil)).Set("posted = ?", now).Where("id = ? AND posted = 0", int64(shows.Revision)).Exec(ctx)
 		}
-		_, err = t.NewUpdate().Model((*runRow)(nil)).Set("posted = ?", now).Where("id IN (?) AND posted = 0", bun.List(stamp)).Exec(ctx)
+		if err == nil && len(shows.Plans) > 0 {
+			_, err = t.NewUpdate().Model((*runRow)(nil)).Set("posted = ?", now).Where("id IN (?) AND posted = 0", bun.List(shows.Plans)).Exec(ctx)
+		}
 		return err
 	})
 }

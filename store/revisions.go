@@ -24,6 +24,7 @@ type revisionRow struct {
 	Selection     doc[[]run.Selected]
 	Notes         doc[[]string]
 	Created       int64
+	Posted        int64
 }
 
 func newRevisionRow(r run.Revision) *revisionRow {
@@ -34,7 +35,7 @@ func newRevisionRow(r run.Revision) *revisionRow {
 	return cleaned(&revisionRow{
 		Repo: int64(r.Repo), Pull: int64(r.Pull), Branch: r.Branch, Origin: origin, Head: r.Head, Base: r.Base, Tree: r.Tree,
 		Kind: string(r.Kind), Problems: doc[[]run.Problem]{r.Problems}, Selection: doc[[]run.Selected]{r.Selection},
-		Notes: doc[[]string]{r.Notes}, Created: micros(r.Created),
+		Notes: doc[[]string]{r.Notes}, Created: micros(r.Created), Posted: micros(r.Posted),
 	})
 }
 
@@ -42,6 +43,7 @@ func (r *revisionRow) domain() run.Revision {
 	return run.Revision{
 		ID: run.RevisionID(r.ID), Repo: run.RepoID(r.Repo), Pull: run.PullID(r.Pull), Branch: r.Branch, Head: r.Head, Base: r.Base,
 		Tree: r.Tree, Kind: run.Kind(r.Kind), Problems: r.Problems.V, Selection: r.Selection.V, Notes: r.Notes.V, Created: moment(r.Created),
+		Posted: moment(r.Posted),
 	}
 }
 
@@ -89,6 +91,7 @@ func insertRevision(ctx context.Context, t *tx, r run.Revision, now int64) (run.
 }
 
 // returnTo makes a revision that was there the newest of its pull request again, when a push or a change of the base branch went back to it.
+// Its report is to come: what people could see last was another one.
 func returnTo(ctx context.Context, t *tx, row *revisionRow, branch string, now int64) error {
 	var newest int64
 	err := t.NewSelect().Model((*revisionRow)(nil)).Column("id").Where("pull = ? AND kind = ?", row.Pull, row.Kind).
@@ -96,7 +99,7 @@ func returnTo(ctx context.Context, t *tx, row *revisionRow, branch string, now i
 	if err != nil || newest == row.ID && row.Branch == branch {
 		return err
 	}
-	row.Created, row.Branch = now, branch
-	_, err = t.NewUpdate().Model(row).Column("created", "branch").WherePK().Exec(ctx)
+	row.Created, row.Branch, row.Posted = now, branch, 0
+	_, err = t.NewUpdate().Model(row).Column("created", "branch", "posted").WherePK().Exec(ctx)
 	return err
 }

@@ -306,7 +306,7 @@ func appliedBefore(merge, before []run.Run) []run.Run {
 func (v *Viewer) of(ctx context.Context, repo run.Repo, pull run.Pull, rev run.Revision, runs []run.Run, snap *vcs.Pull) (report.View, error) {
 	look := v.Look(repo.Host, repo.Name)
 	view := report.View{
-		Pull: pull, Repo: repo, Kind: rev.Kind, Head: rev.Head, Base: rev.Base, BaseBranch: rev.Branch, Selection: rev.Selection,
+		Pull: pull, Repo: repo, Revision: rev.ID, Kind: rev.Kind, Head: rev.Head, Base: rev.Base, BaseBranch: rev.Branch, Selection: rev.Selection,
 		Problems: rev.Problems, Conflict: rev.Tree == "" && len(rev.Problems) > 0 && rev.Problems[0].Key == ConflictKey, Notes: rev.Notes,
 		Prefix: look.Prefix, Mode: look.Mode, Style: look.Style, URL: v.URL, Known: rev.Known,
 	}

@@ -451,7 +451,7 @@ func missingRowsAreNotFound(t *testing.T, db Database) {
 		"Position":            func() error { _, err := w.Position(ctx, "no"); return err },
 		"Delivery":            func() error { _, err := w.Delivery(ctx, "gitea", "no"); return err },
 		"Delivered":           func() error { return w.Delivered(ctx, "gitea", "no", "x") },
-		"Posted":              func() error { return w.Posted(ctx, run.Posting{ID: 99}) },
+		"Posted":              func() error { return w.Posted(ctx, run.Posting{ID: 99}, run.Shows{}) },
 		"Unposted":            func() error { return w.Unposted(ctx, run.Posting{ID: 99}) },
 		"AppendLog":           func() error { return w.AppendLog(ctx, "no", "plan", 1, []byte("x")) },
 		"SavePull of no repo": func() error { _, err := w.SavePull(ctx, run.Pull{Repo: 99, Number: 1}); return err },

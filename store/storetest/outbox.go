@@ -22,6 +22,7 @@ func outboxTests() map[string]func(*testing.T, Database) {
 		"PostingsAreFoundByWhatTheyAre":      postingsAreFoundByWhatTheyAre,
 		"TheNewestMergeIsTheLastOfItsBranch": theNewestMergeIsTheLastOfItsBranch,
 		"PostedStampsRunsOnce":               postedStampsRunsOnce,
+		"PostedStampsWhatIsOnShow":           postedStampsWhatIsOnShow,
 		"AMergeShowsOnTheHeadThatWasMerged":  aMergeShowsOnTheHeadThatWasMerged,
 		"EightWantsAreEight":                 eightWantsAreEight,
 	}
@@ -124,7 +125,7 @@ func whatGrewMeanwhileStaysDue(t *testing.T, db Database) {
 	p := w.due()[0]
 	w.want(w.reply("a", "y"))
 	p.Digest, p.External = "d1", "100"
-	check(t, "Posted", w.Posted(t.Context(), p))
+	check(t, "Posted", w.Posted(t.Context(), p, run.Shows{}))
 	got := w.due()
 	if len(got) != 1 || got[0].Posted != 1 || got[0].Wanted != 2 || got[0].Digest != "d1" || got[0].External != "100" {
 		t.Fatalf("Due() = %+v, want it still, with what was posted", got)
@@ -135,11 +136,11 @@ func whatGrewMeanwhileStaysDue(t *testing.T, db Database) {
 	if got := w.due(); len(got) != 1 {
 		t.Errorf("Due() after the older one died = %+v, want the newer still", got)
 	}
-	check(t, "Posted", w.Posted(t.Context(), got[0]))
+	check(t, "Posted", w.Posted(t.Context(), got[0], run.Shows{}))
 	if got := w.due(); len(got) != 0 {
 		t.Errorf("Due() = %+v, want none", got)
 	}
-	check(t, "Posted", w.Posted(t.Context(), p)) // an older success that comes late takes nothing back
+	check(t, "Posted", w.Posted(t.Context(), p, run.Shows{})) // an older success that comes late takes nothing back
 	if got := w.due(); len(got) != 0 {
 		t.Errorf("Due() after a late success = %+v, want none", got)
 	}
@@ -176,14 +177,14 @@ func ownCommentsAreRemembered(t *testing.T, db Database) {
 	p := w.due()[0]
 	for _, id := range []string{"100", "101"} { // the first was deleted by somebody and posted anew
 		p.External = id
-		check(t, "Posted", w.Posted(ctx, p))
+		check(t, "Posted", w.Posted(ctx, p, run.Shows{}))
 	}
 	all, err := w.Due(ctx, 0)
 	check(t, "Due", err)
 	for _, p := range all {
 		if p.Kind == run.PostStatuses {
 			p.External = `{"planlatch/plan":"d"}`
-			check(t, "Posted", w.Posted(ctx, p))
+			check(t, "Posted", w.Posted(ctx, p, run.Shows{}))
 		}
 	}
 	if !own(w.repo.ID, "100") || !own(w.repo.ID, "101") {
@@ -214,7 +215,7 @@ func postingsAreFoundByWhatTheyAre(t *testing.T, db Database) {
 	}
 	p := got[0]
 	p.External = "C1:17.5"
-	check(t, "Posted", w.Posted(ctx, p))
+	check(t, "Posted", w.Posted(ctx, p, run.Shows{}))
 	if got := find(run.PostingFilter{Kind: run.PostChat}); got[0].External != "C1:17.5" || got[0].Posted != 1 {
 		t.Errorf("Postings() after Posted = %+v, want what was posted", got)
 	}
@@ -241,7 +242,7 @@ func aMergeShowsOnTheHeadThatWasMerged(t *testing.T, db Database) {
 	due, err := w.Due(t.Context(), 0)
 	check(t, "Due", err)
 	for _, p := range due {
-		check(t, "Posted", w.Posted(t.Context(), p))
+		check(t, "Posted", w.Posted(t.Context(), p, run.Shows{}))
 	}
 	w.move(added[0].ID, run.Superseded, run.Change{Action: run.ActSupersede})
 	due, err = w.Due(t.Context(), 0)
@@ -280,13 +281,13 @@ func postedStampsRunsOnce(t *testing.T, db Database) {
 	added := w.add(w.newRun(0, "a"), w.newRun(1, "a"))
 	due, err := w.Due(ctx, 1)
 	check(t, "Due", err)
-	check(t, "Posted", w.Posted(ctx, due[0], added[0].ID))
+	check(t, "Posted", w.Posted(ctx, due[0], run.Shows{Plans: []run.ID{added[0].ID}}))
 	first, err := w.Run(ctx, added[0].ID)
 	check(t, "Run", err)
 	if first.Posted.IsZero() || first.Epoch != added[0].Epoch {
 		t.Errorf("run = posted %v, epoch %d, want a time and epoch %d", first.Posted, first.Epoch, added[0].Epoch)
 	}
-	check(t, "Posted", w.Posted(ctx, due[0], added[0].ID, added[1].ID))
+	check(t, "Posted", w.Posted(ctx, due[0], run.Shows{Plans: []run.ID{added[0].ID, added[1].ID}}))
 	again, err := w.Run(ctx, added[0].ID)
 	check(t, "Run", err)
 	if !again.Posted.Equal(first.Posted) {
@@ -294,6 +295,42 @@ func postedStampsRunsOnce(t *testing.T, db Database) {
 	}
 	if second, err := w.Run(ctx, added[1].ID); err != nil || second.Posted.IsZero() {
 		t.Errorf("second run = posted %v, %v, want a time", second.Posted, err)
+	}
+}
+
+func postedStampsWhatIsOnShow(t *testing.T, db Database) {
+	w := newWorld(t, db.Open(t, Options{}), 0)
+	ctx := t.Context()
+	revise := func(head string) run.Revision {
+		return w.advance(run.Scope{Pull: w.pull.ID}, run.Change{Revision: w.newRevision(w.pull, head)}).Revision
+	}
+	shows := func(r run.Revision) time.Time {
+		t.Helper()
+		w.want(w.reply("a", r.Head))
+		check(t, "Posted", w.Posted(ctx, w.due()[0], run.Shows{Revision: r.ID}))
+		got, err := w.Revision(ctx, r.ID)
+		check(t, "Revision", err)
+		return got.Posted
+	}
+	first := revise("a")
+	at := shows(first)
+	if !first.Posted.IsZero() || at.IsZero() {
+		t.Fatalf("posted %v, then %v; want never, then a time", first.Posted, at)
+	}
+	if again := shows(first); !again.Equal(at) {
+		t.Errorf("posted %v, then %v; want the first time", at, again)
+	}
+	if same := revise("a"); !same.Posted.Equal(at) {
+		t.Errorf("the same revision again was posted %v, want %v", same.Posted, at)
+	}
+
+	// Who looks now sees another one; what a push goes back to has to be shown again.
+	shows(revise("b"))
+	if back := revise("a"); back.ID != first.ID || !back.Posted.IsZero() {
+		t.Errorf("back at revision %d, posted %v; want %d, not yet", back.ID, back.Posted, first.ID)
+	}
+	if again := shows(first); !again.After(at) {
+		t.Errorf("posted %v, want later than %v", again, at)
 	}
 }
 

@@ -56,7 +56,7 @@ func (w *world) closed() {
 	check(w.t, "Due", err)
 	for _, p := range due {
 		if p.Kind == run.PostSummary || p.Kind == run.PostStatuses { // what the close itself wants
-			check(w.t, "Posted", w.Posted(w.t.Context(), p))
+			check(w.t, "Posted", w.Posted(w.t.Context(), p, run.Shows{}))
 		}
 	}
 }
@@ -257,7 +257,7 @@ func (w *world) prunedMessages(prune func(run.Pruned, time.Time, int, int), soon
 	due, err := w.Due(ctx, 100)
 	check(w.t, "Due", err)
 	for _, p := range due {
-		check(w.t, "Posted", w.Posted(ctx, p))
+		check(w.t, "Posted", w.Posted(ctx, p, run.Shows{}))
 	}
 	check(w.t, "Want", w.Want(ctx, run.Posting{Kind: run.PostReply, Repo: w.repo.ID, Pull: w.pull.ID, Key: "unsaid", Body: "yes"}))
 	prune(run.PruneMessages, soon, 100, 0)

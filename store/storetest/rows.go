@@ -218,7 +218,7 @@ func aRevisionComesBackWhole(t *testing.T, db Database) {
 		Problems: []run.Problem{{File: "planlatch.yaml", Line: 3, Column: 4, Key: "k", Message: "m", Fix: "f"}},
 		Selection: []run.Selected{{Project: w.projects[0].ID, Dir: "p0", Workspace: "default", Label: "p0", Reasons: []string{"changed"}, Deleted: true,
 			Skipped: "s", Settings: run.Settings{Apply: run.ApplyOff}}},
-		Notes: []string{"note"}, Created: instant(3),
+		Notes: []string{"note"}, Created: instant(3), Posted: instant(4),
 	}
 	stored := w.advance(run.Scope{Pull: w.pull.ID}, run.Change{Revision: &want}).Revision
 	want.ID = stored.ID
