@@ -66,7 +66,7 @@ provider_configs:
 func TestDoctorAsksEachCredentialCommandAndShowsNothingOfIt(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	good := program(t, filepath.Join(dir, "good"), `test "$PLANLATCH_RUN_ID $PLANLATCH_REPO" = "doctor acme/infra" && echo '{"env": {"AWS_SECRET_ACCESS_KEY": "geheim-4711", "PIN": "1234"}}'`)
+	good := program(t, filepath.Join(dir, "good"), `test "$PLANLATCH_RUN_ID $PLANLATCH_REPO" = "doctor acme/infra" && echo '{"env": {"AWS_SECRET_ACCESS_KEY": "geheim-4711", "PIN": "p-i"}}'`)
 	bad := program(t, filepath.Join(dir, "bad"), `echo "no role for you" >&2; exit 3`)
 	file, _ := write(t, `
 vcs: [{name: gitea, kind: gitea, url: "http://127.0.0.1:1", token: a-token-of-the-tests, webhook_secret: a-secret-of-the-tests, repos: ["acme/*"]}]
@@ -79,14 +79,14 @@ provider_configs:
 	for _, want := range []string{
 		"ok    credentials    aws plan: its command answered in ", ", for 1h0m0s: AWS_SECRET_ACCESS_KEY PIN\n",
 		"FAIL  credentials    aws apply: the credential command of aws failed (exit 3): no role for you\n",
-		"warn  credentials    aws plan: TOO has 5 characters", "warn  credentials    aws plan: PIN has 4 characters",
+		"warn  credentials    aws plan: TOO has 5 characters", "warn  credentials    aws plan: PIN has 3 characters",
 		"warn  binds          /srv/states: the plan of any pull request can write to it",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("doctor does not say %q:\n%s", want, out)
 		}
 	}
-	for _, not := range []string{"geheim-4711", "1234", "/srv/one", "/srv/certs"} {
+	for _, not := range []string{"geheim-4711", "p-i", "/srv/one", "/srv/certs"} {
 		if strings.Contains(out, not) {
 			t.Errorf("doctor says %q:\n%s", not, out)
 		}
