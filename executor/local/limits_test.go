@@ -106,6 +106,19 @@ func TestLimits(t *testing.T) {
 		r, _ := executortest.Finish(t, open(t, local.Options{Without: []string{shim.WithoutCgroups}}), b.spec(t, "r1-plan-1"))
 		b.check(t, r)
 	})
+	t.Run("ThreadsThatTheKernelRefuses", func(t *testing.T) { // nobody counts them; and a bomb of processes can come this far before it is counted
+		t.Parallel()
+		if held := open(t, local.Options{}).Limits(); !strings.HasSuffix(held, "by the same") {
+			t.Skipf("no control group tells that it refused a process: %s", held)
+		}
+		b := bombs(t)[0]
+		b.argv = []string{b.argv[0], "__program", "threads", "600"}
+		b.limits, b.ended, b.reason = executor.Limits{Processes: 1}, executor.EndProcesses, "the limit of 1 processes was reached (520 with all threads)"
+		for _, o := range walled() {
+			r, _ := executortest.Finish(t, open(t, o), b.spec(t, "r1-plan-1"))
+			b.check(t, r)
+		}
+	})
 	t.Run("Namespaces/NothingIsEndedThatHasNoLimit", func(t *testing.T) { // or the tests above prove nothing
 		t.Parallel()
 		s := executortest.Spec(t, "r1-plan-1", `for i in $(seq 60); do sleep 0.5 & done; head -c 12000000 /dev/zero >file; head -c 60000000 /dev/zero >/tmp/x

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -74,6 +75,18 @@ func program(name string, args []string) error {
 		}
 		fmt.Println("opened", len(kept))
 		return syscall.Pause() // hold them
+	case "threads": // one process, so many of them
+		most, err := strconv.Atoi(args[0])
+		if err != nil {
+			return err
+		}
+		for range most {
+			go func() {
+				runtime.LockOSThread()
+				_ = syscall.Pause()
+			}()
+		}
+		return syscall.Pause()
 	case "eat": // takes so much memory
 		size, err := strconv.Atoi(args[0])
 		if err != nil {

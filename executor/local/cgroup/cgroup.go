@@ -162,15 +162,21 @@ func (g Groups) Add(pid int) error {
 }
 
 // Starved says that the kernel killed a process of the group for want of memory.
-func (g Groups) Starved() bool {
+func (g Groups) Starved() bool { return g.happened("oom_kill ", "memory.events", "memory.oom_control") }
+
+// Crowded says that the kernel refused the group a process or a thread, because it had all that it may have.
+func (g Groups) Crowded() bool { return g.happened("max ", "pids.events") }
+
+// happened says that the kernel counted an event of this name in one of these files.
+func (g Groups) happened(event string, files ...string) bool {
 	for _, dir := range g.dirs {
-		for _, file := range []string{"memory.events", "memory.oom_control"} {
+		for _, file := range files {
 			body, err := os.ReadFile(filepath.Join(dir, file))
 			if err != nil {
 				continue
 			}
 			for line := range strings.Lines(string(body)) {
-				if count, ok := strings.CutPrefix(strings.TrimSpace(line), "oom_kill "); ok && count != "0" {
+				if count, ok := strings.CutPrefix(strings.TrimSpace(line), event); ok && count != "0" {
 					return true
 				}
 			}

@@ -189,6 +189,8 @@ func (s *supervision) end() executor.Result {
 		s.result.Ended, s.result.Reason = executor.EndExit, ""
 	case s.groups.Starved() && !s.dead:
 		s.result.Ended, s.result.Reason = executor.EndMemory, s.memoryReason()
+	case s.crowded() && !s.dead:
+		s.result.Ended, s.result.Reason = executor.EndProcesses, s.crowdReason()
 	case s.result.Ended == "" && !s.done:
 		s.result.Ended, s.result.Reason = executor.EndLost, "the execution was killed from outside"
 	case s.result.Ended == "":
@@ -257,8 +259,11 @@ func (s *supervision) watchProcesses(processes []process.Stat, limits executor.L
 			s.interrupt(executor.EndFiles, fmt.Sprintf("the limit of %d open files was reached", limits.Files))
 		}
 	}
-	if limits.Processes > 0 && len(processes) > limits.Processes+scaffold(s.launch) {
+	switch {
+	case limits.Processes > 0 && len(processes) > limits.Processes+scaffold(s.launch):
 		s.kill(executor.EndProcesses, fmt.Sprintf("the limit of %d processes was reached", limits.Processes))
+	case s.crowded():
+		s.kill(executor.EndProcesses, s.crowdReason())
 	}
 	if limits.Memory == 0 {
 		return
@@ -279,6 +284,14 @@ func (s *supervision) tmpfs() (bytes int64, entries int) {
 
 func (s *supervision) memoryReason() string {
 	return fmt.Sprintf("the memory limit of %s was reached (%s)", sizeText(s.launch.Spec.Limits.Memory), s.groups.Holder())
+}
+
+// crowded says that the kernel refused a process or a thread. It may do so before we have counted the processes, and we count no threads.
+func (s *supervision) crowded() bool { return s.launch.Spec.Limits.Processes > 0 && s.groups.Crowded() }
+
+func (s *supervision) crowdReason() string {
+	processes := s.launch.Spec.Limits.Processes
+	return fmt.Sprintf("the limit of %d processes was reached (%d with all threads)", processes, tasks(processes))
 }
 
 // scaffold is how many processes of an execution are ours: the inner, and bubblewrap around it.
