@@ -238,6 +238,7 @@ func (d *doctor) host(ctx context.Context, cfg *config.Config, name string, host
 	}
 	configured, _ := cfg.Host(name)
 	kind := configured.Kind
+	d.clock(ctx, configured)
 	repos, err := host.List(ctx)
 	if err != nil {
 		d.bad("vcs "+name, err, "the token must be able to read repositories")
