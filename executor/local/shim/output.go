@@ -78,7 +78,7 @@ func (o *output) whole() error {
 }
 
 // wholeTime is how long the end of an output may follow that of its step.
-const wholeTime = 2 * time.Second
+const wholeTime = 5 * time.Second
 
 var errGoesOn = errors.New("a program that the step left behind still has its stdout")
 

@@ -23,7 +23,7 @@ import (
 )
 
 // startTime is how long any part of a start may take before the execution is given up, with nothing run.
-const startTime = 20 * time.Second
+const startTime = time.Minute
 
 // owner is the stage that owns one execution.
 type owner struct {
