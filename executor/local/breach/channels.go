@@ -19,8 +19,8 @@ func channelAttacks() []Attack {
 	}
 }
 
-// talkTime bounds what may never answer.
-const talkTime = time.Second
+// talkTime bounds what may never answer. Who answers may be on a machine that is very busy: then a wall that is missing must show.
+const talkTime = 10 * time.Second
 
 func (t *Targets) talk(network, address string) (State, string) {
 	dialer := net.Dialer{Timeout: talkTime}

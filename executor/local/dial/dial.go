@@ -23,7 +23,7 @@ type Result struct {
 
 // How long an attempt may take, and how long it listens to who is there.
 const (
-	attemptTime = 3 * time.Second
+	attemptTime = 10 * time.Second
 	listenTime  = time.Second
 )
 
