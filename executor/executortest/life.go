@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -196,19 +197,29 @@ func cancelEnded(t *testing.T, e executor.Executor) {
 }
 
 func wall(t *testing.T, e executor.Executor) {
-	polite := Spec(t, "r1-plan-1", `trap 'echo stopping; exit 1' INT; while :; do sleep 0.05; done`)
-	stubborn := Spec(t, "r2-plan-1", `trap '' INT; while :; do sleep 0.05; done`)
-	polite.Limits.Wall, stubborn.Limits.Wall = 200*time.Millisecond, 200*time.Millisecond
-	stubborn.Grace = 100 * time.Millisecond
-	r, log := Finish(t, e, polite)
+	r, log := interrupted(t, e, "r1", Patience, `trap 'echo stopping; exit 1' INT; echo ready; while :; do sleep 0.05; done`)
 	checkEnd(t, r, executor.EndTimeout)
-	if log != "stopping\n" {
+	if log != "ready\nstopping\n" {
 		t.Errorf("log = %q, want the tool's own end", log)
 	}
-	r, _ = Finish(t, e, stubborn)
+	r, _ = interrupted(t, e, "r2", 100*time.Millisecond, `trap '' INT; echo ready; while :; do sleep 0.05; done`)
 	checkEnd(t, r, executor.EndKilled)
 	if !strings.Contains(r.Reason, "time limit") {
 		t.Errorf("Reason = %q, want the limit named", r.Reason)
+	}
+}
+
+// interrupted runs a script that says ready into its time limit. One that comes before the script is ready, on a starved machine, shows nothing:
+// then the limit is longer.
+func interrupted(t *testing.T, e executor.Executor, run string, grace time.Duration, script string) (executor.Result, string) {
+	t.Helper()
+	for limit := 200 * time.Millisecond; ; limit *= 5 {
+		s := Spec(t, executor.Name(fmt.Sprintf("%s-plan-%d", run, limit.Milliseconds())), script)
+		s.Limits.Wall, s.Grace = limit, grace
+		r, log := Finish(t, e, s)
+		if strings.HasPrefix(log, "ready\n") || limit > Patience {
+			return r, log
+		}
 	}
 }
 
@@ -220,8 +231,8 @@ func lease(t *testing.T, e executor.Executor) {
 }
 
 func renewal(t *testing.T, e executor.Executor) {
-	s := Spec(t, "r1-plan-1", "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do sleep 0.1; done; echo done")
-	s.Unattended = 700 * time.Millisecond
+	s := Spec(t, "r1-plan-1", "sleep 6; echo done")
+	s.Unattended = 5 * time.Second // longer than a starved machine lets the renewals below wait
 	Start(t, e, s)
 	stop := make(chan struct{})
 	var renewer sync.WaitGroup

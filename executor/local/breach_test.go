@@ -117,7 +117,7 @@ func TestAsAnOrdinaryUser(t *testing.T) {
 	if os.Getuid() != 0 {
 		return // then every test does
 	}
-	const user = 54321 // nobody's
+	user := 20_000 + os.Getpid()%40_000 // nobody's, and of no other such test on this machine: what a user may have is counted
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +141,7 @@ func TestAsAnOrdinaryUser(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, "local.test"), "-test.run",
 		"^TestEveryAttack|^TestBinds$|^TestLimits$/^Namespaces$|^TestSecretsOfTheServerAreOutOfReach$/^Namespaces$|^TestConformance$/^Required$|^TestNetwork$|^TestAllowList|^TestOpenNetwork")
 	cmd.Dir, cmd.Env = temp, []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "TMPDIR=" + temp, "HOME=" + temp}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(user), Gid: uint32(user)}}
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.HasSuffix(strings.TrimSpace(string(out)), "PASS") {
 		t.Errorf("as user %d: %v\n%s", user, err, out)
 	}

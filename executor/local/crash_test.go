@@ -3,6 +3,7 @@ package local_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -228,7 +229,8 @@ func TestKilledOwner(t *testing.T) {
 
 	t.Run("NetworkStackLivesAsLongAsTheTool", func(t *testing.T) {
 		t.Parallel()
-		s := executortest.Spec(t, "r9-apply", patient)
+		name := "r" + strings.ToLower(rand.Text()) + "-apply" // nobody else's on this machine, whose processes are looked at
+		s := executortest.Spec(t, executor.Name(name), patient)
 		s.Network.Mode = executor.NetworkOpen
 		e, dir := setup(t, s)
 		stacks := func() (found int) {
@@ -238,7 +240,7 @@ func TestKilledOwner(t *testing.T) {
 			}
 			for _, file := range files {
 				body, _ := os.ReadFile(file) // gone in the meantime: not ours
-				if strings.HasPrefix(string(body), "slirp4netns:r9-apply\x00") {
+				if strings.HasPrefix(string(body), "slirp4netns:"+name+"\x00") {
 					found++
 				}
 			}

@@ -48,7 +48,8 @@ func bombs(t *testing.T) []bomb {
 		},
 		{"Depth", sh("while mkdir d && cd d; do :; done; sleep 60"), executor.Limits{Inodes: 100_000}, executor.EndInodes, "the limit of directories 256 deep was reached"},
 		{"Log", sh("yes"), executor.Limits{Log: 1 << 20}, executor.EndLog, "the log limit of 1 MiB was reached"},
-		{"Time", sh("sleep 60"), executor.Limits{Wall: 300 * time.Millisecond}, executor.EndKilled, "the time limit of 300ms was reached, and the grace of 100ms ran out"},
+		// Long enough for the shell to have ignored the interrupt, on a machine that others starve.
+		{"Time", sh("sleep 60"), executor.Limits{Wall: 5 * time.Second}, executor.EndKilled, "the time limit of 5s was reached, and the grace of 100ms ran out"},
 	}
 }
 
@@ -65,7 +66,7 @@ func (b bomb) spec(t *testing.T, n executor.Name) executor.Spec {
 	if b.limits.Wall > 0 {
 		s.Grace = 100 * time.Millisecond
 	} else {
-		s.Limits.Wall = time.Minute
+		s.Limits.Wall = executortest.Patience
 	}
 	return s
 }

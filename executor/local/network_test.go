@@ -95,8 +95,8 @@ func TestAllowListReachesWhatItNamesAndNothingElse(t *testing.T) {
 	}
 	began := time.Now()
 	log := reaches(t, open(t, local.Options{}), s, want)
-	if took := time.Since(began); took > 15*time.Second {
-		t.Errorf("it took %v: refusals must be quick", took)
+	if took := time.Since(began); took > 2*answers {
+		t.Errorf("it took %v: refusals must be quick, and not be times that ran out", took)
 	}
 	for _, line := range []string{
 		"planlatch: network: secret.evil.test is not in network.allow\n", "planlatch: network: example.com is not in network.allow\n",

@@ -37,7 +37,7 @@ func enterPrivate(shim string) error {
 	}
 	resolv := filepath.Join(dir, "resolv.conf")
 	return errors.Join(
-		os.WriteFile(resolv, []byte("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"), 0o600),
+		os.WriteFile(resolv, []byte("nameserver 127.0.0.1\noptions timeout:30 attempts:1\n"), 0o600),
 		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
 		unix.Mount(resolv, "/etc/resolv.conf", "", unix.MS_BIND, ""),
 		os.RemoveAll(dir))
@@ -77,7 +77,7 @@ func privately(t *testing.T) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), self, privateArg, builtShim(t), "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
+	cmd := exec.CommandContext(t.Context(), self, privateArg, builtShim(t), "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=10m")
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET | unix.CLONE_NEWNS,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},

@@ -106,6 +106,9 @@ func program(name string, args []string) error {
 	return fmt.Errorf("unknown program %q", name)
 }
 
+// answers is how long an answer may take that comes through relays on a starved machine. What is closed refuses at once.
+const answers = 30 * time.Second
+
 func dial(addr string) string {
 	if name, ok := strings.CutPrefix(addr, "tcp-lookup!"); ok {
 		return lookup(name)
@@ -116,12 +119,12 @@ func dial(addr string) string {
 	if at, ok := strings.CutPrefix(addr, "udp!"); ok {
 		return ping(at)
 	}
-	c, err := net.DialTimeout("tcp", addr, 3*time.Second)
+	c, err := net.DialTimeout("tcp", addr, answers)
 	if err != nil {
 		return err.Error()
 	}
 	defer func() { _ = c.Close() }() // read only
-	if err := c.SetDeadline(time.Now().Add(3 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(answers)); err != nil {
 		return err.Error()
 	}
 	body, err := io.ReadAll(c)
@@ -139,7 +142,7 @@ func ping(addr string) string {
 	}
 	defer func() { _ = c.Close() }() // nothing is buffered
 	buffer := make([]byte, 10)
-	if err := errors.Join(c.SetDeadline(time.Now().Add(3*time.Second)), second(c.Write([]byte("ping")))); err != nil {
+	if err := errors.Join(c.SetDeadline(time.Now().Add(answers)), second(c.Write([]byte("ping")))); err != nil {
 		return err.Error()
 	}
 	n, err := c.Read(buffer)
@@ -167,7 +170,7 @@ func rawQuestion(name string) string {
 	if err != nil {
 		return err.Error()
 	}
-	if err := errors.Join(c.SetDeadline(time.Now().Add(3*time.Second)), second(c.Write(packed)), second(c.Read(packed))); err != nil {
+	if err := errors.Join(c.SetDeadline(time.Now().Add(answers)), second(c.Write(packed)), second(c.Read(packed))); err != nil {
 		return err.Error()
 	}
 	return "answered"

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/planlatch/planlatch/executor"
 	"github.com/planlatch/planlatch/executor/executortest"
@@ -348,7 +347,7 @@ func dialer(t *testing.T, n executor.Name, addrs ...string) executor.Spec {
 	s := executortest.Spec(t, n)
 	s.Binds = []executor.Bind{{Path: self}}
 	s.Steps = []executor.Step{{Label: "dial", Argv: append([]string{self, "__program", "dial"}, addrs...)}}
-	s.Limits.Wall = time.Minute
+	s.Limits.Wall = executortest.Patience
 	return s
 }
 
