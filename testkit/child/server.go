@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/planlatch/planlatch/testkit/loopback"
 )
 
 // Server is a planlatch server in a process of its own: the test binary, whose TestMain calls Serve. The fields are set before Start.
@@ -129,7 +129,7 @@ func (s *Server) follows(err error) bool {
 
 // await notes since when a life answers.
 func (s *Server) await(life int, gone chan struct{}) {
-	client := http.Client{Timeout: time.Second}
+	client := http.Client{Timeout: 10 * time.Second} // a connection to who is not there is refused at once
 	for {
 		res, err := client.Get(s.URL + "/readyz") //nolint:noctx // bounded by the client
 		if err == nil {
@@ -201,7 +201,7 @@ func (s *Server) end() {
 	}
 	s.mu.Unlock()
 	<-s.ended
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) { //nolint:forbidigo // other processes
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) { //nolint:forbidigo // other processes
 		left := Below(s.Dir)
 		if len(left) == 0 {
 			return
@@ -291,14 +291,12 @@ func (w writer) Write(p []byte) (int, error) {
 	return w.s.log.Write(p)
 }
 
-// Address is one of this machine where nobody listens, and nobody will: the loopback address is not the one that all others use, whose ports
-// also are the near ends of their connections. A server that dies finds it free in its next life.
+// Address is one for a server, which finds it free in its next life.
 func Address(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))) //nolint:noctx // at once
+	at, err := loopback.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return at.String()
 }

@@ -51,9 +51,10 @@ func TestNothingIsLeftOfAServerThatDiedAsItsTestEnded(t *testing.T) {
 	if left := child.Below(dir); len(left) > 0 || s.Pid() != 0 {
 		t.Errorf("processes are left: %v, server %d", left, s.Pid())
 	}
+	lives := s.Lives() // one, or two where the end of the test came late
 	<-time.After(2 * s.Pause)
-	if s.Pid() != 0 || s.Lives() != 1 {
-		t.Errorf("the server lives again: %d, life %d", s.Pid(), s.Lives())
+	if s.Pid() != 0 || s.Lives() != lives {
+		t.Errorf("the server lives again: %d, life %d, %d when its test ended", s.Pid(), s.Lives(), lives)
 	}
 }
 
@@ -66,7 +67,7 @@ func TestAServerThatWasKilledLivesAgain(t *testing.T) {
 	if err := s.Signal(syscall.SIGKILL, false); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(time.Minute); len(s.Back()) == 0; time.Sleep(5 * time.Millisecond) { //nolint:forbidigo // polling another process
+	for deadline := time.Now().Add(child.Patience); len(s.Back()) == 0; time.Sleep(5 * time.Millisecond) { //nolint:forbidigo // polling another process
 		if time.Now().After(deadline) {
 			t.Fatalf("it does not answer again:\n%s", s.Tail())
 		}

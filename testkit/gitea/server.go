@@ -12,8 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,14 +23,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/planlatch/planlatch/testkit/loopback"
 	"github.com/planlatch/planlatch/testkit/pinned"
 
 	sdk "code.gitea.io/sdk/gitea"
 )
 
 const (
-	readyWithin = 60 * time.Second // normally one second
-	callWithin  = 30 * time.Second
+	readyWithin = 4 * time.Minute // normally one second
+	callWithin  = 2 * time.Minute
 )
 
 // Server is one running Gitea.
@@ -128,7 +129,7 @@ func run(ctx context.Context, binary string, who *credential) (*Server, error) {
 }
 
 func start(ctx context.Context, binary, dir string, who *credential) (*Server, error) {
-	port, err := freePort()
+	at, err := loopback.Free()
 	if err != nil {
 		return nil, err
 	}
@@ -141,13 +142,13 @@ func start(ctx context.Context, binary, dir string, who *credential) (*Server, e
 		binary = filepath.Join(static, filepath.Base(binary))
 	}
 	s := &Server{
-		URL: fmt.Sprintf("http://127.0.0.1:%d", port),
+		URL: "http://" + at.String(),
 		dir: dir,
 		// No kept-alive connections: they would count as leaked goroutines in packages that look for those.
 		http: &http.Client{Timeout: callWithin, Transport: &http.Transport{DisableKeepAlives: true}},
 	}
 	config := filepath.Join(dir, "app.ini")
-	if err := os.WriteFile(config, []byte(appIni(dir, static, s.URL, port)), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(appIni(dir, static, s.URL, at)), 0o600); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(who.own(config), who.own(dir)); err != nil {
@@ -239,13 +240,13 @@ func (s *Server) client(options ...sdk.ClientOption) *sdk.Client {
 	return c
 }
 
-func appIni(dir, static, url string, port int) string {
+func appIni(dir, static, url string, at netip.AddrPort) string {
 	return fmt.Sprintf(`APP_NAME = planlatch test
 RUN_MODE = prod
 WORK_PATH = %[1]s
 [server]
-HTTP_ADDR = 127.0.0.1
-HTTP_PORT = %[4]d
+HTTP_ADDR = %[4]s
+HTTP_PORT = %[5]d
 ROOT_URL = %[3]s/
 STATIC_ROOT_PATH = %[2]s
 DISABLE_SSH = true
@@ -287,21 +288,12 @@ ENABLED = false
 ENABLED = false
 [cron]
 ENABLED = false
-`, dir, static, url, port)
+`, dir, static, url, at.Addr(), at.Port())
 }
 
 // environment is all that the server sees of ours.
 func environment(dir string) []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "GITEA_WORK_DIR=" + dir, "TMPDIR=" + dir, "LANG=C.UTF-8"}
-}
-
-func freePort() (int, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("choose a port: %w", err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // what a TCP listener has
-	return port, l.Close()
 }
 
 func tail(text string, lines int) string {

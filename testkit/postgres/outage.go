@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // Server is a cluster of one test's own, which may take it away and bring it back.
@@ -22,7 +21,7 @@ type Server struct {
 // Own starts a cluster for this test alone, at some cost: about a second. It ends with the test.
 func Own(t testing.TB, o Options) *Server {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	c, err := start(ctx, o)
 	if err != nil {
@@ -41,7 +40,7 @@ func (s *Server) Stop() {
 // Start starts the stopped server again, on the same port.
 func (s *Server) Start() {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	if err := s.c.up(ctx); err != nil {
 		s.t.Fatalf("start PostgreSQL again: %v", err)
@@ -50,7 +49,7 @@ func (s *Server) Start() {
 
 func (s *Server) run(program string, args ...string) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	if err := s.c.runAs(ctx, program, args...); err != nil {
 		s.t.Fatal(err)

@@ -1,4 +1,4 @@
-// Package postgres starts a private PostgreSQL cluster for tests: on a loopback port, in a temporary directory, with a password of its own.
+// Package postgres starts a private PostgreSQL cluster for tests: on a loopback address, in a temporary directory, with a password of its own.
 //
 // It promises one cluster per test binary and kind of durability, started when it is first needed, and one database per call of New. The
 // cluster ends with the test binary, also when that is killed: a small shell waits on a pipe that only the binary holds open, then stops
@@ -13,7 +13,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"os/exec"
@@ -28,7 +28,12 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/planlatch/planlatch/testkit/loopback"
 )
+
+// patience is how long a program of PostgreSQL may take on a starved machine; a second is usual.
+const patience = 4 * time.Minute
 
 // Options choose a cluster. The zero value is fast and forgets on a power cut.
 type Options struct {
@@ -54,10 +59,10 @@ type cluster struct {
 // New returns the URL of a fresh, empty database that is dropped when the test ends. Its user owns the whole cluster.
 func New(t testing.TB, o Options) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
 	clusters.Lock()
 	defer clusters.Unlock()
+	ctx, cancel := context.WithTimeout(t.Context(), patience) // when it is our turn: the first starts the cluster for all
+	defer cancel()
 	c := clusters.byOptions[o]
 	if c == nil {
 		var err error
@@ -75,7 +80,7 @@ func New(t testing.TB, o Options) string {
 		t.Fatalf("create test database: %v", err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 		defer cancel()
 		if err := c.exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
 			t.Errorf("drop test database: %v", err)
@@ -142,7 +147,7 @@ func (c *cluster) data() string { return filepath.Join(c.dir, "data") }
 
 // up starts the server at its flags.
 func (c *cluster) up(ctx context.Context) error {
-	return c.runAs(ctx, "pg_ctl", "start", "-w", "-t", "60", "-D", c.data(), "-l", filepath.Join(c.dir, "log"), "-o", c.flags)
+	return c.runAs(ctx, "pg_ctl", "start", "-w", "-t", "180", "-D", c.data(), "-l", filepath.Join(c.dir, "log"), "-o", c.flags)
 }
 
 func (c *cluster) serve(ctx context.Context, o Options) error {
@@ -166,17 +171,17 @@ func (c *cluster) serve(ctx context.Context, o Options) error {
 		return err
 	}
 	onOff := map[bool]string{true: "on", false: "off"}
-	settings := fmt.Sprintf("-h 127.0.0.1 -k %s -c fsync=%[2]s -c synchronous_commit=%[2]s -c full_page_writes=%[2]s -c max_connections=300", c.dir, onOff[o.Fsync])
+	settings := fmt.Sprintf("-k %s -c fsync=%[2]s -c synchronous_commit=%[2]s -c full_page_writes=%[2]s -c max_connections=300", c.dir, onOff[o.Fsync])
 	var err error
 	for range 3 { // another program may take the port between our look and the server's
-		var port int
-		if port, err = freePort(ctx); err != nil {
+		var at netip.AddrPort
+		if at, err = loopback.Free(); err != nil {
 			return err
 		}
-		c.flags = settings + " -p " + strconv.Itoa(port)
+		c.flags = fmt.Sprintf("%s -h %s -p %d", settings, at.Addr(), at.Port())
 		if err = c.up(ctx); err == nil {
 			c.url = url.URL{
-				Scheme: "postgres", User: url.UserPassword("planlatch", password), Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
+				Scheme: "postgres", User: url.UserPassword("planlatch", password), Host: at.String(),
 				Path: "/postgres", RawQuery: "sslmode=disable",
 			}
 			return nil
@@ -194,7 +199,7 @@ if [ -n "$pid" ]; then
 	kill -QUIT "$pid" 2>/dev/null
 	kill -CONT "$pid" 2>/dev/null
 	i=0
-	while [ -e "$1/data/postmaster.pid" ] && [ $i -lt 200 ]; do i=$((i+1)); sleep 0.05; done
+	while [ -e "$1/data/postmaster.pid" ] && [ $i -lt 1200 ]; do i=$((i+1)); sleep 0.05; done
 fi
 rm -rf "$1"
 `
@@ -255,13 +260,4 @@ func serverUser() (*syscall.Credential, error) {
 		return nil, fmt.Errorf("user postgres: %w", err)
 	}
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
-}
-
-func freePort(ctx context.Context) (int, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	port := l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // what a TCP listener has
-	return port, l.Close()
 }

@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -26,12 +25,13 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/planlatch/planlatch/testkit/loopback"
 	"github.com/planlatch/planlatch/testkit/pinned"
 )
 
 const (
-	readyWithin = 60 * time.Second // normally a third of a second
-	callWithin  = 30 * time.Second
+	readyWithin = 4 * time.Minute // normally a third of a second
+	callWithin  = 2 * time.Minute
 	region      = "us-east-1"
 	requestLog  = "requests"
 )
@@ -78,7 +78,7 @@ if kill $reader 2>/dev/null; then : >"$dir/ended"; read -r _ <&3; fi
 rm -rf "$dir"`
 
 func start(ctx context.Context, binary string) (*gateway, error) {
-	port, err := freePort(ctx)
+	at, err := loopback.Free()
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func start(ctx context.Context, binary string) (*gateway, error) {
 		return nil, err
 	}
 	g := &gateway{
-		address: port, binary: binary, dir: dir,
+		address: at.String(), binary: binary, dir: dir,
 		owner: Identity{AccessKey: "owner", SecretKey: rand.Text()},
 		// No kept-alive connections: they would count as leaked goroutines in packages that look for those.
 		http: &http.Client{Timeout: callWithin, Transport: &http.Transport{DisableKeepAlives: true}},
@@ -147,12 +147,4 @@ func (g *gateway) ready(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
-}
-
-func freePort(ctx context.Context) (string, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("choose a port: %w", err)
-	}
-	return l.Addr().String(), l.Close()
 }
