@@ -19,8 +19,8 @@ func (h *Handler) Routes() []Route {
 }
 
 // NewLinkerAt is a Linker with another clock.
-func NewLinkerAt(key []byte, url string, now func() time.Time) *Linker {
-	return newLinker(key, url, nil, now)
+func NewLinkerAt(key []byte, url string, login func(host, repo string) bool, now func() time.Time) *Linker {
+	return newLinker(key, url, login, now)
 }
 
 // Paint renders the pieces of a log one after the other.

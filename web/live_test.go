@@ -16,7 +16,6 @@ import (
 
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/views"
-	"github.com/planlatch/planlatch/web"
 )
 
 // listener reads a live log.
@@ -30,7 +29,7 @@ type told struct{ Event, Data string }
 
 func (s *site) listen(c *http.Client, path string) *listener {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Minute)
 	s.t.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.server.URL+path, nil)
 	if err != nil {
@@ -189,12 +188,31 @@ func TestLiveLogsAreBounded(t *testing.T) {
 	}
 }
 
+// hasty is an answer to a reader that reads nothing. Its write deadlines come at once when told so: what has none would wait for ever. Who does
+// read has the usual patience, which a machine with much to do needs.
+type hasty struct {
+	http.ResponseWriter
+	hurry *atomic.Bool
+}
+
+func (h hasty) Unwrap() http.ResponseWriter { return h.ResponseWriter }
+
+func (h hasty) SetWriteDeadline(at time.Time) error {
+	if h.hurry.Load() && !at.IsZero() {
+		at = time.Now().Add(50 * time.Millisecond)
+	}
+	return http.NewResponseController(h.ResponseWriter).SetWriteDeadline(at)
+}
+
 // TestASlowReaderIsDropped opens a live log of much text and never reads: once the buffers between are full, the write deadline ends it.
 func TestASlowReaderIsDropped(t *testing.T) {
 	t.Parallel()
-	s := setup(t, func(o *web.Options) { o.WritePatience = 50 * time.Millisecond })
+	s := setup(t)
 	r := s.planning(seed{})
-	conn, err := net.Dial("tcp", s.server.Listener.Addr().String())
+	var hurry atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(hasty{w, &hurry}, r) }))
+	t.Cleanup(server.Close)
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,33 +226,34 @@ func TestASlowReaderIsDropped(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "the stream is open", func() bool { return s.handler.Streams() == 1 })
-	to := int64(0)
-	until(t, "the stream of a reader that takes nothing is gone", func() bool {
-		to += 1 << 20
-		s.write(r, "plan", to, strings.Repeat("y", 1<<20))
-		return s.handler.Streams() == 0
-	})
+	hurry.Store(true)
+	for i := range int64(20) { // more than fits between
+		s.write(r, "plan", (i+1)<<20, strings.Repeat("y", 1<<20))
+	}
+	until(t, "the stream of a reader that takes nothing is gone", func() bool { return s.handler.Streams() == 0 })
 }
 
 // TestSlowReadersAreDropped which ask for much and read nothing: what they do not read is held in memory, and few whole logs are read at a time.
 func TestSlowReadersAreDropped(t *testing.T) {
 	t.Parallel()
-	s := setup(t, func(o *web.Options) { o.WritePatience = 100 * time.Millisecond })
+	s := setup(t)
 	r := s.planning(seed{})
 	for i := range int64(20) {
 		s.write(r, "plan", (i+1)<<20, strings.Repeat(strings.Repeat("<", 1023)+"\n", 1<<10))
 	}
 	r = s.settled(r, views.Kept{}, run.PlanOutcome{Failed: "no"})
-	var busy atomic.Int64
+	var hurry atomic.Bool
+	hurry.Store(true)
+	var gone atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		busy.Add(1)
-		defer busy.Add(-1)
-		s.handler.ServeHTTP(w, r)
+		defer gone.Add(1)
+		s.handler.ServeHTTP(hasty{w, &hurry}, r)
 	}))
 	t.Cleanup(server.Close)
-	for _, address := range []string{"/log?", "?"} {
+	const readers = 6
+	for i, address := range []string{"/log?", "?"} {
 		link := strings.TrimPrefix(s.linker.Run(s.repo, r.ID, false), s.server.URL)
-		for range 6 {
+		for range readers {
 			conn, err := net.Dial("tcp", server.Listener.Addr().String())
 			if err != nil {
 				t.Fatal(err)
@@ -250,14 +269,14 @@ func TestSlowReadersAreDropped(t *testing.T) {
 		if a := s.get(s.member(), "/runs/"+string(r.ID)+"/log?phase=plan"); a.status != http.StatusOK || len(a.body) < 20<<20 {
 			t.Errorf("beside readers of %s that do not read somebody else got %d with %d bytes of the log", address, a.status, len(a.body))
 		}
-		until(t, "all readers that take nothing are gone", func() bool { return busy.Load() == 0 })
+		until(t, "all readers that take nothing are gone", func() bool { return gone.Load() == readers*int64(i+1) })
 	}
 }
 
 // until waits for what another goroutine, behind a socket, is about to do.
 func until(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) { //nolint:forbidigo // with a deadline, at the border to a socket
+	for deadline := time.Now().Add(2 * time.Minute); !done(); time.Sleep(time.Millisecond) { //nolint:forbidigo // with a deadline, at the border to a socket
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain until %s", what)
 		}

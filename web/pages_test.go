@@ -45,7 +45,7 @@ func TestStartPageListsWhatRunsFirst(t *testing.T) {
 	t.Parallel()
 	s := setup(t, func(o *web.Options) {
 		o.Ignored = func() []web.Ignored {
-			return []web.Ignored{{At: time.Now().Add(-3*time.Hour - time.Minute), Host: "gitea", ID: "77", Event: "push", Reason: "branch does not plan"}}
+			return []web.Ignored{{At: time.Now().Add(-3*time.Hour - 30*time.Minute), Host: "gitea", ID: "77", Event: "push", Reason: "branch does not plan"}}
 		}
 	})
 	s.settled(s.planning(seed{label: "same"}), views.Kept{}, run.PlanOutcome{Unchanged: true})

@@ -45,9 +45,10 @@ type site struct {
 	repo    run.Repo
 	ordinal int
 
+	began time.Time // what the site's clock shows until a test lets time pass: how long a test takes is no matter
 	mu    sync.Mutex
-	ahead time.Duration // how far the site's clock is ahead
-	login bool          // links need a login
+	ahead time.Duration
+	login bool // links need a login
 }
 
 // memory is a blob store.
@@ -72,7 +73,7 @@ func key() []byte { return []byte("0123456789abcdef0123456789abcdef") }
 // setup serves an empty store. change, if given, adjusts the options.
 func setup(t *testing.T, change ...func(*web.Options)) *site {
 	t.Helper()
-	s := &site{t: t, blobs: memory{&sync.Map{}}}
+	s := &site{t: t, blobs: memory{&sync.Map{}}, began: time.Now()}
 	var err error
 	if s.store, err = store.Open(t.Context(), store.Options{Dir: t.TempDir()}); err != nil {
 		t.Fatal(err)
@@ -106,7 +107,7 @@ func setup(t *testing.T, change ...func(*web.Options)) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.handler.Close)
-	s.linker = web.NewLinker(key(), s.server.URL, needsLogin)
+	s.linker = web.NewLinkerAt(key(), s.server.URL, needsLogin, s.now)
 	mux.Handle("/", s.handler)
 	return s
 }
@@ -114,7 +115,7 @@ func setup(t *testing.T, change ...func(*web.Options)) *site {
 func (s *site) now() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return time.Now().Add(s.ahead)
+	return s.began.Add(s.ahead)
 }
 
 func (s *site) pass(d time.Duration) {
