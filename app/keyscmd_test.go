@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/planlatch/planlatch/app"
 	"github.com/planlatch/planlatch/blob"
 	"github.com/planlatch/planlatch/config"
@@ -281,7 +283,25 @@ func TestKeysRotateGoesOnAfterAKill(t *testing.T) {
 	}
 }
 
-// killed runs planlatch as a program and kills it once it has said something.
+// full is a pipe that takes no more.
+func full(t *testing.T) *os.File {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = errors.Join(r.Close(), w.Close()) })
+	size, err := unix.FcntlInt(w.Fd(), unix.F_GETPIPE_SZ, 0)
+	if err == nil {
+		_, err = w.Write(make([]byte, size))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// killed runs planlatch as a program and kills it once it has said something. Nobody takes what it prints in the end, so it cannot have ended before.
 func killed(t *testing.T, args ...string) {
 	t.Helper()
 	self, err := os.Executable()
@@ -289,7 +309,7 @@ func killed(t *testing.T, args ...string) {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), self, args...)
-	cmd.Env = []string{asProgram + "=1"}
+	cmd.Env, cmd.Stdout = []string{asProgram + "=1"}, full(t)
 	said, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -300,8 +320,10 @@ func killed(t *testing.T, args ...string) {
 	if _, err := bufio.NewReader(said).ReadString('\n'); err != nil {
 		t.Errorf("%v said nothing: %v", args, err)
 	}
-	_ = cmd.Process.Kill() // it may have ended
-	_ = cmd.Wait()
+	if err := cmd.Process.Kill(); err != nil {
+		t.Errorf("%v had ended by itself: %v", args, err)
+	}
+	_ = cmd.Wait() // it was killed
 }
 
 func TestKeysRotateGeneratesAKeyWhileTheServerIsStopped(t *testing.T) {
