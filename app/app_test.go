@@ -32,7 +32,7 @@ const asProgram = "PLANLATCH_TEST_AS_PROGRAM"
 // run runs a command line as main does.
 func run(t *testing.T, env map[string]string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	var out, err bytes.Buffer
 	code = app.Run(ctx, args, env, &out, &err)

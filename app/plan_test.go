@@ -95,7 +95,7 @@ func (c *clone) write(all files) {
 // run runs a command in the clone. Nothing may be left of it.
 func (c *clone) run(args ...string) (code int, stdout, stderr string) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Minute)
 	defer cancel()
 	var out, said bytes.Buffer
 	code = app.Run(ctx, append(args, "-C", c.dir), c.env, &out, &said)
@@ -507,7 +507,7 @@ func TestPlanThatIsInterruptedLeavesNothing(t *testing.T) {
 	go func() {
 		ended <- app.Run(ctx, []string{"plan", "dns", "-C", c.dir, "--bind", states + ":rw"}, maps.Clone(c.env), &out, &said)
 	}()
-	deadline := time.After(2 * time.Minute)
+	deadline := time.After(10 * time.Minute)
 	for begun := false; !begun; { // until init is over, as its log tells
 		select {
 		case <-deadline:

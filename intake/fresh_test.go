@@ -28,7 +28,7 @@ func (o *office) works() {
 
 func (o *office) eventually(what string, ok func() bool) {
 	o.t.Helper()
-	kicks, deadline := o.store.Kicks(), time.After(30*time.Second)
+	kicks, deadline := o.store.Kicks(), time.After(2*time.Minute)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {

@@ -199,7 +199,7 @@ func (d *chatDesk) applies(outcome map[run.ID]run.ApplyOutcome, ids ...run.ID) {
 // eventually waits until ok; what is told meanwhile wakes it.
 func (d *chatDesk) eventually(what string, ok func() bool) {
 	d.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for !ok() {
 		select {
 		case <-d.slack.Said():

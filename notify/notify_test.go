@@ -191,7 +191,7 @@ func (d *desk) fails(id run.ID) {
 // until waits until the host was told what ok looks for.
 func (d *desk) until(what string, ok func(h *host) bool) {
 	d.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for {
 		d.host.mu.Lock()
 		done := ok(d.host)

@@ -143,7 +143,7 @@ func newShop(t *testing.T, o local.Options, files map[string]string, steps run.S
 		t.Fatal(err)
 	}
 	r := New(Parts{Providers: providers, Policy: none}, Options{
-		Dir: t.TempDir(), LockTimeout: time.Second, Network: executor.Network{Mode: executor.NetworkNone}, PlanTimeout: time.Minute, ApplyTimeout: time.Minute,
+		Dir: t.TempDir(), LockTimeout: time.Second, Network: executor.Network{Mode: executor.NetworkNone}, PlanTimeout: 10 * time.Minute, ApplyTimeout: 10 * time.Minute,
 		Binds: func(selector.Target, string) []executor.Bind { return []executor.Bind{{Path: states, Write: true}} },
 	})
 	g := ground{run: run.Run{Dir: "app", Work: "default", Settings: run.Settings{Steps: steps}}, tree: tree, tool: tool.Tool{Name: "tofu", Path: pinned.Path(t, "tofu")}}
@@ -159,7 +159,7 @@ func (s *shop) follows(spec executor.Spec) (executor.Result, string) {
 	if err := s.exec.Start(s.t.Context(), spec, executor.Secrets{}); err != nil {
 		s.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Minute)
 	defer cancel()
 	var log bytes.Buffer
 	res, err := s.exec.Attach(ctx, spec.Name, &log, 0)
