@@ -63,7 +63,7 @@ func TestAJobThatTheDatabaseLeftAloneIsDoneWhenItIsBack(t *testing.T) {
 	database.Start()
 	again := map[string]bool{}
 	for range 2 {
-		again[next(time.Minute)] = true
+		again[next(2*time.Minute)] = true
 	}
 	close(over)
 	if !again["fails"] || !again["succeeds"] {
@@ -99,7 +99,7 @@ func TestAJobThatRunsInOurNameAndNowhereIsTakenBack(t *testing.T) {
 		if key != "lost" {
 			t.Errorf("job %q ran, want the lost one", key)
 		}
-	case <-time.After(time.Minute): // four looks, five seconds apart
+	case <-time.After(2 * time.Minute): // four looks, five seconds apart
 		t.Fatal("nobody took the job back")
 	}
 }

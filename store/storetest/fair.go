@@ -428,7 +428,7 @@ func aFreedSlotIsHandedOverAtOnce(t *testing.T, db Database) {
 		for claimed := false; !claimed; {
 			select {
 			case <-kicks:
-			case <-time.After(30 * time.Second):
+			case <-time.After(patience):
 				t.Fatal("nobody said that a slot is free")
 			}
 			runs, err := there.Next(t.Context(), 10)

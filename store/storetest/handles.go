@@ -51,14 +51,14 @@ func twoHandlesWorkOnOneDatabase(t *testing.T, db Database) {
 	two.Handle("look", handler)
 	start(t, two)
 	quickest := time.Hour
-	for range 5 { // on a busy machine one may be late
+	for deadline := time.Now().Add(patience); quickest > 400*time.Millisecond; { // on a busy machine some are late
+		if time.Now().After(deadline) {
+			t.Fatalf("the other handle took at least %s to hear of a job; River's own poll is 1 s", quickest)
+		}
 		begun := time.Now()
 		enqueue(t, one, "a") // one does no jobs
 		receive(t, keys, "the job")
 		quickest = min(quickest, time.Since(begun))
-	}
-	if quickest > 400*time.Millisecond {
-		t.Errorf("the other handle took at least %s to hear of a job; River's own poll is 1 s", quickest)
 	}
 }
 
@@ -83,9 +83,9 @@ func oneHandleSendsPostings(t *testing.T, db Database) {
 		t.Error("Leads() of the second handle = true while the first does")
 	}
 	check(t, "Close", one.Close())
-	for deadline := time.Now().Add(10 * time.Second); !leads(two); {
+	for deadline := time.Now().Add(patience); !leads(two); {
 		if time.Now().After(deadline) {
-			t.Fatal("Leads() of the second handle is still false 10 s after the first was closed")
+			t.Fatalf("Leads() of the second handle is still false %s after the first was closed", patience)
 		}
 		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // polling another session
 	}
@@ -96,26 +96,20 @@ func aPeriodIsSharedByTwoHandles(t *testing.T, db Database) {
 		t.Skip("one process at a time, by design")
 	}
 	keys, handler := collect(10)
-	for range 2 {
+	got := map[string]int{}
+	for n := range 2 {
 		s := db.Open(t, Options{})
 		s.Handle("tick", handler)
 		s.Handle("look", handler)
 		s.Every("tick", "hourly", time.Hour, false)
 		start(t, s)
 		enqueue(t, s, "go")
-		for got := ""; got != "go"; {
-			if got = receive(t, keys, "a job"); got == "hourly" {
-				keys <- "seen"
-			}
+		for got["go"] <= n || got["hourly"] == 0 {
+			got[receive(t, keys, "a job")]++
 		}
 	}
-	seen := 0
-	for len(keys) > 0 {
-		<-keys
-		seen++
-	}
-	if seen > 1 {
-		t.Errorf("the job ran %d times, want once an hour", seen)
+	if got["hourly"] > 1 {
+		t.Errorf("the job ran %d times, want once an hour", got["hourly"])
 	}
 }
 

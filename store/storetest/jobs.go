@@ -22,7 +22,7 @@ func deliveryTests() map[string]func(*testing.T, Database) {
 	}
 }
 
-const patience = 20 * time.Second
+const patience = time.Minute // with a loaded machine, before a case fails
 
 // start starts the store's jobs; they end with the test.
 func start(t *testing.T, s Store) {
@@ -299,24 +299,23 @@ func aNewRequestDoesNotWaitForAnOldRetry(t *testing.T, db Database) {
 	})
 	start(t, s)
 	enqueue(t, s, "a")
+	var failed time.Time
 	for range 4 { // after the fourth it waits eight seconds
-		receive(t, tries, "the next try")
+		failed = receive(t, tries, "the next try")
 	}
-	failed := time.Now()
-	deadline := failed.Add(5 * time.Second)
-	for len(tries) == 0 && time.Now().Before(deadline) {
+	for deadline := failed.Add(patience); len(tries) == 0 && time.Now().Before(deadline); {
 		enqueue(t, s, "a")                // the first may still meet the running job, and then counts as asked meanwhile
 		time.Sleep(20 * time.Millisecond) //nolint:forbidigo // another goroutine's end, at a deadline
 	}
-	if len(tries) == 0 {
-		t.Errorf("no try within %s of a new request", time.Since(failed))
+	if waited := receive(t, tries, "the try of a new request").Sub(failed); waited > 7*time.Second {
+		t.Errorf("a new request was tried %s after the failure, as late as its retry", waited)
 	}
 }
 
 func aRetryErrorWaitsWhatItSays(t *testing.T, db Database) {
 	s := db.Open(t, Options{})
 	tries := make(chan time.Time, 10)
-	const wait = 2 * time.Second
+	const wait = 5 * time.Second // a retry of its own comes after one
 	var n atomic.Int32
 	s.Handle("look", func(context.Context, string) error {
 		tries <- time.Now()
@@ -328,9 +327,9 @@ func aRetryErrorWaitsWhatItSays(t *testing.T, db Database) {
 	start(t, s)
 	enqueue(t, s, "a")
 	first := receive(t, tries, "the first try")
-	enqueue(t, s, "a") // a new cause does not break the host's rule
-	if waited := receive(t, tries, "the second try").Sub(first); waited < wait-50*time.Millisecond {
-		t.Errorf("tried again after %s, want at least %s", waited, wait)
+	enqueue(t, s, "a")                                                             // a new cause does not break the host's rule
+	if waited := receive(t, tries, "the second try").Sub(first); waited < wait/2 { // what a late answer of the database's clock may take off
+		t.Errorf("tried again after %s, want %s", waited, wait)
 	}
 }
 

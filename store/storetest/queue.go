@@ -300,7 +300,7 @@ func eachSubscriberIsKicked(t *testing.T, db Database) {
 		for i, c := range []<-chan struct{}{one, two} {
 			select {
 			case <-c:
-			case <-time.After(10 * time.Second):
+			case <-time.After(patience):
 				t.Fatalf("subscriber %d was not kicked by %s", i, why)
 			}
 		}
