@@ -87,8 +87,8 @@ func openPool(file string, size int, pragmas ...string) (*bun.DB, error) {
 var ErrInUse = errors.New("is in use by another planlatch")
 
 // releasing is how long a process that has ended may seem to hold the lock: a program that it was about to start has a copy of the lock's
-// descriptor until it runs.
-const releasing = time.Second
+// descriptor until it runs, which on a busy machine may take a while.
+const releasing = 5 * time.Second
 
 // lockDir makes the directory and takes it for this process. The lock goes with the process, however it ends.
 func lockDir(ctx context.Context, dir string) (*os.File, error) {
