@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/planlatch/planlatch/testkit/githubapi"
 	"github.com/planlatch/planlatch/vcs"
@@ -35,6 +36,9 @@ func NewWorld(t testing.TB) *World {
 func Start(t testing.TB, o fakehost.Options) *World {
 	t.Helper()
 	o.Dir = t.TempDir()
+	if o.HookTimeout == 0 {
+		o.HookTimeout = 30 * time.Second // a loaded machine may take longer to answer than GitHub waits, and nothing is delivered twice
+	}
 	s, err := fakehost.Start(o)
 	check(t, err)
 	t.Cleanup(func() { check(t, s.Close()) })

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -65,7 +66,10 @@ func git(t *testing.T, dir, token string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	askpass := filepath.Join(t.TempDir(), "askpass")
-	ok(t, os.WriteFile(askpass, []byte("#!/bin/sh\necho \"$FAKE_ANSWER\"\n"), 0o700))
+	syscall.ForkLock.RLock() // a process of another test that begins meanwhile would have it open for writing, and then it cannot be run
+	err := os.WriteFile(askpass, []byte("#!/bin/sh\necho \"$FAKE_ANSWER\"\n"), 0o700)
+	syscall.ForkLock.RUnlock()
+	ok(t, err)
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS="+askpass,

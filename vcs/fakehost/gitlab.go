@@ -97,6 +97,10 @@ func (s *Server) gitlabUser(u *user) any {
 	if u == nil {
 		return nil
 	}
+	return s.gitlabUserJSON(u)
+}
+
+func (s *Server) gitlabUserJSON(u *user) object {
 	return object{
 		"id": u.ID, "username": u.Login, "name": u.Name, "state": "active", "bot": strings.Contains(u.Login, "_bot_"), "locked": false,
 		"public_email": u.Email, "web_url": s.URL + "/" + u.Login,
@@ -106,12 +110,13 @@ func (s *Server) gitlabUser(u *user) any {
 // GET /users?username= or ?search=
 func (s *Server) gitlabUsers(c *call) (int, any, error) {
 	name, search := c.URL.Query().Get("username"), c.URL.Query().Get("search")
-	out := []any{}
+	out := []object{}
 	for login, u := range s.users {
 		if name != "" && login == key(name) || search != "" && (strings.EqualFold(u.Email, search) || strings.Contains(login, key(search))) {
-			out = append(out, s.gitlabUser(u))
+			out = append(out, s.gitlabUserJSON(u))
 		}
 	}
+	byID(out)
 	return http.StatusOK, gitlabPage(c, out), nil
 }
 

@@ -110,11 +110,9 @@ func TestWebhooksAreSignedAndNeverRetried(t *testing.T) {
 
 func TestASlowReceiverHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
-	s, _ := start(t, fakehost.Options{HookTimeout: 50 * time.Millisecond})
-	url := listen(t, func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // only then the server notices that the caller has gone
-		<-r.Context().Done()
-	})
+	s, _ := start(t, fakehost.Options{HookTimeout: time.Hour})
+	answers := make(chan struct{})
+	url := listen(t, func(http.ResponseWriter, *http.Request) { <-answers })
 	must(s.AddWebhook(url, "x"))(t)
 	got := make(chan string, 10)
 	must(s.AddWebhook(listen(t, func(_ http.ResponseWriter, r *http.Request) { got <- r.Header.Get("X-GitHub-Event") }), "x"))(t)
@@ -124,10 +122,32 @@ func TestASlowReceiverHoldsNobodyUp(t *testing.T) {
 			t.Errorf("event %s, want %s", event, want)
 		}
 	}
+	close(answers)
 	ok(t, s.Flush(t.Context()))
 	for _, d := range s.Deliveries() {
-		if d.Code == 0 && d.Problem == "" {
-			t.Errorf("delivery %s of %s has neither an answer nor a problem", d.ID, d.Event)
+		if d.Code != http.StatusOK {
+			t.Errorf("delivery of %s: %d, %s; want it answered in the end", d.Event, d.Code, d.Problem)
+		}
+	}
+}
+
+func TestAReceiverThatDoesNotAnswerIsGivenUpOn(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, fakehost.Options{HookTimeout: 50 * time.Millisecond})
+	url := listen(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // only then the server notices that the caller has gone
+		<-r.Context().Done()
+	})
+	must(s.AddWebhook(url, "x"))(t)
+	open(t, s, "one")
+	ok(t, s.Flush(t.Context()))
+	sent := s.Deliveries()
+	if len(sent) != 3 {
+		t.Errorf("%d deliveries, want 3: the next comes after the one that was given up", len(sent))
+	}
+	for _, d := range sent {
+		if d.Code != 0 || d.Problem == "" {
+			t.Errorf("delivery of %s: %d, %q; want no answer, and why", d.Event, d.Code, d.Problem)
 		}
 	}
 }
