@@ -331,7 +331,7 @@ func TestTheSecondaryLimitIsObeyed(t *testing.T) {
 	ok(t, say())
 	for range 3 {
 		var retry *vcs.RetryError
-		if err := say(); !errors.As(err, &retry) || retry.After < 50*time.Second || retry.After > time.Minute {
+		if err := say(); !errors.As(err, &retry) || retry.After < 30*time.Second || retry.After > time.Minute {
 			t.Errorf("Comment() = %v, want to wait for most of a minute", err)
 		}
 	}

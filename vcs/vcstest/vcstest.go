@@ -7,6 +7,8 @@ package vcstest
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -207,7 +209,7 @@ func newCommon(t *testing.T, h Harness) *shared {
 }
 
 const (
-	patience = 20 * time.Second      // with the other process, before a case fails
+	patience = time.Minute           // with the other process, before a case fails
 	interval = 50 * time.Millisecond // between two looks
 )
 
@@ -232,12 +234,21 @@ func (w team) open(t *testing.T, branch string) (number int, head string) {
 	return w.author.Open(t, w.repo, branch, "main", "Change "+branch), head
 }
 
-func (s *suite) pull(t *testing.T, r vcs.Repo, number int) vcs.Pull {
+// pull asks until the host has an answer: one that is busy with a push says that it wants to be asked again.
+func (s *suite) pull(t *testing.T, r vcs.Repo, number int) (p vcs.Pull) {
 	t.Helper()
-	p, err := s.Host.Pull(t.Context(), r, number)
-	if err != nil {
-		t.Fatalf("Pull(%s#%d) = %v", r.Name, number, err)
-	}
+	eventually(t, fmt.Sprintf("an answer to Pull(%s#%d)", r.Name, number), func(context.Context) bool {
+		var err error
+		p, err = s.Host.Pull(t.Context(), r, number)
+		if _, again := errors.AsType[*vcs.RetryError](err); again {
+			t.Logf("Pull(%s#%d) = %v", r.Name, number, err)
+			return false
+		}
+		if err != nil {
+			t.Fatalf("Pull(%s#%d) = %v", r.Name, number, err)
+		}
+		return true
+	})
 	return p
 }
 
