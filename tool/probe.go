@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"regexp"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-version"
@@ -41,15 +42,24 @@ var banner = regexp.MustCompile(`(?m)^(OpenTofu|Terraform) v([0-9][0-9A-Za-z.+-]
 // probeTimeout bounds one run of a binary; a busy machine takes seconds to start one.
 const probeTimeout = 30 * time.Second
 
+// A program that was written a moment ago cannot be run while a process that we start meanwhile has a copy of the descriptor that wrote it,
+// which it has until it runs its own program.
+const (
+	busyFor = 5 * time.Second
+	busyAsk = 10 * time.Millisecond
+)
+
 // ask runs a binary to learn what it is. It gets none of our environment, and no configuration file of the user.
 func ask(ctx context.Context, path, title string) (*version.Version, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "version")
-	cmd.Dir = "/"
-	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/nonexistent", "TF_CLI_CONFIG_FILE=/dev/null", "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1"}
-	cmd.WaitDelay = time.Second
-	out, err := cmd.Output()
+	out, err := output(ctx, path)
+	for begun := time.Now(); errors.Is(err, syscall.ETXTBSY) && time.Since(begun) < busyFor; out, err = output(ctx, path) {
+		select {
+		case <-ctx.Done():
+		case <-time.After(busyAsk):
+		}
+	}
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("ask %s for its version: %w", path, context.Cause(ctx))
 	}
@@ -70,6 +80,15 @@ func ask(ctx context.Context, path, title string) (*version.Version, error) {
 		return nil, fmt.Errorf("%w the version %q", errSays, m[2])
 	}
 	return v, nil
+}
+
+// output runs a binary for its version.
+func output(ctx context.Context, path string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, path, "version")
+	cmd.Dir = "/"
+	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/nonexistent", "TF_CLI_CONFIG_FILE=/dev/null", "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1"}
+	cmd.WaitDelay = time.Second
+	return cmd.Output()
 }
 
 // probes remembers what binaries said for as long as their files do not change.

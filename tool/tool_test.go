@@ -27,7 +27,7 @@ func script(t *testing.T, path, body string) string {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	// Written under another name and renamed: a file that is open for writing in a forked test process cannot be run.
+	// Written under another name and renamed, so that it is another file for who looks whether it has changed.
 	if err := os.WriteFile(path+".new", []byte("#!/bin/sh\n"+body), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -222,6 +222,21 @@ func TestBinaryIsRunOnceUntilItChanges(t *testing.T) {
 	}
 }
 
+// A process that another goroutine starts while a program is written has it open for writing for a moment.
+func TestABusyBinaryIsRunOnceItIsFree(t *testing.T) {
+	t.Parallel()
+	path := fake(t, filepath.Join(t.TempDir(), "mine"), "OpenTofu", "1.12.1")
+	writer, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(200*time.Millisecond, func() { _ = writer.Close() }) // nothing was written
+	b := setup(t, func(o *tool.Options) { o.Fixed = map[string]string{"tofu": path} })
+	if got, err := b.finder.Resolve(t.Context(), tool.Want{}); err != nil || got.Path != path {
+		t.Errorf("Resolve() = %+v, %v, want %s", got, err, path)
+	}
+}
+
 func TestBinaryGetsNothingOfOurEnvironment(t *testing.T) {
 	t.Setenv("PLANLATCH_CANARY", "canary-value")
 	dir := t.TempDir()
@@ -280,10 +295,17 @@ func TestRealTofu(t *testing.T) {
 	if err != nil || first.Name != "tofu" || !strings.HasPrefix(first.Version, "1.12.") {
 		t.Fatalf("Resolve() = %+v, %v, want tofu 1.12", first, err)
 	}
-	began := time.Now()
-	again, err := f.Resolve(t.Context(), tool.Want{Name: "tofu", Version: first.Version})
-	if took := time.Since(began); err != nil || again != first || took > 20*time.Millisecond {
-		t.Errorf("Resolve(%s) = %+v, %v in %s, want the same without running it", first.Version, again, err, took)
+	// It takes longer than this to start; on a busy machine some look-ups do, too.
+	const start = 20 * time.Millisecond
+	for begun, took := time.Now(), start; took >= start; {
+		if time.Since(begun) > time.Minute {
+			t.Fatalf("each Resolve(%s) takes %s, want it not to run the binary", first.Version, took)
+		}
+		asked := time.Now()
+		again, err := f.Resolve(t.Context(), tool.Want{Name: "tofu", Version: first.Version})
+		if took = time.Since(asked); err != nil || again != first {
+			t.Fatalf("Resolve(%s) = %+v, %v, want the same", first.Version, again, err)
+		}
 	}
 	if all, err := f.Available(t.Context()); err != nil || len(all) != 1 {
 		t.Errorf("Available() = %v, %v, want the one", all, err)
