@@ -251,7 +251,7 @@ func TestHostileCommentsAreReadQuickly(t *testing.T) {
 			t.Parallel()
 			began := time.Now()
 			command.Parse("planlatch plan\n"+strings.Repeat(unit, size/len(unit)), us)
-			if took := time.Since(began); took > 5*time.Second {
+			if took := time.Since(began); took > time.Minute { // what is not linear takes hours
 				t.Errorf("Parse() of 1 MB of %s took %s", name, took)
 			}
 		})

@@ -244,9 +244,11 @@ func TestFetchKeepsTheCredentialToItself(t *testing.T) {
 	if got, err := m.Resolve(t.Context(), "refs/heads/main"); got != head || err != nil {
 		t.Errorf("Resolve() = %s, %v, want %s", got, err, head)
 	}
+	mu.Lock()
 	if withPassword == 0 || seen == 0 {
 		t.Errorf("looked at %d processes, %d requests had a password; want some of both", seen, withPassword)
 	}
+	mu.Unlock()
 	err := filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -301,6 +303,8 @@ func TestFetchGivesTheCredentialToNoOtherHost(t *testing.T) {
 	if !errors.Is(err, git.ErrAuth) {
 		t.Errorf("Fetch() = %v, want ErrAuth", err)
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if len(got) == 0 || slices.ContainsFunc(got, func(h string) bool { return h != "" }) {
 		t.Errorf("the other host was asked with %q, want it asked without a credential", got)
 	}

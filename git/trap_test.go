@@ -147,7 +147,7 @@ func TestALargeFileIsNotRead(t *testing.T) {
 		}
 	}
 	// Unpacking 125 GiB takes minutes on any machine.
-	if took := time.Since(begun); took > 30*time.Second {
+	if took := time.Since(begun); took > time.Minute {
 		t.Errorf("500 refusals took %s", took)
 	}
 	limited := git.New(git.Options{Dir: filepath.Dir(m.Dir()), AllowFile: true, MaxBytes: 1 << 30}).Repo("gitea", "1")

@@ -158,7 +158,7 @@ func FuzzParse(f *testing.F) {
 		target := selector.Target{Host: "github", Repo: "acme/infra", Dir: dir, Workspace: workspace}
 		began := time.Now()
 		got := sel.Match(target)
-		if took := time.Since(began); took > time.Second {
+		if took := time.Since(began); took > 10*time.Second {
 			t.Errorf("Parse(%q).Match(%q) took %s", s, dir, took)
 		}
 		again, err := selector.Parse(sel.String())
