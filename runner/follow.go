@@ -122,6 +122,7 @@ func (r *Runner) start(ctx context.Context, p phase, name executor.Name) (ending
 	if err == nil {
 		defer ready.done()
 	}
+	looked := time.Now()
 	if e, fault := r.unwanted(ctx, p); fault != nil || e.early {
 		return e, fault
 	}
@@ -141,9 +142,9 @@ func (r *Runner) start(ctx context.Context, p phase, name executor.Name) (ending
 	if err := r.remember(ctx, name, ready.grant.hidden()); err != nil {
 		return ending{}, err
 	}
-	err = r.begin(ctx, ready.spec, ready.grant.Secrets)
+	err = r.begin(ctx, ready.spec, ready.grant.Secrets, looked)
 	if err != nil && !errors.Is(err, executor.ErrExists) {
-		if ctx.Err() != nil || disk.Full(err) || r.crowded() { // nothing runs, and the name may be used again
+		if ctx.Err() != nil || errors.Is(err, errStoodStill) || disk.Full(err) || r.crowded() { // nothing runs, and the name may be used again
 			return ending{}, err
 		}
 		return ending{failed: "it could not be started: " + err.Error()}, nil
@@ -151,14 +152,21 @@ func (r *Runner) start(ctx context.Context, p phase, name executor.Name) (ending
 	return r.attach(ctx, p, name)
 }
 
+// errStoodStill keeps an execution from starting on what was known before a process stood still.
+var errStoodStill = errors.New("this process stood still before it could start an execution, and looks again")
+
 // begin starts an execution. After an error nothing runs and the name may be used again, so it tries three times: the machine may have killed a
-// helper in the middle of it. What is wrong for good is wrong the third time, too.
-func (r *Runner) begin(ctx context.Context, spec executor.Spec, secrets executor.Secrets) (err error) {
+// helper in the middle of it. What is wrong for good is wrong the third time, too. looked is when the run was last seen to be ours to start: if that
+// was not a moment ago, this process stood still, and others may have taken it for gone since.
+func (r *Runner) begin(ctx context.Context, spec executor.Spec, secrets executor.Secrets, looked time.Time) (err error) {
 	for _, wait := range []time.Duration{0, 200 * time.Millisecond, time.Second} {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(wait):
+		}
+		if time.Since(looked) > lapse {
+			return errStoodStill
 		}
 		if err = r.Exec.Start(ctx, spec, secrets); err == nil || errors.Is(err, executor.ErrExists) || disk.Full(err) {
 			return err

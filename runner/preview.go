@@ -102,7 +102,7 @@ func (r *Runner) Preview(ctx context.Context, p Preview) (report.Project, error)
 func (r *Runner) once(ctx context.Context, spec executor.Spec, grant Grant) (ending, left, error) {
 	// What was started is ended and removed whatever becomes of ctx: it would go on without us. Its grace bounds how long that takes.
 	after := context.WithoutCancel(ctx)
-	if err := r.begin(ctx, spec, grant.Secrets); err != nil {
+	if err := r.begin(ctx, spec, grant.Secrets, time.Now()); err != nil {
 		return ending{failed: "it could not be started: " + err.Error()}, left{}, nil //nolint:nilerr // told as the outcome
 	}
 	var log bytes.Buffer

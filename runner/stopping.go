@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -57,7 +58,8 @@ func (r *Runner) stop(ctx context.Context, running run.Run) {
 }
 
 // unwanted says whether an execution that is ready must not start, since it was asked to end while it was prepared: then its end is early. An
-// apply that a stop keeps from starting is planned again like one whose plan is stale, and goes on by itself if its effect is the same.
+// apply that a stop keeps from starting is planned again like one whose plan is stale, and goes on by itself if its effect is the same. Error:
+// run.ErrMoved if others have taken this node for gone meanwhile, as when its machine stood still: whatever became of the run, it is not ours to start.
 func (r *Runner) unwanted(ctx context.Context, p phase) (ending, error) {
 	const why = "its server was stopped before it started"
 	switch {
@@ -68,6 +70,9 @@ func (r *Runner) unwanted(ctx context.Context, p phase) (ending, error) {
 		return ending{failed: why, early: true}, nil
 	}
 	now, err := r.Store.Run(ctx, p.run.ID)
+	if err == nil && (now.State != p.run.State || now.Execution != p.run.Execution || now.Node != p.run.Node) {
+		return ending{}, fmt.Errorf("start %s: %w", p.run.Execution, run.ErrMoved)
+	}
 	return ending{failed: now.StopWhy, early: err == nil && now.Stop != ""}, err
 }
 
