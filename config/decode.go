@@ -83,6 +83,7 @@ func (d *decoder) value(path string, v reflect.Value, n ast.Node, tag reflect.St
 	}
 	d.at[path] = yamlnode.PlaceOf(n)
 	if _, ok := n.(*ast.NullNode); ok {
+		d.nothing(path, n, tag)
 		return
 	}
 	switch v.Interface().(type) {
@@ -105,6 +106,15 @@ func (d *decoder) value(path string, v reflect.Value, n ast.Node, tag reflect.St
 		d.free(path, v, n)
 	default:
 		d.scalar(path, v, n, tag)
+	}
+}
+
+// nothing judges a key with nothing behind it. A section whose keys are all commented out keeps its defaults. An entry of a list has none: there a
+// rule would be left without what it asks for, or be about everything, and somebody who took lines out would not be told.
+func (d *decoder) nothing(path string, n ast.Node, tag reflect.StructTag) {
+	item := strings.HasSuffix(path, "]") // told by the list
+	if (tag.Get("filled") != "" || strings.Contains(path, "].")) && tag.Get("need") == "" && !item {
+		d.report(path, n, "is empty", "fill it in, or leave the key out")
 	}
 }
 
@@ -298,6 +308,10 @@ func (d *decoder) scalar(path string, v reflect.Value, n ast.Node, tag reflect.S
 		secret, err := d.refs.secret(text, tag.Get("exact") != "")
 		if err != nil {
 			d.report(path, n, err.Error(), "")
+			return
+		}
+		if raw != "" && strings.TrimSpace(secret) == "" {
+			d.report(path, n, "is empty once its variables are filled in", "set the environment variable that it names, or leave the key out")
 			return
 		}
 		*p = NewSecret(secret)

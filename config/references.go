@@ -64,7 +64,7 @@ func (r references) secret(text string, exact bool) (string, error) {
 	if !exact {
 		content = strings.TrimRight(content, "\r\n")
 	}
-	if content == "" {
+	if strings.TrimSpace(content) == "" {
 		return "", fmt.Errorf("file %s is empty; write the secret into it", path)
 	}
 	return content, nil

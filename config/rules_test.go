@@ -40,6 +40,22 @@ repos:
 	}
 }
 
+func TestGatesAreTakenAwayOnPurposeOnly(t *testing.T) {
+	t.Parallel()
+	c := mustParse(t, host+"defaults:\n  requirements:\n    # apply: [approved]\nrepos:\n  - {match: gitea/acme/open, requirements: {apply: []}}\n  - match: gitea/acme/strict\n")
+	if got := c.Rules("gitea", "acme/open").Requirements.Apply; len(got) != 0 {
+		t.Errorf("apply: [] asks for %v, want nothing", got)
+	}
+	for _, text := range []string{"requirements:", "requirements: {}", "requirements: {apply: }", "links:", "apply:"} {
+		if c, err := parse(t, host+"repos:\n  - match: gitea/acme/infra\n    "+text+"\n"); err == nil {
+			t.Errorf("%q is read as %+v, want an error", text, c.Rules("gitea", "acme/infra"))
+		}
+	}
+	if got := c.Rules("gitea", "acme/strict").Requirements.Apply; len(got) != 3 {
+		t.Errorf("without a word on it, %v is asked for, want the default", got)
+	}
+}
+
 func TestOverrideMadeInCodeCounts(t *testing.T) {
 	t.Parallel()
 	c := config.Default(t.TempDir())

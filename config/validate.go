@@ -49,6 +49,9 @@ func (c *Config) faults() []run.Problem {
 			j.add(key+".match", fmt.Sprintf("%q names a directory or workspace", r.Match), "rules hold for whole repositories: write host/owner/repo")
 		}
 		j.rules(key, r.Rules)
+		if r.set["requirements"] && r.Rules.Requirements.Apply == nil {
+			j.add(key+".requirements", "has no apply, so that nothing would be asked for", "write apply: [approved, mergeable, up_to_date] or fewer; apply: [] asks for nothing")
+		}
 		if r.Network.Mode == "" && len(r.Network.Allow)+len(r.Network.Deny) > 0 {
 			j.add(key+".network", "has no mode, and nothing of execution.network is added to it", "write mode: open, allow_list or none")
 			continue
