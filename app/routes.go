@@ -45,6 +45,7 @@ func (s *Server) routes(o ServerOptions, hosts map[string]vcs.Host, viewer *view
 		LinksLogin: func(host, repo string) bool { return cfg.Rules(host, repo).Links == "login" },
 		Hosts:      slices.Sorted(maps.Keys(hosts)),
 		PushState:  s.runner.PushState,
+		Unsaved:    s.unsaved,
 		Ignored:    func() []web.Ignored { return ignored(door) },
 	})
 	if err != nil {
@@ -55,13 +56,17 @@ func (s *Server) routes(o ServerOptions, hosts map[string]vcs.Host, viewer *view
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", s.ready)
 	if cfg.Telemetry.Metrics {
-		mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+		mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: scrapes}))
 	}
-	mux.HandleFunc("GET /api/v1/runs/{id}/errored-state", s.erroredState)
 	mux.Handle("/", pages)
-	s.handler, s.pages = mux, pages
+	s.handler, s.pages = web.Prompt(mux, bodyPatience), pages
 	return nil
 }
+
+const (
+	bodyPatience = 10 * time.Second // for a body to arrive
+	scrapes      = 4                // at once, since each counts rows and needs no login
+)
 
 // ready says whether the server can take and do work: it is not stopping and its database answers.
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {

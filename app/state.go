@@ -2,15 +2,10 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
-	"strings"
 
-	"github.com/planlatch/planlatch/operator"
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/runner"
-	"github.com/planlatch/planlatch/web"
 )
 
 type stateCmd struct {
@@ -72,38 +67,11 @@ func (c *statePullCmd) Run(ctx context.Context, t *terminal) error {
 	return answered(s.ErroredState(ctx, id, t.out))
 }
 
-// erroredState answers with the state that a run's apply could not save. A state holds secrets: only the admin token opens it.
-func (s *Server) erroredState(w http.ResponseWriter, r *http.Request) {
-	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok || !s.admin.is(token) {
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		web.Problem(w, r, http.StatusUnauthorized, "this needs the admin token")
-		return
+// unsaved reads the state that a run's apply could not save. Error: run.ErrNotFound.
+func (s *Server) unsaved(ctx context.Context, of run.Run) ([]byte, error) {
+	key := of.Blobs[runner.BlobErrored]
+	if key == "" {
+		return nil, run.ErrNotFound
 	}
-	found, err := s.store.Run(r.Context(), run.ID(r.PathValue("id")))
-	key := found.Blobs[runner.BlobErrored]
-	if errors.Is(err, run.ErrNotFound) || err == nil && key == "" {
-		web.Problem(w, r, http.StatusNotFound, "no such run, or its state was saved")
-		return
-	}
-	var state []byte
-	if err == nil {
-		state, err = s.blobs.Get(r.Context(), key)
-	}
-	if err != nil {
-		s.log.Error("read an unsaved state", "run", found.ID, "error", err)
-		web.Problem(w, r, http.StatusInternalServerError, "the state could not be read; the server's log says why")
-		return
-	}
-	err = operator.Record(r.Context(), s.store, run.Audit{
-		Actor: "admin", Action: "state_pull", Repo: found.Repo, Pull: found.Pull, Run: found.ID, Outcome: "done", Detail: found.Label,
-	})
-	if err != nil { // a state does not leave without a trace
-		s.log.Error("write down that a state is handed out", "run", found.ID, "error", err)
-		web.Problem(w, r, http.StatusInternalServerError, "the audit could not be written; the server's log says why")
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(state) // best effort: the client may be gone
+	return s.blobs.Get(ctx, key)
 }

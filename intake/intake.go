@@ -160,7 +160,7 @@ func commentKey(e vcs.Event) string {
 	if e.Comment.Review {
 		kind = "r"
 	}
-	return "comment." + e.Repo.ID + "." + kind + e.Comment.ID
+	return run.CommentDelivery + e.Repo.ID + "." + kind + e.Comment.ID
 }
 
 // keepComment stores a comment as a delivery of its own, so that a webhook and a reconcile that both saw it make one command.

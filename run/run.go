@@ -329,6 +329,10 @@ type Delivery struct {
 	Outcome  string // empty until handled; then what was done, or why nothing
 }
 
+// CommentDelivery begins the ids of deliveries that are comments, each kept once however it came. No host's own id begins so: whoever delivers
+// writes that into a header, which no signature covers, and could keep a comment from ever being heard that is not written yet.
+const CommentDelivery = "comment."
+
 // Node is a process that executes runs.
 type Node struct {
 	ID   string

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/planlatch/planlatch/run"
 )
@@ -281,6 +284,26 @@ func send(w http.ResponseWriter, v any) error {
 		return fmt.Errorf("encode answer: %w", err)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(body, '\n')) // whoever asked may be gone
+	_, _ = w.Write(append(seen(body), '\n')) // whoever asked may be gone
 	return nil
+}
+
+// seen escapes what a terminal would obey, or would not show, in JSON: programs read the same, and people read it with curl.
+func seen(body []byte) []byte {
+	if !bytes.ContainsFunc(body, hidden) {
+		return body
+	}
+	out := make([]byte, 0, len(body)+64)
+	for _, r := range string(body) {
+		switch {
+		case !hidden(r):
+			out = utf8.AppendRune(out, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+	}
+	return out
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -178,5 +179,29 @@ func TestAPINeedsTheToken(t *testing.T) {
 	}
 	if a := s.get(s.member(), "/api/v1/runs"); a.status != http.StatusOK {
 		t.Errorf("GET when logged in = %d, want 200", a.status)
+	}
+}
+
+// TestJSONDoesNothingToATerminal reads a title that clears a screen, hides and turns text, as `planlatch runs --json` and curl print it.
+func TestJSONDoesNothingToATerminal(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	title := "a \u009b2Jb\u007f \u202egnp.\u2066x \U000e0041 é ø\U0001f680"
+	s.planning(seed{label: "network", title: title, author: "mallory"})
+	if _, err := operator.Pause(t.Context(), s.store, "", title, "admin"); err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range []string{"/api/v1/runs", "/api/v1/pauses", "/api/v1/audit?format=jsonl"} {
+		a := s.do(s.browser(), "GET", address, nil, bearer())
+		if strings.ContainsFunc(a.body, func(r rune) bool { return r != '\n' && !strconv.IsPrint(r) }) {
+			t.Errorf("GET %s has characters that are not seen: %q", address, a.body)
+		}
+		if !strings.Contains(a.body, `a \u009b2Jb\u007f \u202egnp.\u2066x \udb40\udc41 é ø`) {
+			t.Errorf("GET %s = %s, want the title escaped", address, a.body)
+		}
+	}
+	got, _ := s.ask("/api/v1/pauses")["pauses"].([]any)
+	if len(got) != 1 || got[0].(map[string]any)["reason"] != title {
+		t.Errorf("programs read %v, want what was written", got)
 	}
 }

@@ -1,16 +1,19 @@
 package web_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/views"
+	"github.com/planlatch/planlatch/web"
 )
 
 // tell sends a request that changes something, as a program does.
@@ -270,5 +273,34 @@ func TestAuditIsPagedAndExported(t *testing.T) {
 		if a := s.do(s.browser(), "GET", "/api/v1/audit?"+query, nil, bearer()); a.status != 400 {
 			t.Errorf("GET audit?%s = %d, want 400", query, a.status)
 		}
+	}
+}
+
+func TestAnUnsavedStateIsForTheAdminTokenAndIsWrittenDown(t *testing.T) {
+	t.Parallel()
+	var left run.ID
+	s := setup(t, func(o *web.Options) {
+		o.Unsaved = func(_ context.Context, r run.Run) ([]byte, error) {
+			if r.ID != left {
+				return nil, run.ErrNotFound
+			}
+			return []byte(`{"serial":7}`), nil
+		}
+	})
+	left = s.planning(seed{label: "network"}).ID
+	if a := s.do(s.member(), "GET", "/api/v1/runs/"+string(left)+"/errored-state", nil, nil); a.status != http.StatusUnauthorized {
+		t.Errorf("GET of somebody who is logged in = %d, want 401", a.status)
+	}
+	if a := s.tell("GET", "/api/v1/runs/01NOTTHERE/errored-state", ""); a.status != http.StatusNotFound {
+		t.Errorf("GET of no run = %d, want 404", a.status)
+	}
+	if got := s.rows(); len(got) != 0 {
+		t.Errorf("audit = %q before a state left", got)
+	}
+	if a := s.tell("GET", "/api/v1/runs/"+string(left)+"/errored-state", ""); a.status != http.StatusOK || a.body != `{"serial":7}` {
+		t.Errorf("GET = %d %s, want the state", a.status, a.body)
+	}
+	if got := s.rows(); !slices.Equal(got, []string{"admin state_pull done"}) {
+		t.Errorf("audit = %q, want one row", got)
 	}
 }

@@ -1,9 +1,40 @@
 package web
 
 import (
+	"errors"
+	"io"
 	"net/http"
 	"time"
 )
+
+// Prompt gives the body of every request so long to arrive, read or not: a connection that sends a byte now and then would be kept for ever. It is
+// for the whole server; a handler that gives a body less, or more, has the last word.
+func Prompt(next http.Handler, patience time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != nil && r.Body != http.NoBody {
+			control := http.NewResponseController(w)
+			// Best effort, as is its end: who serves without connections, as tests do, has none to keep.
+			_ = control.SetReadDeadline(time.Now().Add(patience))
+			r.Body = &arriving{r.Body, control}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// arriving is a body. Once it is there the connection may be quiet, as long as the answer takes.
+type arriving struct {
+	io.ReadCloser
+
+	control *http.ResponseController
+}
+
+func (a *arriving) Read(b []byte) (int, error) {
+	n, err := a.ReadCloser.Read(b)
+	if errors.Is(err, io.EOF) {
+		_ = a.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
 
 // patient bounds how long whoever asked may take to read an answer, since what is not yet read is held in memory: a part of WritePatience for each
 // megabyte, and one more. Nothing bounds how long an answer takes to begin.

@@ -57,14 +57,8 @@ type problemView struct {
 	Login  bool
 }
 
-// Problem answers with an error: application/problem+json for the API and for programs, a page for people. The detail is shown as it is, so
-// it names no internal cause. It sets the headers of every page, so that other handlers of the server can use it.
-func Problem(w http.ResponseWriter, r *http.Request, status int, detail string) {
-	secure(w.Header())
-	problem(w, r, status, detail, page{})
-}
-
-// answer is Problem for a page of ours.
+// answer answers with an error: application/problem+json for the API and for programs, a page for people. The detail is shown as it is, so it
+// names no internal cause.
 func (h *Handler) answer(w http.ResponseWriter, r *http.Request, status int, detail string) {
 	p := page{Base: h.base}
 	if visitorOf(r).member || h.sessions.hold(r, h.Now()) {

@@ -32,19 +32,20 @@ import (
 type Options struct {
 	Store      run.Store
 	Views      Viewer
-	Facts      *facts.Gatherer              // on which the gates of an apply through the API are judged; nil: there are none
-	AdminToken func(token string) bool      // in constant time
-	Login      string                       // stands for the admin token: logins end when it is another one
-	Key        []byte                       // 32 bytes, for cookies and links
-	URL        string                       // how people reach the server; a path in it is taken off by the proxy before us
-	LinksLogin func(host, repo string) bool // true: runs of the repository need a login, whatever links say; nil: none do
-	Hosts      []string                     // names of the VCS hosts, to tell people the addresses of webhooks
-	PushState  StatePusher                  // nil: states are pushed by hand
-	Ignored    func() []Ignored             // deliveries that started nothing, newest first; nil: not known
-	Version    string                       // shown to those who are logged in
-	Log        *slog.Logger                 // nil: discards
-	Now        func() time.Time             // nil: time.Now
-	Poll       time.Duration                // how often a live log looks for more; 0: once a second
+	Facts      *facts.Gatherer                                      // on which the gates of an apply through the API are judged; nil: there are none
+	AdminToken func(token string) bool                              // in constant time
+	Login      string                                               // stands for the admin token: logins end when it is another one
+	Key        []byte                                               // 32 bytes, for cookies and links
+	URL        string                                               // how people reach the server; a path in it is taken off by the proxy before us
+	LinksLogin func(host, repo string) bool                         // true: runs of the repository need a login, whatever links say; nil: none do
+	Hosts      []string                                             // names of the VCS hosts, to tell people the addresses of webhooks
+	PushState  StatePusher                                          // nil: states are pushed by hand
+	Unsaved    func(ctx context.Context, r run.Run) ([]byte, error) // the state that a run's apply could not save; run.ErrNotFound if it was; nil: all were
+	Ignored    func() []Ignored                                     // deliveries that started nothing, newest first; nil: not known
+	Version    string                                               // shown to those who are logged in
+	Log        *slog.Logger                                         // nil: discards
+	Now        func() time.Time                                     // nil: time.Now
+	Poll       time.Duration                                        // how often a live log looks for more; 0: once a second
 	// WritePatience is how long a reader may take for a piece of a live log, or for a megabyte of any other answer, before it is dropped; 0: 10 seconds.
 	WritePatience time.Duration
 }
@@ -162,6 +163,7 @@ func (h *Handler) routes() []route {
 		{"POST", "/api/v1/runs/{id}/cancel", token, h.written(run.ActCancel, h.apiCancel)},
 		{"POST", "/api/v1/runs/{id}/acknowledge", token, h.written(run.ActAcknowledge, h.apiAcknowledge)},
 		{"POST", "/api/v1/runs/{id}/state", token, h.written(run.ActStatePush, h.apiPushState)},
+		{"GET", "/api/v1/runs/{id}/errored-state", token, h.apiUnsaved},
 		{"GET", "/api/v1/audit", program, h.apiAudit},
 		{"GET", "/api/v1/deliveries/ignored", program, h.apiIgnored},
 	}

@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -230,6 +231,12 @@ func (d *Door) store(w http.ResponseWriter, r *http.Request, host string, e vcs.
 	if e.Delivery == "" { // the host sent no id: its content is one, so that a repeated call is still known
 		sum := sha256.Sum256(body)
 		e.Delivery = "sha256-" + hex.EncodeToString(sum[:])
+	}
+	if strings.HasPrefix(e.Delivery, run.CommentDelivery) {
+		d.o.Count(host, Malformed, "")
+		d.o.Log.Warn("webhook with an id that no host gives", "host", host, "delivery", e.Delivery)
+		refuse(w, http.StatusBadRequest, "the id of the delivery is not one of this kind of host")
+		return
 	}
 	text, err := json.Marshal(e)
 	if err != nil {

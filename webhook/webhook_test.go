@@ -141,6 +141,10 @@ func TestAnswers(t *testing.T) {
 	}{
 		{"Stored", call("POST", "/webhooks/gitea", "pull", pull("acme/infra", "d1")), nil, 202, "stored", "gitea stored", 1},
 		{"WithoutDeliveryID", call("POST", "/webhooks/gitea", "pull", pull("acme/infra", "")), nil, 202, "stored", "gitea stored", 1},
+		{
+			"UnderTheIDOfAComment", call("POST", "/webhooks/gitea", "pull", pull("acme/infra", "comment.2.c99")), nil, 400, "not one of this kind of host",
+			"gitea malformed", 0,
+		},
 		{"Ignored", call("POST", "/webhooks/gitea", "label", nil), nil, 202, "ignored: event label", "gitea ignored event label", 0},
 		{
 			"OutsideAllowList", call("POST", "/webhooks/gitea", "pull", pull("other/infra", "d1")), nil, 202, "outside the allow-list",
