@@ -68,7 +68,11 @@ func (a *Asker) run(ctx context.Context, c Command, q Question) (Answer, error) 
 		}
 		what, err = "printed no valid answer", fault
 	}
-	return Answer{}, a.failed(c, q, what, err, a.complaint(stderr.text(), stdout.kept.String(), environment))
+	complaint := ""
+	if !stdout.over { // else what it printed is too much to be withheld: that takes seconds and hundreds of megabytes
+		complaint = a.complaint(stderr.text(), stdout.kept.String(), environment)
+	}
+	return Answer{}, a.failed(c, q, what, err, complaint)
 }
 
 // complaint is what a program wrote to stderr, without what it wrote to stdout, what its environment holds, and the server's secrets.
