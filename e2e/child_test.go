@@ -144,9 +144,9 @@ func (w *world) signal(s syscall.Signal, group bool) {
 }
 
 // exits waits until the server has ended by itself, and returns how.
-func (w *world) exits(within time.Duration) error {
+func (w *world) exits() error {
 	w.t.Helper()
-	err := w.server.Wait(within)
+	err := w.server.Wait(patience)
 	if errors.Is(err, child.ErrLate) {
 		w.t.Fatal(err)
 	}

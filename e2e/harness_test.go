@@ -125,7 +125,7 @@ admin_token: the-admin-token-of-the-tests
   network: %s
   lock_timeout: %s
   binds: [{path: %s, write: true}]
-  cancel_grace: {plan: 5s, apply: 10s}
+  cancel_grace: {plan: 20s, apply: 1m}
   %s
 defaults:
   apply: %s

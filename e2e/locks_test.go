@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"encoding/json"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,7 +17,7 @@ func TestALockThatOurOwnPlanLeftIsFreedAndThatOfAnApplyIsNot(t *testing.T) {
 	pull, head := w.propose("vpc", map[string]string{"network/main.tf": code(b.block, "v1")})
 	w.status(head, "planlatch/plan", "success")
 	_, text := w.api("GET", "/runs")
-	var list struct{ Runs []struct{ ID string } }
+	var list struct{ Runs []struct{ ID, State string } }
 	if err := json.Unmarshal([]byte(text), &list); err != nil || len(list.Runs) != 1 {
 		t.Fatalf("GET /runs = %s, want one run", text)
 	}
@@ -26,11 +25,20 @@ func TestALockThatOurOwnPlanLeftIsFreedAndThatOfAnApplyIsNot(t *testing.T) {
 
 	s.HoldAsPlan(t, who, time.Now().Add(-time.Minute))
 	w.tells(w.alice, pull, "planlatch plan")
+	first := list.Runs[0].ID
 	w.eventually("the lock to be freed and the plan to be made", func() (string, bool) {
+		_, text := w.api("GET", "/runs")
+		if err := json.Unmarshal([]byte(text), &list); err != nil {
+			t.Fatalf("GET /runs = %s", text)
+		}
+		made := false
+		for _, r := range list.Runs {
+			made = made || r.ID != first && r.State == "planned"
+		}
 		_, held := s.Held()
-		text := w.summary(pull)
-		return text, !held && strings.Contains(text, "terraform_data.vpc")
+		return text, made && !held
 	})
+	w.shows(pull, "terraform_data.vpc")
 
 	s.Hold(t, who, time.Now().Add(-time.Minute))
 	w.tells(w.alice, pull, "planlatch plan")

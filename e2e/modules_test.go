@@ -2,7 +2,9 @@ package e2e_test
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,10 +60,16 @@ func TestAPrivateModuleIsPlannedAndItsTokenSeenByNobody(t *testing.T) {
 	secrets := []string{account.Token, base64.StdEncoding.EncodeToString([]byte(account.Token)), basic, base64.StdEncoding.EncodeToString([]byte(basic))}
 	w.hides(pull, append(secrets, "(redacted)")) // nothing had to be withheld: it was not there
 	err = filepath.WalkDir(filepath.Join(w.dir, "data"), func(path string, entry os.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // the server works
+		}
 		if err != nil || !entry.Type().IsRegular() {
 			return err
 		}
 		body, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // as above
+		}
 		for _, s := range secrets {
 			if strings.Contains(string(body), s) {
 				t.Errorf("%s holds the token", path)

@@ -25,6 +25,10 @@ import (
 // away is how long the database is away: longer than anybody's patience with one query, shorter than a test should take.
 const away = 10 * time.Second
 
+// soon is when an answer must have come that nothing holds up, on a starved machine, too. The server gives up within 4 s; without a bound of its own it would
+// wait for as long as the database is frozen.
+const soon = 30 * time.Second
+
 // The database stops answering, then is gone, in the middle of an apply that ends meanwhile. Hosts are told to try again at once, and when the
 // database is back everything goes on by itself.
 func TestADatabaseThatIsAwayIsWaitedFor(t *testing.T) {
@@ -60,19 +64,19 @@ func TestADatabaseThatIsAwayIsWaitedFor(t *testing.T) {
 	database.Freeze()
 	var calls sync.WaitGroup
 	for range 40 {
-		calls.Go(func() { w.refused(body, 5*time.Second) })
+		calls.Go(func() { w.refused(body) })
 	}
-	w.answersWith("/readyz", http.StatusServiceUnavailable, 4*time.Second)
-	w.answersWith("/healthz", http.StatusOK, time.Second)
+	w.answersWith("/readyz", http.StatusServiceUnavailable)
+	w.answersWith("/healthz", http.StatusOK)
 	calls.Wait()
 	database.Thaw()
-	w.answersWith("/readyz", http.StatusOK, 4*time.Second)
+	w.answersWith("/readyz", http.StatusOK)
 
 	database.Stop()
 	gone := time.Now()
-	w.refused(body, 2*time.Second)
-	w.answersWith("/readyz", http.StatusServiceUnavailable, 4*time.Second)
-	w.answersWith("/healthz", http.StatusOK, time.Second)
+	w.refused(body)
+	w.answersWith("/readyz", http.StatusServiceUnavailable)
+	w.answersWith("/healthz", http.StatusOK)
 	if err := os.WriteFile(filepath.Join(w.states, "go"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -87,8 +91,8 @@ func TestADatabaseThatIsAwayIsWaitedFor(t *testing.T) {
 	w.status(second, "planlatch/plan", "success")
 	w.shows(other, "1 to add")
 	t.Logf("the apply was told %s after the database came back, what was pushed meanwhile was planned after %s", applied, time.Since(back))
-	if applied > 30*time.Second {
-		t.Errorf("the apply was told %s after the database came back, want 30 s at most", applied)
+	if applied > 3*soon {
+		t.Errorf("the apply was told %s after the database came back, want %s at most", applied, 3*soon)
 	}
 	w.says(pull, "<!-- planlatch:apply:")
 	w.eventually("the goroutines of the outage to end", func() (string, bool) {
@@ -103,7 +107,7 @@ func host2(as **github.World) host {
 }
 
 // refused delivers a signed webhook that must be answered "try again", soon.
-func (w *world) refused(body []byte, within time.Duration) {
+func (w *world) refused(body []byte) {
 	w.t.Helper()
 	mac := hmac.New(sha256.New, []byte(w.host.Account().WebhookSecret))
 	mac.Write(body)
@@ -126,17 +130,17 @@ func (w *world) refused(body []byte, within time.Duration) {
 	}
 	defer res.Body.Close()
 	text, _ := io.ReadAll(res.Body) // for the message only
-	if took := time.Since(begun); res.StatusCode != http.StatusServiceUnavailable || took > within {
-		w.t.Errorf("a webhook was answered %d (%s) after %s, want 503 within %s", res.StatusCode, bytes.TrimSpace(text), took, within)
+	if took := time.Since(begun); res.StatusCode != http.StatusServiceUnavailable || took > soon {
+		w.t.Errorf("a webhook was answered %d (%s) after %s, want 503 within %s", res.StatusCode, bytes.TrimSpace(text), took, soon)
 	}
 }
 
 // answersWith asks one of the addresses for machines.
-func (w *world) answersWith(path string, code int, within time.Duration) {
+func (w *world) answersWith(path string, code int) {
 	w.t.Helper()
 	begun := time.Now()
 	got := 0
-	for ; got != code && time.Since(begun) < within; <-time.After(20 * time.Millisecond) {
+	for ; got != code && time.Since(begun) < soon; <-time.After(20 * time.Millisecond) {
 		res, err := http.Get(w.url + path) //nolint:noctx // bounded by the server
 		if err != nil {
 			w.t.Fatal(err)

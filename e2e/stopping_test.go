@@ -13,13 +13,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/planlatch/planlatch/run"
 	"github.com/planlatch/planlatch/store"
 )
 
-// slow is a project whose apply says when it has begun and then counts for a while: ten lines a second, each once.
+// slow is a project whose apply says when it has begun and then counts for a while: ten lines a second, each once. Half way it waits until it is
+// let go on.
 func slow(lines int) map[string]string {
 	return map[string]string{"slow/main.tf": fmt.Sprintf(`terraform {
   backend "local" {
@@ -35,10 +35,18 @@ resource "terraform_data" "last" {
   input = terraform_data.first.output
 
   provisioner "local-exec" {
-    command = "echo >>STATES/began; i=0; while [ $i -lt %d ]; do i=$((i+1)); echo line $i.; sleep 0.1; done"
+    command = "echo >>STATES/began; i=0; while [ $i -lt %d ]; do i=$((i+1)); echo line $i.; sleep 0.1; [ $i -ne %d ] || until [ -e STATES/go ]; do sleep 0.1; done; done"
   }
 }
-`, lines)}
+`, lines, lines/2)}
+}
+
+// goOn lets what waits half way go on.
+func (w *world) goOn() {
+	w.t.Helper()
+	if err := os.WriteFile(filepath.Join(w.states, "go"), nil, 0o600); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // applySlowly proposes it, has it applied, and returns once the apply has begun.
@@ -63,9 +71,10 @@ func (w *world) begun(mark string) {
 // leavesNothing checks that no process and no directory of an execution is left.
 func (w *world) leavesNothing() {
 	w.t.Helper()
-	if left := w.processes(); len(left) > 0 {
-		w.t.Errorf("processes are left: %q", left)
-	}
+	w.eventually("every process to be gone", func() (string, bool) { // the last one ends right after it has said how the run did
+		left := w.processes()
+		return fmt.Sprintf("%q", left), len(left) == 0
+	})
 	dirs, err := os.ReadDir(filepath.Join(w.dir, "data", "executions", "runs"))
 	if err != nil || len(dirs) > 0 {
 		w.t.Errorf("executions are left: %v, %v", dirs, err)
@@ -137,7 +146,8 @@ func TestAStopOfProcess1WaitsForItsApply(t *testing.T) {
 	}
 	_, second := w.propose("vpc", network("network", "v1"))
 	w.status(second, "planlatch/plan", "pending")
-	if err := w.exits(patience); err != nil {
+	w.goOn()
+	if err := w.exits(); err != nil {
 		t.Errorf("the server ended with %v, want 0", err)
 	}
 
@@ -165,16 +175,14 @@ func TestAStopOfProcess1PutsItsPlanBackIntoTheQueue(t *testing.T) {
 	_, head := w.propose("vpc", network("network", "v1"))
 	w.begun("began")
 	w.signal(syscall.SIGTERM, false)
-	if err := w.exits(time.Minute); err != nil {
+	if err := w.exits(); err != nil {
 		t.Errorf("the server ended with %v, want 0", err)
 	}
 	w.leavesNothing()
 	if r := w.onlyRun(); r.State != run.Queued || r.Attempt != 1 || !strings.Contains(r.Reason, "stopped") {
 		t.Errorf("the run is %s (%s) after attempt %d, want queued after the first because of the stop", r.State, r.Reason, r.Attempt)
 	}
-	if err := os.WriteFile(filepath.Join(w.states, "go"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	w.goOn()
 	w.restart()
 	w.status(head, "planlatch/plan", "success")
 }
@@ -197,7 +205,7 @@ func TestAnApplyThatAStopCannotWaitForIsInterruptedAndSavesItsState(t *testing.T
 				w.eventually("the server to wait", func() (string, bool) { return w.server.Tail(), strings.Contains(w.server.Log(), "waiting for applies") })
 				w.signal(syscall.SIGTERM, false)
 			}
-			if err := w.exits(time.Minute); err != nil {
+			if err := w.exits(); err != nil {
 				t.Errorf("the server ended with %v, want 0", err)
 			}
 			if got := w.host.Statuses(t, w.repo, head)["planlatch/apply"].State; got != "failure" {
@@ -234,12 +242,13 @@ func TestCtrlCHandsAnApplyOver(t *testing.T) {
 	w := begin(t, nil, rules{requires: "[mergeable]"})
 	pull, head := w.applySlowly(60)
 	w.signal(syscall.SIGINT, true)
-	if err := w.exits(10 * time.Second); err != nil {
+	if err := w.exits(); err != nil {
 		t.Errorf("the server ended with %v, want 0", err)
 	}
 	if len(w.processes()) == 0 || w.onlyRun().State != run.Applying {
 		t.Error("the apply ended with the server")
 	}
+	w.goOn()
 	w.restart()
 	w.status(head, "planlatch/apply", "success")
 	w.whole(pull, 60)
@@ -252,6 +261,7 @@ func TestAnApplyOfHalfAMinuteSurvivesItsServer(t *testing.T) {
 	pull, head := w.applySlowly(lines)
 	w.eventually("a third of the log to be stored", func() (string, bool) { s := w.applyLog(); return s, strings.Contains(s, "line 100.") })
 	w.signal(syscall.SIGKILL, false) // the next life of the server begins at once
+	w.goOn()
 	w.status(head, "planlatch/apply", "success")
 	w.says(pull, "<!-- planlatch:apply:")
 	w.whole(pull, lines)
@@ -259,7 +269,7 @@ func TestAnApplyOfHalfAMinuteSurvivesItsServer(t *testing.T) {
 		t.Errorf("state = %s, want both resources", s)
 	}
 	w.signal(syscall.SIGTERM, false)
-	if err := w.exits(10 * time.Second); err != nil {
+	if err := w.exits(); err != nil {
 		t.Errorf("the server ended with %v, want 0", err)
 	}
 	w.leavesNothing()

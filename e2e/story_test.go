@@ -139,7 +139,7 @@ func (w *world) status(sha, context, state string) {
 // later lets everything be posted, and the second pass in which it was: a command in the same second has not seen it.
 func (w *world) later() {
 	w.t.Helper()
-	for deadline := time.Now().Add(patience / 6); w.posting() && time.Now().Before(deadline); { // a channel that is dead is another story's
+	for deadline := time.Now().Add(patience / 3); w.posting() && time.Now().Before(deadline); { // a channel that is dead is another story's
 		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // polling another process
 	}
 	time.Sleep(1100 * time.Millisecond) //nolint:forbidigo // hosts count in seconds
@@ -147,7 +147,7 @@ func (w *world) later() {
 
 // posting says whether the server has something to post whose arrival it has not written down.
 func (w *world) posting() bool {
-	client := http.Client{Timeout: time.Second}
+	client := http.Client{Timeout: 10 * time.Second}
 	res, err := client.Get(w.url + "/metrics") //nolint:noctx // bounded by the client
 	if err != nil {
 		return true // it is starting again
