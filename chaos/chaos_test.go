@@ -52,7 +52,7 @@ func live(t *testing.T, s scenario) {
 			done++
 		}
 	}
-	w.door.wg.Wait()
+	w.door.wait()
 	t.Logf("%s\n%s%d pull requests, %d applied and merged; %d webhooks with their copies, %d lost on the way; %s in all",
 		text, w.monkey.tells(), len(c.changes), done, w.door.sent, w.door.lost, time.Since(began).Round(time.Second))
 	for _, i := range all {

@@ -21,8 +21,24 @@ type door struct {
 	sent  int                 // webhooks and their copies
 	lost  int                 // webhooks of which no copy was taken
 	taken map[string][]string // delivery → what the servers answered with 2xx
-	wg    sync.WaitGroup
+	under int                 // webhooks on their way
+	quiet sync.Cond           // there are none
 	next  int
+}
+
+func newDoor(servers []*server, copies int) *door {
+	d := &door{servers: servers, copies: copies}
+	d.quiet.L = &d.mu
+	return d
+}
+
+// wait waits until no webhook is on its way. New ones may come while somebody waits.
+func (d *door) wait() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for d.under > 0 {
+		d.quiet.Wait()
+	}
 }
 
 func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -32,7 +48,10 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	header := r.Header.Clone()
-	d.wg.Go(func() { d.deliver(header, body) })
+	d.mu.Lock()
+	d.under++
+	d.mu.Unlock()
+	go d.deliver(header, body)
 	w.WriteHeader(http.StatusAccepted)
 }
 
@@ -50,6 +69,8 @@ func (d *door) deliver(header http.Header, body []byte) {
 	if !ok {
 		d.lost++
 	}
+	d.under--
+	d.quiet.Broadcast()
 }
 
 // post tries each server once, beginning with the next in turn.
@@ -92,7 +113,7 @@ func (d *door) post(id string, header http.Header, body []byte) bool {
 
 // acknowledged lists the deliveries that some server took.
 func (d *door) acknowledged() []string {
-	d.wg.Wait()
+	d.wait()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var ids []string

@@ -8,12 +8,17 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/planlatch/planlatch/vcs/fakehost"
 )
 
 // settle waits until no server has anything left to do, and stops them.
 func (w *world) settle(c *crowd) {
-	w.door.wg.Wait()
+	w.door.wait()
 	deadline := time.Now().Add(patience)
+	for heard := time.Now().Add(time.Minute); c.unheard() != "" && time.Now().Before(heard); { // the invariants tell what never is
+		time.Sleep(100 * time.Millisecond) //nolint:forbidigo // looking at a page
+	}
 	for quiet := 0; quiet < 3; {
 		busy := w.busy()
 		if busy == "" {
@@ -40,10 +45,30 @@ func (w *world) settle(c *crowd) {
 	}
 }
 
-// left names something that the next life still has to sweep.
+// unheard names a command that no server has noticed so far: its webhook may be lost, and only the next look at the host finds it.
+func (c *crowd) unheard() string {
+	for _, ch := range c.changes {
+		if ch.number == 0 {
+			continue // its author got stuck
+		}
+		entries, err := c.w.host.Timeline(ch.repo.name, ch.number)
+		c.w.check(err)
+		for _, e := range entries {
+			if e.Kind == fakehost.EntryComment && e.Actor == "alice" && strings.HasPrefix(e.Body, "planlatch ") && len(e.Reactions) == 0 {
+				return fmt.Sprintf("%s#%d: %s", ch.repo.name, ch.number, e.Body)
+			}
+		}
+	}
+	return ""
+}
+
+// left names something that the next life still has to sweep, or a process that has done its work and is about to end.
 func (w *world) left() string {
 	for _, s := range w.servers {
-		for _, dir := range []string{"executions/runs", "work/inputs"} {
+		if pids := s.workers(); len(pids) > 0 {
+			return fmt.Sprintf("%s: processes %v", s.name, pids)
+		}
+		for _, dir := range []string{"executions/runs", "executions/trash", "work/inputs"} {
 			entries, _ := os.ReadDir(filepath.Join(s.Dir, "data", dir)) // not there: nothing is left
 			if len(entries) > 0 {
 				return s.name + ": " + dir + "/" + entries[0].Name()

@@ -18,7 +18,7 @@ import (
 	"github.com/planlatch/planlatch/vcs/fakehost"
 )
 
-const patience = 4 * time.Minute // of a loaded machine; seconds are usual
+const patience = 8 * time.Minute // of a loaded machine; seconds are usual
 
 // scenario says what is killed how often.
 type scenario struct {
@@ -45,9 +45,10 @@ type world struct {
 	dsn     string
 	blobs   string
 	repos   []*repo
-	journal string      // what the tool and its provisioners wrote down
-	history string      // of every run, once all have stopped
-	over    atomic.Bool // nobody needs to go on
+	journal string        // what the tool and its provisioners wrote down
+	history string        // of every run, once all have stopped
+	over    atomic.Bool   // nobody needs to go on
+	started time.Duration // how long the first life of a server takes here, at most
 }
 
 // repo is a repository and when it applies.
@@ -86,7 +87,7 @@ func begin(t *testing.T, s scenario) *world {
 		w.servers = append(w.servers, w.server(fmt.Sprintf("replica-%d", n+1), hand))
 	}
 	w.monkey.servers = w.servers
-	w.door = &door{servers: w.servers, copies: s.copies}
+	w.door = newDoor(w.servers, s.copies)
 	door := httptest.NewServer(w.door)
 	t.Cleanup(door.Close)
 	for _, r := range w.repos {
@@ -95,7 +96,9 @@ func begin(t *testing.T, s scenario) *world {
 	}
 	t.Cleanup(w.tells)
 	for _, server := range w.servers {
+		began := time.Now()
 		server.Start(t)
+		w.started = max(w.started, time.Since(began))
 	}
 	w.known()
 	return w
