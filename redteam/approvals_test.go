@@ -59,7 +59,7 @@ func approvalAttacks() []attack {
 // reviewed has bob review what he has seen.
 func (w *world) reviewed(pull int, says vcs.ReviewState) {
 	w.Helper()
-	time.Sleep(2100 * time.Millisecond) //nolint:forbidigo // a review in the second of a report has not seen it
+	w.later()
 	w.bob.Review(w, w.repo, pull, says, "so it is")
 }
 

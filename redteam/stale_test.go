@@ -44,7 +44,7 @@ func staleAttacks() []attack {
 				w.base(map[string]string{"planlatch.yaml": "version: 1\nprojects:\n  - dir: .\n    requirements: {add: [approved]}\n"})
 				pull, head := w.propose(w.writes("approved"))
 				w.planned(pull, head)
-				time.Sleep(1100 * time.Millisecond) //nolint:forbidigo // hosts count in seconds: an approval in that of the report has not seen it
+				w.later()
 				w.bob.Review(w, w.repo, pull, vcs.ReviewApproved, "good")
 				head = w.mallory.Commit(w, w.repo, vcstest.Change{Branch: w.name, Files: w.with(w.writes("hostile")), Message: "Push afterwards"})
 				w.planned(pull, head)
