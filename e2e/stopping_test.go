@@ -305,10 +305,14 @@ func (w *world) whole(pull, lines int) {
 	}
 	var want []string
 	for n := range lines {
-		want = append(want, fmt.Sprintf("line %d.", n+1))
+		want = append(want, fmt.Sprintf("line%d.", n+1))
 	}
 	log := w.applyLog()
-	if got := regexp.MustCompile(`line \d+\.`).FindAllString(log, -1); !slices.Equal(got, want) {
+	said := ""
+	for _, line := range regexp.MustCompile(`(?m)^terraform_data\.last \(local-exec\): (.*)$`).FindAllStringSubmatch(log, -1) {
+		said += strings.Join(strings.Fields(line[1]), "") // a tool that is starved breaks a line where it has read that far
+	}
+	if got := regexp.MustCompile(`line\d+\.`).FindAllString(said, -1); !slices.Equal(got, want) {
 		w.t.Errorf("the log has %d lines, want each of %d once and in order:\n%s", len(got), lines, log)
 	}
 	if !strings.Contains(log, "Apply complete! Resources: 2 added") {
