@@ -121,6 +121,9 @@ func NewServer(ctx context.Context, cfg *config.Config, o ServerOptions) (_ *Ser
 	if s.store, err = openStore(ctx, cfg, o, s.sealer); err != nil {
 		return nil, err
 	}
+	if s.node, err = ownNode(ctx, cfg, s.store); err != nil {
+		return nil, err
+	}
 	keys, err := openKeys(ctx, s.store, s.sealer)
 	if err != nil {
 		return nil, err
@@ -185,9 +188,6 @@ func (s *Server) wire(ctx context.Context, o ServerOptions, keys keys) error {
 		return err
 	}
 	s.tellWalls(ctx, exec)
-	if s.node, err = nodeID(cfg.Data); err != nil {
-		return err
-	}
 	mirrors := git.New(git.Options{Dir: filepath.Join(cfg.Data, "mirrors"), Log: s.log, Env: passed(cfg, o.Env)})
 	providers, err := openProviders(cfg, exec, passed(cfg, o.Env), s.log)
 	if err != nil {
@@ -339,6 +339,23 @@ func (s *Server) Close() error {
 // nodeFile is in every data directory that a server has used.
 func nodeFile(data string) string { return filepath.Join(data, "node") }
 
+// ownNode says which node this is, and sees to it that no other process is the same one.
+func ownNode(ctx context.Context, cfg *config.Config, s *store.Store) (run.Node, error) {
+	node, err := nodeID(cfg.Data)
+	if err != nil {
+		return node, err
+	}
+	err = s.Own(ctx, node.ID)
+	if errors.Is(err, store.ErrInUse) {
+		return node, usage(fmt.Errorf("data: %w: it works with this data directory or with one that this is a copy of. Each server needs its own; "+
+			"if this is a copy, remove %s and executions beside it", err, nodeFile(cfg.Data)))
+	}
+	if err != nil {
+		return node, fmt.Errorf("database: %w", err)
+	}
+	return node, nil
+}
+
 // nodeID returns the id of this node, kept in its data directory: it is the same node after a restart.
 func nodeID(data string) (run.Node, error) {
 	name, err := os.Hostname()
@@ -346,12 +363,25 @@ func nodeID(data string) (run.Node, error) {
 		name = "unknown"
 	}
 	file := nodeFile(data)
-	old, err := os.ReadFile(file)
-	if id := strings.TrimSpace(string(old)); err == nil && id != "" {
+	kept := func() string {
+		text, _ := os.ReadFile(file) // one that cannot be read cannot be replaced either, which is told
+		return strings.TrimSpace(string(text))
+	}
+	if id := kept(); id != "" {
 		return run.Node{ID: id, Name: name}, nil
 	}
 	id := "node-" + strings.ToLower(randomText(10))
-	if err := os.WriteFile(file, []byte(id+"\n"), 0o600); err != nil {
+	fresh := file + "." + id
+	err = os.WriteFile(fresh, []byte(id+"\n"), 0o600)
+	if err == nil && os.Link(fresh, file) != nil { // it is there, or there are no links here
+		if other := kept(); other != "" { // two began at the same moment: both are what the first one says, and one of them is refused
+			return run.Node{ID: other, Name: name}, os.Remove(fresh)
+		}
+		err = os.Rename(fresh, file)
+	} else if err == nil {
+		err = os.Remove(fresh)
+	}
+	if err != nil {
 		return run.Node{}, fmt.Errorf("keep the id of this node: %w", err)
 	}
 	return run.Node{ID: id, Name: name}, nil

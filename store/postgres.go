@@ -29,6 +29,7 @@ const (
 	lockAlive   = 0x706c616e
 	lockMigrate = 0x6c617463
 	lockPosts   = 0x706f7374
+	lockNode    = 0x6e6f6465
 )
 
 const channel = "planlatch_kick"

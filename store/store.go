@@ -80,6 +80,8 @@ type engine interface {
 	write(ctx context.Context, f func(ctx context.Context, t *tx) error) error
 	// alive says whether the handle with this id still runs somewhere.
 	alive(ctx context.Context, id string) (bool, error)
+	// own keeps the id of a node for this process.
+	own(ctx context.Context, node string) error
 	// leads says whether this process sends postings.
 	leads(ctx context.Context) (bool, error)
 	// clock is the one that all who use the database share, in microseconds since 1970.
