@@ -112,18 +112,18 @@ func TestAPhaseDoesNotStartAfterItWasAskedToEnd(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	queued := queue(t, s)
-	prepares := func(during func()) phase {
-		return phase{name: "plan", run: run.Run{ID: queued.ID, State: run.Planning}, prepare: func(ctx context.Context) (prepared, error) {
-			during()
-			return prepared{done: func() {}}, ctx.Err()
-		}}
-	}
 	r := New(Parts{Store: s, Exec: &asks{}, Log: slog.New(slog.DiscardHandler)}, Options{Workers: 1})
 	claimed, err := r.advanced(ctx, queued, func(s run.Snapshot) (run.Change, error) {
 		return run.ClaimPlan(s, queued.ID, run.Owner{Node: "n1", Deadline: s.Now.Add(time.Hour)})
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	prepares := func(during func()) phase {
+		return phase{name: "plan", run: claimed, prepare: func(ctx context.Context) (prepared, error) {
+			during()
+			return prepared{done: func() {}}, ctx.Err()
+		}}
 	}
 	t.Run("ByAPerson", func(t *testing.T) {
 		e, err := r.start(ctx, prepares(func() {

@@ -170,7 +170,7 @@ func TestOpenNetworkClosesAddressesThatThisMachineGetsLater(t *testing.T) {
 		return
 	}
 	port := speaker(t, "0.0.0.0:0")
-	one := dialer(t, "x", "203.0.113.9:"+port, "203.0.113.1:"+port)
+	one := dialer(t, "x", "203.0.113.9:"+port, "closes!203.0.113.1:"+port) // the kernel tells of the address when it is there
 	s := executortest.Spec(t, "r1-plan-1")
 	s.Binds, s.Network.Mode = one.Binds, executor.NetworkOpen
 	s.Steps = []executor.Step{
@@ -185,7 +185,7 @@ func TestOpenNetworkClosesAddressesThatThisMachineGetsLater(t *testing.T) {
 	}
 	executortest.Write(t, dir+"/runs/r1-plan-1/work/go", "")
 	_, log := executortest.Follow(t, e, s.Name)
-	if !strings.Contains(log, "203.0.113.9:"+port+": said hello\n") || !strings.Contains(log, "203.0.113.1:"+port+": dial tcp 203.0.113.1:"+port+": connect: no route") {
+	if !strings.Contains(log, "203.0.113.9:"+port+": said hello\n") || !strings.Contains(log, "closes!203.0.113.1:"+port+": dial tcp 203.0.113.1:"+port+": connect: no route") {
 		t.Errorf("log = %q, want the host beside to answer and the new address closed", log)
 	}
 }

@@ -116,6 +116,13 @@ func dial(addr string) string {
 	if name, ok := strings.CutPrefix(addr, "raw!"); ok {
 		return rawQuestion(name)
 	}
+	if at, ok := strings.CutPrefix(addr, "closes!"); ok { // sooner or later
+		said := dial(at)
+		for deadline := time.Now().Add(answers); said == "said hello" && time.Now().Before(deadline); said = dial(at) {
+			time.Sleep(20 * time.Millisecond) //nolint:forbidigo // polling the network
+		}
+		return said
+	}
 	if at, ok := strings.CutPrefix(addr, "udp!"); ok {
 		return ping(at)
 	}
