@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -22,6 +23,7 @@ import (
 	"github.com/planlatch/planlatch/config"
 	"github.com/planlatch/planlatch/executor/local"
 	"github.com/planlatch/planlatch/facts"
+	"github.com/planlatch/planlatch/flock"
 	"github.com/planlatch/planlatch/git"
 	"github.com/planlatch/planlatch/intake"
 	"github.com/planlatch/planlatch/notify"
@@ -341,7 +343,7 @@ func nodeFile(data string) string { return filepath.Join(data, "node") }
 
 // ownNode says which node this is, and sees to it that no other process is the same one.
 func ownNode(ctx context.Context, cfg *config.Config, s *store.Store) (run.Node, error) {
-	node, err := nodeID(cfg.Data)
+	node, err := nodeID(ctx, cfg.Data)
 	if err != nil {
 		return node, err
 	}
@@ -356,35 +358,30 @@ func ownNode(ctx context.Context, cfg *config.Config, s *store.Store) (run.Node,
 	return node, nil
 }
 
-// nodeID returns the id of this node, kept in its data directory: it is the same node after a restart.
-func nodeID(data string) (run.Node, error) {
-	name, err := os.Hostname()
+// nodeID returns the id of this node, kept in its data directory: it is the same node after a restart. Of two that begin at the same moment both
+// are what the first one wrote, and one of them is refused.
+func nodeID(ctx context.Context, data string) (_ run.Node, err error) {
+	node := run.Node{}
+	if node.Name, err = os.Hostname(); err != nil {
+		node.Name = "unknown"
+	}
+	f, err := flock.Open(ctx, nodeFile(data))
 	if err != nil {
-		name = "unknown"
+		return node, fmt.Errorf("keep the id of this node: %w", err)
 	}
-	file := nodeFile(data)
-	kept := func() string {
-		text, _ := os.ReadFile(file) // one that cannot be read cannot be replaced either, which is told
-		return strings.TrimSpace(string(text))
-	}
-	if id := kept(); id != "" {
-		return run.Node{ID: id, Name: name}, nil
-	}
-	id := "node-" + strings.ToLower(randomText(10))
-	fresh := file + "." + id
-	err = os.WriteFile(fresh, []byte(id+"\n"), 0o600)
-	if err == nil && os.Link(fresh, file) != nil { // it is there, or there are no links here
-		if other := kept(); other != "" { // two began at the same moment: both are what the first one says, and one of them is refused
-			return run.Node{ID: other, Name: name}, os.Remove(fresh)
-		}
-		err = os.Rename(fresh, file)
-	} else if err == nil {
-		err = os.Remove(fresh)
-	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	kept, err := io.ReadAll(f)
 	if err != nil {
-		return run.Node{}, fmt.Errorf("keep the id of this node: %w", err)
+		return node, fmt.Errorf("read the id of this node: %w", err)
 	}
-	return run.Node{ID: id, Name: name}, nil
+	if node.ID = strings.TrimSpace(string(kept)); node.ID != "" {
+		return node, nil
+	}
+	node.ID = "node-" + strings.ToLower(randomText(10))
+	if _, err := f.WriteAt([]byte(node.ID+"\n"), 0); err != nil {
+		return node, fmt.Errorf("keep the id of this node: %w", errors.Join(err, f.Truncate(0)))
+	}
+	return node, nil
 }
 
 // derived returns a key for one purpose from the server's root key.
